@@ -124,7 +124,8 @@ impl Body {
     }
 
     fn check_bounds(&self) -> Result<(), EncodeError> {
-        let within = |what, found, max| if found > max { Err(EncodeError::TooMany { what, found, max }) } else { Ok(()) };
+        let within =
+            |what, found, max| if found > max { Err(EncodeError::TooMany { what, found, max }) } else { Ok(()) };
         within("series", self.columns.len(), BODY_SERIES_MAX)?;
         within("readings", self.readings(), BODY_READINGS_MAX)?;
         for column in &self.columns {

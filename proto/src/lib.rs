@@ -19,7 +19,6 @@ pub mod message;
 pub mod ranges;
 pub mod reading;
 
-
 pub mod series;
 pub mod time;
 pub mod topic;

@@ -99,7 +99,8 @@ pub(crate) fn put<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) {
             Ok(())
         }
     }
-    postcard::serialize_with_flavor(value, Sink(bytes)).expect("a Vec takes every byte and our types have known lengths");
+    postcard::serialize_with_flavor(value, Sink(bytes))
+        .expect("a Vec takes every byte and our types have known lengths");
 }
 
 /// Reads values from the front of a slice.
@@ -108,6 +109,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[cfg(test)]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { left: bytes }
     }

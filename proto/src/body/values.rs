@@ -161,7 +161,8 @@ pub(super) fn decode(reader: &mut Reader<'_>, count: usize) -> Result<Vec<Value>
     let fitting = left;
     for _ in fitting..count {
         let gap: u64 = reader.take("odd value's place")?;
-        let gap = usize::try_from(gap).ok().filter(|gap| *gap <= left).ok_or(DecodeError::Malformed("odd value's place"))?;
+        let gap =
+            usize::try_from(gap).ok().filter(|gap| *gap <= left).ok_or(DecodeError::Malformed("odd value's place"))?;
         left -= gap;
         odd.push((gap, reader.take::<Odd<'_>>("odd value")?.into_value()?));
     }
