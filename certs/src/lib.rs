@@ -1,1 +1,18 @@
-//! certs
+//! Certificates of devices and gateways: the files they live in, whom they name, and the authority that signs them.
+//!
+//! Without features there is only what reads and writes key and certificate files ([`files`], [`key_file`],
+//! [`pem_file`]), which is what a device needs. `identity` adds [`identity`], `authority` adds [`authority`];
+//! `cli` adds the `tributary-certs` command.
+
+pub mod files;
+pub mod key_file;
+pub mod pem_file;
+
+#[cfg(feature = "authority")]
+pub mod authority;
+#[cfg(feature = "identity")]
+pub mod identity;
+
+#[cfg(feature = "authority")]
+pub use authority::{Authority, AuthorityError};
+pub use pem_file::{PemFileError, read_certificates, read_crls, read_private_key};

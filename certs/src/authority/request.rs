@@ -1,0 +1,54 @@
+//! Signing requests (PKCS#10): the public key, and the proof that the sender has its private half.
+
+use rcgen::{PKCS_ECDSA_P256_SHA256, PublicKeyData, SubjectPublicKeyInfo};
+use rustls_pki_types::CertificateSigningRequestDer;
+use rustls_pki_types::pem::PemObject;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::oid_registry::OID_SIG_ECDSA_WITH_SHA256;
+use x509_parser::prelude::FromDer;
+
+/// A signing request that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Larger than a request for a P-256 key needs to be.
+    #[error("signing request of {bytes} bytes is larger than {REQUEST_BYTES_MAX}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// Not one whole request in PEM.
+    #[error("signing request is not a sound PKCS#10 request in PEM")]
+    Malformed,
+    /// The key is of another kind.
+    #[error("signing request has no P-256 key; make one with `openssl ecparam -name prime256v1 -genkey -noout`")]
+    WrongKey,
+    /// Signed in a way that does not go with the key.
+    #[error("signing request is not signed with ECDSA and SHA-256")]
+    WrongSignature,
+    /// The signature does not verify: altered on the way, or made without the private key.
+    #[error("signing request's own signature does not verify; was it altered?")]
+    BadSignature,
+}
+
+/// The public key of a PEM signing request, once it is shown to be P-256 and to have signed the request.
+pub(super) fn public_key(csr_pem: &[u8]) -> Result<SubjectPublicKeyInfo, RequestError> {
+    if csr_pem.len() > REQUEST_BYTES_MAX {
+        return Err(RequestError::TooLarge { bytes: csr_pem.len() });
+    }
+    let der = CertificateSigningRequestDer::from_pem_slice(csr_pem).map_err(|_| RequestError::Malformed)?;
+    let Ok(([], request)) = X509CertificationRequest::from_der(&der) else { return Err(RequestError::Malformed) };
+    let key = SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw)
+        .map_err(|_| RequestError::WrongKey)?;
+    if key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
+        return Err(RequestError::WrongKey);
+    }
+    if request.signature_algorithm.algorithm != OID_SIG_ECDSA_WITH_SHA256 {
+        return Err(RequestError::WrongSignature);
+    }
+    // This also refuses a point that is not on the curve.
+    request.verify_signature().map_err(|_| RequestError::BadSignature)?;
+    Ok(key)
+}
+
+/// Ours take about 400 bytes; others add names and attributes that are not looked at.
+const REQUEST_BYTES_MAX: usize = 16 * 1024;

@@ -1,0 +1,178 @@
+//! Whom a certificate names: exactly one DNS name, which is the device id.
+//!
+//! The common name is for people and for brokers that read nothing else; it is never looked at here. Whether the
+//! certificate is genuine, in date, for clients and not revoked is the TLS verifier's part, before this one.
+
+use std::collections::BTreeSet;
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
+
+/// A certificate that names no device, or a revocation list that cannot be read.
+///
+/// The name itself is left out: it is the peer's text, and this goes to logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// Larger than any certificate of ours could be.
+    #[error("certificate of {bytes} bytes is larger than {CERTIFICATE_BYTES_MAX}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// Not one whole DER certificate.
+    #[error("certificate is not well-formed DER")]
+    Malformed,
+    /// Not one whole DER revocation list.
+    #[error("revocation list is not well-formed DER")]
+    MalformedCrl,
+    /// No subject alternative name; a common name alone is not an identity.
+    #[error("certificate has no subject alternative name; issue it with `tributary-certs issue --device` or `sign`")]
+    NoName,
+    /// More than one subject alternative name.
+    #[error("certificate has {count} subject alternative names where a device has exactly one")]
+    ManyNames {
+        /// How many there are.
+        count: usize,
+    },
+    /// The one name is an address, a URI or another kind.
+    #[error("certificate's subject alternative name is not a DNS name")]
+    NotDns,
+    /// The one DNS name has not the shape of a device id.
+    #[error("certificate's DNS name is not a device id: 1 to 63 of a-z, 0-9 and -, not beginning with -")]
+    NotADeviceId,
+}
+
+/// The device id that a DER certificate names.
+///
+/// Fails unless the certificate has exactly one subject alternative name, of type DNS and of the shape of a device id.
+pub fn device_id(certificate_der: &[u8]) -> Result<String, IdentityError> {
+    let certificate = parse(certificate_der)?;
+    // An error here is an extension that is there twice or does not decode.
+    let names = certificate.subject_alternative_name().map_err(|_| IdentityError::Malformed)?;
+    let names = names.ok_or(IdentityError::NoName)?;
+    match names.value.general_names.as_slice() {
+        [] => Err(IdentityError::NoName),
+        [GeneralName::DNSName(name)] if is_device_id(name) => Ok((*name).to_owned()),
+        [GeneralName::DNSName(_)] => Err(IdentityError::NotADeviceId),
+        [_] => Err(IdentityError::NotDns),
+        several => Err(IdentityError::ManyNames { count: several.len() }),
+    }
+}
+
+/// Whether a text is a device id: `[a-z0-9][a-z0-9-]{0,62}`, which is one DNS label and one topic level.
+pub fn is_device_id(text: &str) -> bool {
+    let shape = text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    shape && (1..=63).contains(&text.len()) && !text.starts_with('-')
+}
+
+/// The serial number of a DER certificate in lower-case hexadecimal, two digits a byte, without a sign byte.
+pub fn serial(certificate_der: &[u8]) -> Result<String, IdentityError> {
+    Ok(hex(parse(certificate_der)?.raw_serial()))
+}
+
+/// The serial numbers that a DER revocation list revokes, written as [`serial`] writes them.
+///
+/// For cutting sessions that are already open; the list's signature and dates are the TLS verifier's part.
+pub fn revoked_serials(crl_der: &[u8]) -> Result<BTreeSet<String>, IdentityError> {
+    match CertificateRevocationList::from_der(crl_der) {
+        Ok(([], crl)) => Ok(crl.iter_revoked_certificates().map(|revoked| hex(revoked.raw_serial())).collect()),
+        _ => Err(IdentityError::MalformedCrl),
+    }
+}
+
+fn parse(certificate_der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
+    if certificate_der.len() > CERTIFICATE_BYTES_MAX {
+        return Err(IdentityError::TooLarge { bytes: certificate_der.len() });
+    }
+    match X509Certificate::from_der(certificate_der) {
+        Ok(([], certificate)) => Ok(certificate),
+        _ => Err(IdentityError::Malformed),
+    }
+}
+
+fn hex(integer: &[u8]) -> String {
+    // DER puts a zero byte before a positive number whose first bit is set.
+    let magnitude = match integer {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        all => all,
+    };
+    magnitude.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Ours take about 500 bytes; 16 KiB is what a TLS record holds.
+const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
+
+#[cfg(test)]
+#[cfg(feature = "authority")]
+mod tests {
+    use rcgen::{CertificateParams, CustomExtension, KeyPair, SanType};
+
+    use super::*;
+
+    fn certificate(names: Vec<SanType>) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names;
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    fn dns(name: &str) -> SanType {
+        SanType::DnsName(name.try_into().unwrap())
+    }
+
+    #[test]
+    fn one_dns_name_of_device_shape_is_the_identity() {
+        assert_eq!(device_id(&certificate(vec![dns("meter-7")])), Ok("meter-7".into()));
+    }
+
+    #[test]
+    fn every_other_set_of_names_is_refused() {
+        let uri = SanType::URI("urn:tributary:device:meter-7".try_into().unwrap());
+        let ip = SanType::IpAddress([127, 0, 0, 1].into());
+        assert_eq!(device_id(&certificate(vec![])), Err(IdentityError::NoName));
+        assert_eq!(device_id(&certificate(vec![uri.clone()])), Err(IdentityError::NotDns));
+        assert_eq!(device_id(&certificate(vec![ip])), Err(IdentityError::NotDns));
+        let two = Err(IdentityError::ManyNames { count: 2 });
+        assert_eq!(device_id(&certificate(vec![dns("a"), dns("b")])), two);
+        assert_eq!(device_id(&certificate(vec![dns("a"), dns("a")])), two);
+        assert_eq!(device_id(&certificate(vec![dns("a"), uri])), two);
+        let long = "x".repeat(64);
+        for name in ["", "-a", "A", "a.b", "*", "a b", "a/b", "a+", "a#", "a\0b", "meter-7.", &long] {
+            assert_eq!(device_id(&certificate(vec![dns(name)])), Err(IdentityError::NotADeviceId), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn two_extensions_of_names_are_refused_and_not_just_the_first_read() {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![dns("meter-7")];
+        let other = [&[0x30, 0x09, 0x82, 0x07][..], b"meter-8"].concat();
+        params.custom_extensions = vec![CustomExtension::from_oid_content(&[2, 5, 29, 17], other)];
+        let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec();
+        assert_eq!(device_id(&der), Err(IdentityError::Malformed));
+    }
+
+    #[test]
+    fn bytes_that_are_not_one_whole_certificate_are_refused() {
+        let mut der = certificate(vec![dns("meter-7")]);
+        assert_eq!(device_id(&[]), Err(IdentityError::Malformed));
+        for end in 0..der.len() {
+            assert_eq!(device_id(&der[..end]), Err(IdentityError::Malformed), "cut at {end}");
+        }
+        der.push(0);
+        assert_eq!(device_id(&der), Err(IdentityError::Malformed));
+        assert_eq!(device_id(&[0x30; 20_000]), Err(IdentityError::TooLarge { bytes: 20_000 }));
+        assert_eq!(revoked_serials(&der), Err(IdentityError::MalformedCrl));
+    }
+
+    #[test]
+    fn the_shape_of_a_device_id_has_both_edges() {
+        for good in ["a", "0", "meter-7", "a-", "a--b", &"x".repeat(63)] {
+            assert!(is_device_id(good), "{good}");
+        }
+        for bad in ["", "-", "-a", "ä", "a_b", &"x".repeat(64)] {
+            assert!(!is_device_id(bad), "{bad}");
+        }
+    }
+}
