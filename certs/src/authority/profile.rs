@@ -27,8 +27,8 @@ pub const AUTHORITY_DAYS: u32 = 3650;
 pub const AUTHORITY_DAYS_MAX: u32 = 7300;
 /// Days that a device's certificate lives at most: one that was copied unnoticed is of use for a quarter.
 pub const DEVICE_DAYS_MAX: u32 = 90;
-/// Days that a server's certificate lives at most; public authorities have kept to 398 since 2020, and TLS clients
-/// refuse more.
+/// Days that a server's certificate lives at most; 398 is where browsers drew the line for
+/// public authorities in 2020.
 pub const SERVER_DAYS_MAX: u32 = 397;
 /// Names that a server's certificate has at most; each costs bytes in every handshake.
 pub const SERVER_NAMES_MAX: usize = 16;
