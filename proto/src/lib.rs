@@ -18,7 +18,8 @@ pub mod frame;
 pub mod message;
 pub mod ranges;
 pub mod reading;
-
+#[cfg(feature = "senml")]
+pub mod senml;
 pub mod series;
 pub mod time;
 pub mod topic;
