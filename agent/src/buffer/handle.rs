@@ -1,0 +1,115 @@
+//! The thread that owns the buffer, and the way to it from async code.
+
+use std::thread::{self, JoinHandle};
+
+use proto::{Clock, Range, Ranges};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Append, Appended, Buffer, BufferError, Parcel};
+
+/// Requests that may wait for the thread. There are two askers, sealer and uplink, and each waits for its answer.
+const REQUESTS_MAX: usize = 8;
+
+enum Request {
+    Append(Append, oneshot::Sender<Result<Appended, BufferError>>),
+    Peek { within: Range, newest_first: bool, bytes_max: usize, answer: oneshot::Sender<Result<Option<Parcel>, BufferError>> },
+    Mark(Ranges),
+    Unmark(Ranges),
+    SetClock(Clock),
+}
+
+/// A way to the buffer's thread. The thread ends when all handles are gone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Handle {
+    /// Gives `buffer` a thread of its own.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn spawn(buffer: Buffer) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
+        let thread = thread::Builder::new().name("buffer".into()).stack_size(512 * 1024);
+        let thread = thread.spawn(move || serve(buffer, inbox))?;
+        Ok((Self { requests }, thread))
+    }
+
+    /// See [`Buffer::append`].
+    ///
+    /// # Errors
+    /// As there, or [`BufferError::Gone`].
+    pub async fn append(&self, append: Append) -> Result<Appended, BufferError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Append(append, answer)).await?;
+        answered.await.map_err(|_| BufferError::Gone)?
+    }
+
+    /// See [`Buffer::peek`].
+    ///
+    /// # Errors
+    /// As there, or [`BufferError::Gone`].
+    pub async fn peek(&self, within: Range, newest_first: bool, bytes_max: usize) -> Result<Option<Parcel>, BufferError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Peek { within, newest_first, bytes_max, answer }).await?;
+        answered.await.map_err(|_| BufferError::Gone)?
+    }
+
+    /// See [`Buffer::mark`].
+    ///
+    /// # Errors
+    /// [`BufferError::Gone`].
+    pub async fn mark(&self, rows: Ranges) -> Result<(), BufferError> {
+        self.ask(Request::Mark(rows)).await
+    }
+
+    /// See [`Buffer::unmark`].
+    ///
+    /// # Errors
+    /// [`BufferError::Gone`].
+    pub async fn unmark(&self, rows: Ranges) -> Result<(), BufferError> {
+        self.ask(Request::Unmark(rows)).await
+    }
+
+    /// See [`Buffer::set_clock`].
+    ///
+    /// # Errors
+    /// [`BufferError::Gone`].
+    pub async fn set_clock(&self, clock: Clock) -> Result<(), BufferError> {
+        self.ask(Request::SetClock(clock)).await
+    }
+
+    async fn ask(&self, request: Request) -> Result<(), BufferError> {
+        self.requests.send(request).await.map_err(|_| BufferError::Gone)
+    }
+}
+
+fn serve(mut buffer: Buffer, mut inbox: mpsc::Receiver<Request>) {
+    while let Some(request) = inbox.blocking_recv() {
+        // Who asked may have gone meanwhile; what was asked for is done all the same.
+        let done = match request {
+            Request::Append(append, answer) => {
+                let _ = answer.send(buffer.append(&append));
+                Ok(())
+            }
+            Request::Peek { within, newest_first, bytes_max, answer } => {
+                let _ = answer.send(buffer.peek(within, newest_first, bytes_max));
+                Ok(())
+            }
+            Request::Mark(rows) => {
+                buffer.mark(&rows);
+                Ok(())
+            }
+            Request::Unmark(rows) => buffer.unmark(&rows),
+            Request::SetClock(clock) => buffer.set_clock(clock),
+        };
+        if let Err(error) = done {
+            // Nothing is lost: a mark or a clock that is not written is learned again from the next hello.
+            tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "the buffer could not be updated");
+        }
+    }
+    if let Err(error) = buffer.flush_marks() {
+        tracing::warn!(%error, "the last receipts could not be noted; the gateway will say them again");
+    }
+}

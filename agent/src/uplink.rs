@@ -1,0 +1,68 @@
+//! From the buffer to the gateway: a pure [`session`] decides, a thin shell performs.
+//!
+//! The MQTT client is a pipe and nothing more. What was settled is only ever learned from receipts; after each
+//! connection, and after a missed deadline, the session says hello and sends from the buffer just what the answer
+//! lacks.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub mod backoff;
+pub mod mqtt;
+pub mod run;
+pub mod session;
+mod lanes;
+mod window;
+
+/// Where the gateway is, and how this device shows who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The gateway's name, as in its certificate.
+    pub host: String,
+    /// Its MQTT port.
+    pub port: u16,
+    /// Whom to trust: the authority's certificates, PEM.
+    pub authority_file: PathBuf,
+    /// This device's certificate chain, PEM.
+    pub certificate_file: PathBuf,
+    /// Its private key, PEM, mode 0600.
+    pub key_file: PathBuf,
+    /// How the session paces itself.
+    pub pace: Pace,
+}
+
+/// Bounds on what is under way, and on waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Bytes of one publish.
+    pub frame_bytes_max: usize,
+    /// Frames sent and not yet settled.
+    pub window_frames: usize,
+    /// Bytes sent and not yet settled.
+    pub window_bytes: usize,
+    /// How long a frame may stay unsettled before the session asks; it doubles with each miss, to `deadline_max`.
+    pub deadline_min: Duration,
+    /// The longest deadline.
+    pub deadline_max: Duration,
+    /// The first wait before another connection; a random part of it, doubling (full jitter).
+    pub reconnect_min: Duration,
+    /// The longest such wait.
+    pub reconnect_max: Duration,
+    /// How often hello repeats on a connection that lasts.
+    pub hello_every: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            frame_bytes_max: proto::FRAME_BYTES_MAX,
+            window_frames: 16,
+            window_bytes: 1024 * 1024,
+            deadline_min: Duration::from_secs(10),
+            deadline_max: Duration::from_secs(600),
+            reconnect_min: Duration::from_secs(1),
+            reconnect_max: Duration::from_secs(300),
+            hello_every: Duration::from_secs(15 * 60),
+        }
+    }
+}

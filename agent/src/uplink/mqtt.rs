@@ -1,0 +1,166 @@
+//! The shell around rumqttc: one small seam, so that the client can be exchanged.
+//!
+//! Each connection gets a client of its own, so that no state of a lost one leaks into the next. The client's event
+//! loop has a task to itself, because its `poll` is not safe to cancel and must not wait for us.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::message::{Presence, Status};
+use proto::{Channel, DeviceId, FRAME_BYTES_MAX, Topic};
+use rumqttc::{
+    AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS, SubscribeReasonCode,
+    TlsConfiguration, Transport,
+};
+use rustls::ClientConfig;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Seconds without traffic after which the client pings. A dead link shows after at most twice that.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Also bounds every flush of the socket: a frame of 128 KiB at 2G's 20 kbit/s takes a minute.
+const NETWORK_DEADLINE_S: u64 = 90;
+/// Requests that wait for the client. More than the window's frames, so that a publish always finds room.
+const REQUESTS_MAX: usize = 64;
+/// rumqttc wants in-flight ids of its own; twice our window keeps its ids from ever colliding.
+const INFLIGHT: u16 = 100;
+/// Topic, packet id and header around the largest frame.
+const PACKET_BYTES_MAX: usize = FRAME_BYTES_MAX + 1024;
+/// Arrivals that wait for the session.
+const ARRIVALS_MAX: usize = 64;
+
+/// What a connection tells.
+#[derive(Debug)]
+pub enum Arrival {
+    /// It stands, and receipts will arrive.
+    Up,
+    /// A message came.
+    Message(Channel, Vec<u8>),
+    /// It ended, and why.
+    Down(String),
+}
+
+/// One connection to the gateway, from dialling to its end.
+pub struct Connection {
+    client: AsyncClient,
+    device: DeviceId,
+    arrivals: mpsc::Receiver<Arrival>,
+    pump: JoinHandle<()>,
+}
+
+/// The connection cannot take more: it has ended, or its queue is full, which the session's window rules out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection takes no more")]
+pub struct NotSent;
+
+impl Connection {
+    /// Begins to connect; [`Arrival::Up`] or [`Arrival::Down`] tells how it went.
+    #[must_use]
+    pub fn dial(device: &DeviceId, host: &str, port: u16, tls: Arc<ClientConfig>) -> Self {
+        let mut options = MqttOptions::new(device.as_str(), host, port);
+        options
+            .set_keep_alive(KEEP_ALIVE)
+            .set_clean_session(true) // what counts is in the buffer, not in the session
+            .set_inflight(INFLIGHT)
+            .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
+            .set_last_will(LastWill::new(
+                Topic::new(device.clone(), Channel::Status).to_string(),
+                status(Presence::Lost),
+                QoS::AtLeastOnce,
+                true,
+            ))
+            .set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)));
+        let (client, mut event_loop) = AsyncClient::new(options, REQUESTS_MAX);
+        event_loop.network_options.set_connection_timeout(NETWORK_DEADLINE_S);
+        let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
+        let pump = tokio::spawn(pump(event_loop, client.clone(), device.clone(), sender));
+        Self { client, device: device.clone(), arrivals, pump }
+    }
+
+    /// What happens next. After [`Arrival::Down`] nothing more does.
+    pub async fn next(&mut self) -> Arrival {
+        self.arrivals.recv().await.unwrap_or_else(|| Arrival::Down("the connection's task has ended".to_owned()))
+    }
+
+    /// Queues `payload` at QoS 1 on the device's own `channel`.
+    ///
+    /// # Errors
+    /// [`NotSent`] when the connection takes no more.
+    pub fn publish(&self, channel: Channel, payload: Vec<u8>) -> Result<(), NotSent> {
+        let topic = Topic::new(self.device.clone(), channel).to_string();
+        let retain = channel == Channel::Status;
+        self.client.try_publish(topic, QoS::AtLeastOnce, retain, payload).map_err(|_| NotSent)
+    }
+
+    /// Takes leave: says so on `status`, and ends the connection once that is out, or after `grace`.
+    pub async fn leave(mut self, grace: Duration) {
+        let said = self.publish(Channel::Status, status(Presence::Offline));
+        if said.is_ok() && self.client.try_disconnect().is_ok() {
+            let _ = tokio::time::timeout(grace, &mut self.pump).await;
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+fn status(presence: Presence) -> Vec<u8> {
+    Status { presence, at: None, agent: env!("CARGO_PKG_VERSION").to_owned() }.encode()
+}
+
+/// Polls the client until the connection ends. Never polls again after an error: that would dial anew by itself.
+async fn pump(mut event_loop: EventLoop, client: AsyncClient, device: DeviceId, arrivals: mpsc::Sender<Arrival>) {
+    loop {
+        let arrival = match event_loop.poll().await {
+            Ok(rumqttc::Event::Incoming(packet)) => incoming(packet, &client, &device),
+            Ok(rumqttc::Event::Outgoing(Outgoing::Disconnect)) => Some(Arrival::Down("took leave".to_owned())),
+            Ok(rumqttc::Event::Outgoing(_)) => None,
+            Err(error) => Some(Arrival::Down(explain(&error))),
+        };
+        let Some(arrival) = arrival else { continue };
+        let ends = matches!(arrival, Arrival::Down(_));
+        if arrivals.send(arrival).await.is_err() || ends {
+            return;
+        }
+    }
+}
+
+fn incoming(packet: Packet, client: &AsyncClient, device: &DeviceId) -> Option<Arrival> {
+    match packet {
+        Packet::ConnAck(_) => {
+            let topic = Topic::new(device.clone(), Channel::Receipt).to_string();
+            let asked = client.try_subscribe(topic, QoS::AtMostOnce).is_ok();
+            let greeted = client.try_publish(
+                Topic::new(device.clone(), Channel::Status).to_string(),
+                QoS::AtLeastOnce,
+                true,
+                status(Presence::Online),
+            );
+            (!asked || greeted.is_err()).then(|| Arrival::Down("the client takes no requests".to_owned()))
+        }
+        Packet::SubAck(ack) if ack.return_codes.iter().all(|code| *code != SubscribeReasonCode::Failure) => {
+            Some(Arrival::Up)
+        }
+        Packet::SubAck(_) => Some(Arrival::Down("the gateway lets this device read no receipts".to_owned())),
+        Packet::Publish(publish) => {
+            let topic: Topic = publish.topic.parse().ok()?;
+            (topic.device == *device).then(|| Arrival::Message(topic.channel, publish.payload.into()))
+        }
+        Packet::Disconnect => Some(Arrival::Down("the gateway closed the connection".to_owned())),
+        _ => None,
+    }
+}
+
+/// An error of the client, in words that say what to do where we know it.
+fn explain(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::ConnectionRefused(ConnectReturnCode::BadClientId) => {
+            "the gateway refused the client id: is `device.id` the name in the certificate?".to_owned()
+        }
+        ConnectionError::NetworkTimeout => "no answer from the gateway; is the address right?".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,106 @@
+//! What was sent and is not yet settled.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use proto::{Lane, Range, Ranges};
+
+use super::Pace;
+
+/// Of the window, the part that backfill may fill: live readings always find room.
+const BACKFILL_SHARE: (usize, usize) = (3, 4);
+
+/// One frame under way.
+#[derive(Clone, Debug)]
+struct Flight {
+    rows: Range,
+    bytes: usize,
+    lane: Lane,
+    sent_at: Instant,
+    /// Sent before the hello that is not answered yet: if the answer lacks it, it was lost.
+    asked: bool,
+}
+
+/// The frames under way, oldest first.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    frames_max: usize,
+    bytes_max: usize,
+    flights: VecDeque<Flight>,
+    deadline: Duration,
+    deadline_min: Duration,
+    deadline_max: Duration,
+}
+
+impl Window {
+    pub(super) fn new(pace: &Pace) -> Self {
+        Self {
+            frames_max: pace.window_frames,
+            bytes_max: pace.window_bytes,
+            flights: VecDeque::with_capacity(pace.window_frames),
+            deadline: pace.deadline_min,
+            deadline_min: pace.deadline_min,
+            deadline_max: pace.deadline_max,
+        }
+    }
+
+    /// How many bytes a frame of `lane` may still have; none when the window is full.
+    pub(super) fn room(&self, lane: Lane) -> Option<usize> {
+        let bytes: usize = self.flights.iter().map(|flight| flight.bytes).sum();
+        let backfill = self.flights.iter().filter(|flight| flight.lane == Lane::Backfill);
+        let (part, whole) = BACKFILL_SHARE;
+        let full_of_backfill = lane == Lane::Backfill
+            && (backfill.clone().count() >= self.frames_max * part / whole
+                || backfill.map(|flight| flight.bytes).sum::<usize>() >= self.bytes_max * part / whole);
+        if self.flights.len() >= self.frames_max || bytes >= self.bytes_max || full_of_backfill {
+            return None;
+        }
+        Some(self.bytes_max - bytes)
+    }
+
+    pub(super) fn sent(&mut self, rows: Range, bytes: usize, lane: Lane, now: Instant) {
+        self.flights.push_back(Flight { rows, bytes, lane, sent_at: now, asked: false });
+    }
+
+    /// Takes out the flights that `settled` covers whole.
+    pub(super) fn settle(&mut self, settled: &Ranges) {
+        let before = self.flights.len();
+        self.flights.retain(|flight| !settled.range_at(flight.rows.first).is_some_and(|at| at.contains(flight.rows.last)));
+        if self.flights.len() < before {
+            self.deadline = self.deadline_min;
+        }
+    }
+
+    /// A hello goes out: what is under way now should be in its answer.
+    pub(super) fn ask(&mut self) {
+        self.flights.iter_mut().for_each(|flight| flight.asked = true);
+    }
+
+    /// The hello is answered: what it should have covered and did not is lost. Takes those out and answers their rows.
+    pub(super) fn lost(&mut self) -> Ranges {
+        let lost = self.flights.iter().filter(|flight| flight.asked).map(|flight| flight.rows).collect();
+        self.flights.retain(|flight| !flight.asked);
+        lost
+    }
+
+    /// Forgets all; answers their rows.
+    pub(super) fn clear(&mut self) -> Ranges {
+        self.flights.drain(..).map(|flight| flight.rows).collect()
+    }
+
+    /// When the oldest frame should have been settled.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.flights.front().map(|flight| flight.sent_at + self.deadline)
+    }
+
+    /// The deadline was missed: the next one is twice as long, counted from now.
+    pub(super) fn missed(&mut self, now: Instant) {
+        self.deadline = self.deadline.saturating_mul(2).min(self.deadline_max);
+        self.flights.iter_mut().for_each(|flight| flight.sent_at = now);
+    }
+
+    /// What is under way.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Range> + '_ {
+        self.flights.iter().map(|flight| flight.rows)
+    }
+}
