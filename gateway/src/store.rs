@@ -7,6 +7,7 @@ use proto::message::{Gap, Held, Refusal, Settlement};
 use proto::{BodyHash, Channel, Clock, Column, DeviceId, Epoch, Instant, Lane, Number, Range};
 
 pub mod sqlite;
+pub mod view;
 
 /// One thing to record. All items of a transaction are recorded, or none.
 #[derive(Clone, Debug)]

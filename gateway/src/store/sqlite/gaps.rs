@@ -1,0 +1,195 @@
+//! What will never come: numbers, which are thereby settled, and spans of time.
+
+use proto::message::{Gap, GapReason, Settlement};
+use proto::{DeviceId, Number, Range};
+use rusqlite::{Row, params};
+
+use super::writer::Work;
+use super::{StoreError, TENANT, from_sql, to_sql};
+use crate::store::Outcome;
+
+/// Spans of time kept per device; beyond it the oldest ones become one, whose readings are counted together.
+const SPANS_MAX: i64 = 10_000;
+/// Bytes kept of a source's name.
+const SOURCE_BYTES_MAX: usize = 128;
+
+/// A row of table `gap` without its place in an epoch.
+#[derive(Clone)]
+struct Span {
+    source: Option<String>,
+    from: Option<i64>,
+    until: Option<i64>,
+    boot: Option<[u8; 8]>,
+    readings: Option<i64>,
+    reason: String,
+}
+
+impl Work<'_> {
+    /// Enters gaps. What is settled already stays as it is.
+    pub(super) fn gaps(&mut self, device: &DeviceId, gaps: &[Gap]) -> Result<Outcome, StoreError> {
+        let device = self.device(device, Some(self.now))?;
+        let mut outcome = Outcome::Known;
+        for gap in gaps {
+            // Numbers end with i64, as frames do; 0 is none.
+            let whole = Range { first: 1, last: i64::MAX.cast_unsigned() };
+            let numbers = gap.range.and_then(|range| range.intersect(whole));
+            let changed = match (gap.epoch, numbers) {
+                (Some(epoch), Some(range)) => {
+                    let entry = self.epoch(device, epoch)?;
+                    let (key, open) = (entry.key, entry.unsettled(range));
+                    for piece in open.iter() {
+                        self.epoch(device, epoch)?.settle(piece, Settlement::Gap);
+                        // How many readings a part of it had is not known.
+                        let readings = if piece == range { gap.count } else { None };
+                        self.add_gap(device, key, piece, Span::of(gap, readings))?;
+                    }
+                    !open.is_empty()
+                }
+                _ => self.add_span(device, Span::of(gap, gap.count))?,
+            };
+            if changed {
+                outcome = Outcome::Recorded;
+                if gap.reason == GapReason::Unexplained {
+                    self.alarm(device, "unexplained_gap")?;
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Takes `number` out of the gap that names it, because it came after all.
+    pub(super) fn withdraw_gap(&mut self, device: i64, epoch: i64, number: Number) -> Result<(), StoreError> {
+        let sql = "delete from gap where device = ?1 and epoch = ?2 and first <= ?3 and last >= ?3
+                   returning source, from_us, until_us, boot, readings, reason, first, last";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map(params![device, epoch, to_sql(number)], |row| {
+            Ok((Span::read(row)?, Range { first: from_sql(row.get(6)?), last: from_sql(row.get(7)?) }))
+        })?;
+        for (span, range) in rows.collect::<Result<Vec<_>, _>>()? {
+            let before = Range::new(range.first, number.saturating_sub(1));
+            let after = Range::new(number.saturating_add(1), range.last);
+            for left in before.into_iter().chain(after) {
+                self.insert_gap(device, Some((epoch, left)), &Span { readings: None, ..span.clone() })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds numbers to the gaps of their epoch, joining what touches and has the same reason.
+    fn add_gap(&mut self, device: i64, epoch: i64, range: Range, mut span: Span) -> Result<(), StoreError> {
+        let sql = "delete from gap where device = ?1 and epoch = ?2 and (last = ?3 - 1 or first = ?4 + 1)
+                     and source is ?5 and boot is ?6 and reason = ?7
+                   returning source, from_us, until_us, boot, readings, reason, first, last";
+        let (first, last) = (to_sql(range.first), to_sql(range.last).min(i64::MAX - 1));
+        let values = params![device, epoch, first, last, span.source, span.boot, span.reason];
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map(values, |row| Ok((Span::read(row)?, from_sql(row.get(6)?), from_sql(row.get(7)?))))?;
+        let mut joined = range;
+        for row in rows {
+            let (neighbour, first, last) = row?;
+            joined = Range { first: joined.first.min(first), last: joined.last.max(last) };
+            span = span.joined_with(&neighbour);
+        }
+        self.insert_gap(device, Some((epoch, joined)), &span)
+    }
+
+    /// Adds a span of time, unless it is within one that is there; joins what touches and has the same reason.
+    fn add_span(&mut self, device: i64, mut span: Span) -> Result<bool, StoreError> {
+        let of_its_kind = "device = ?1 and epoch is null and source is ?2 and boot is ?3 and reason = ?4";
+        let sql = format!(
+            "select exists (select 1 from gap where {of_its_kind}
+               and (from_us is ?5 or from_us <= ?5) and (until_us is ?6 or until_us >= ?6))"
+        );
+        let values = params![device, span.source, span.boot, span.reason, span.from, span.until];
+        if self.db.prepare_cached(&sql)?.query_row(values, |row| row.get::<_, bool>(0))? {
+            return Ok(false);
+        }
+        let sql = format!(
+            "delete from gap where {of_its_kind} and (until_us = ?5 or from_us = ?6)
+             returning source, from_us, until_us, boot, readings, reason"
+        );
+        let neighbours: Vec<Span> =
+            self.db.prepare_cached(&sql)?.query_map(values, Span::read)?.collect::<Result<_, _>>()?;
+        span = neighbours.iter().fold(span, |span, neighbour| span.joined_with(neighbour));
+        self.insert_gap(device, None, &span)?;
+        self.bound_spans(device)?;
+        Ok(true)
+    }
+
+    fn insert_gap(&self, device: i64, numbers: Option<(i64, Range)>, span: &Span) -> Result<(), StoreError> {
+        let (epoch, range) = numbers.unzip();
+        let (first, last) = range.map(|range| (to_sql(range.first), to_sql(range.last))).unzip();
+        let Span { source, from, until, boot, readings, reason } = span;
+        let sql = "insert into gap (tenant, device, epoch, first, last, source, from_us, until_us, boot, readings, reason)
+                   values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        let values = params![TENANT, device, epoch, first, last, source, from, until, boot, readings, reason];
+        self.db.prepare_cached(sql)?.execute(values)?;
+        Ok(())
+    }
+
+    /// Makes one of the oldest spans when there are too many.
+    fn bound_spans(&self, device: i64) -> Result<(), StoreError> {
+        let sql = "select count(*) from gap where device = ?1 and epoch is null";
+        let spans: i64 = self.db.prepare_cached(sql)?.query_row([device], |row| row.get(0))?;
+        if spans <= SPANS_MAX {
+            return Ok(());
+        }
+        let sql = "delete from gap where id in
+                     (select id from gap where device = ?1 and epoch is null order by id limit ?2)
+                   returning source, from_us, until_us, boot, readings, reason";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let oldest: Vec<Span> =
+            statement.query_map([device, SPANS_MAX / 10], Span::read)?.collect::<Result<_, _>>()?;
+        let readings = oldest.iter().map(|span| span.readings).sum();
+        let reason = word(GapReason::Unexplained).to_owned();
+        let joined = Span { source: None, from: None, until: None, boot: None, readings, reason };
+        self.insert_gap(device, None, &joined)
+    }
+}
+
+impl Span {
+    fn of(gap: &Gap, count: Option<u64>) -> Self {
+        let source = gap.source.as_ref().map(|name| name.chars().take(SOURCE_BYTES_MAX / 4).collect());
+        Self {
+            source,
+            from: gap.from.map(|from| from.0),
+            until: gap.until.map(|until| until.0),
+            boot: gap.boot.map(|boot| boot.0),
+            readings: count.map(to_sql),
+            reason: word(gap.reason).to_owned(),
+        }
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            source: row.get(0)?,
+            from: row.get(1)?,
+            until: row.get(2)?,
+            boot: row.get(3)?,
+            readings: row.get(4)?,
+            reason: row.get(5)?,
+        })
+    }
+
+    /// Both in one: from the earlier start to the later end.
+    fn joined_with(self, other: &Self) -> Self {
+        Self {
+            from: self.from.into_iter().chain(other.from).min(),
+            until: self.until.max(other.until),
+            readings: self.readings.zip(other.readings).map(|(left, right)| left.saturating_add(right)),
+            ..self
+        }
+    }
+}
+
+/// A reason as it is kept and shown.
+fn word(reason: GapReason) -> &'static str {
+    match reason {
+        GapReason::Evicted => "evicted",
+        GapReason::DiskFull => "disk_full",
+        GapReason::Damaged => "damaged",
+        GapReason::Overrun => "overrun",
+        GapReason::Dropped => "dropped",
+        GapReason::Unexplained => "unexplained",
+    }
+}

@@ -1,0 +1,248 @@
+//! Which numbers of an epoch are settled, and how: ranges, kept merged as they grow.
+//!
+//! The ranges of an epoch at work are in memory, so that to know a batch costs no query. A transaction notes what it
+//! touched, and writes just those ranges back.
+
+use std::collections::HashMap;
+
+use proto::message::Settlement;
+use proto::{Epoch, Instant, Number, Range, Ranges};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::writer::Work;
+use super::{StoreError, TENANT, from_sql, to_sql};
+use crate::store::SettledRanges;
+
+/// Epochs and ranges remembered (about 100 bytes each); beyond it all are forgotten and read again.
+const REMEMBERED_MAX: usize = 50_000;
+/// Commits from one count of them to the next.
+const COUNT_EVERY: u32 = 64;
+
+/// The states in the order of their codes in the column `settled.state`, which never change.
+const STATES: [Settlement; 3] = [Settlement::Stored, Settlement::Quarantined, Settlement::Gap];
+
+fn code(state: Settlement) -> usize {
+    match state {
+        Settlement::Stored => 0,
+        Settlement::Quarantined => 1,
+        Settlement::Gap => 2,
+    }
+}
+
+/// What is remembered of epochs.
+#[derive(Default)]
+pub(super) struct Epochs {
+    entries: HashMap<(i64, Epoch), EpochState>,
+    /// Those that this transaction has touched.
+    touched: Vec<(i64, Epoch)>,
+    /// Commits since the last count of what is remembered.
+    uncounted: u32,
+}
+
+/// What is remembered of one epoch.
+#[derive(Default)]
+pub(super) struct EpochState {
+    /// Its key in table `epoch`.
+    pub(super) key: i64,
+    /// By state, disjoint.
+    settled: [Ranges; 3],
+    /// From the lowest to the highest number that this transaction moved in or out, by state.
+    moved: [Option<Range>; 3],
+    /// What the device said last.
+    pub(super) next: Option<Number>,
+    pub(super) held: Ranges,
+    pub(super) missing: u64,
+    arrivals: Option<(Instant, Instant)>,
+    touched: bool,
+}
+
+impl Epochs {
+    /// An epoch that has been heard of.
+    pub(super) fn known(
+        &mut self,
+        db: &Connection,
+        device: i64,
+        epoch: Epoch,
+    ) -> Result<Option<&mut EpochState>, StoreError> {
+        let place = (device, epoch);
+        if !self.entries.contains_key(&place)
+            && let Some(state) = EpochState::read(db, device, epoch)?
+        {
+            self.entries.insert(place, state);
+        }
+        Ok(self.entries.get_mut(&place))
+    }
+
+    pub(super) fn forget_much(&mut self) {
+        self.uncounted += 1;
+        if self.uncounted < COUNT_EVERY {
+            return;
+        }
+        self.uncounted = 0;
+        let ranges = |state: &EpochState| 1 + state.settled.iter().map(|set| set.as_slice().len()).sum::<usize>();
+        if self.entries.values().map(ranges).sum::<usize>() > REMEMBERED_MAX {
+            self.entries.clear();
+        }
+    }
+
+    pub(super) fn write_back(&mut self, db: &Connection) -> Result<(), StoreError> {
+        for place in self.touched.drain(..) {
+            if let Some(state) = self.entries.get_mut(&place) {
+                state.write_back(db)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl EpochState {
+    /// An epoch as the database has it.
+    pub(super) fn read(db: &Connection, device: i64, epoch: Epoch) -> Result<Option<Self>, StoreError> {
+        let sql = "select id, next, missing from epoch where device = ?1 and epoch = ?2";
+        let found = db.prepare_cached(sql)?.query_row(params![device, epoch.0], |row| {
+            let next: Option<i64> = row.get(1)?;
+            let missing = from_sql(row.get(2)?);
+            Ok(Self { key: row.get(0)?, next: next.map(from_sql), missing, ..Self::default() })
+        });
+        let Some(mut state) = found.optional()? else { return Ok(None) };
+        for (place, set) in state.settled.iter_mut().enumerate() {
+            let sql = "select first, last from settled where epoch = ?1 and state = ?2 order by first";
+            *set = read_ranges(&mut *db.prepare_cached(sql)?, params![state.key, to_sql(place as u64)])?;
+        }
+        let sql = "select first, last from held where epoch = ?1 order by first";
+        state.held = read_ranges(&mut *db.prepare_cached(sql)?, params![state.key])?;
+        Ok(Some(state))
+    }
+
+    /// How `number` ended, if it did.
+    pub(super) fn state_of(&self, number: Number) -> Option<Settlement> {
+        STATES.into_iter().zip(&self.settled).find(|(_, set)| set.contains(number)).map(|(state, _)| state)
+    }
+
+    /// Enters `range` as `state`, whatever it was before.
+    pub(super) fn settle(&mut self, range: Range, state: Settlement) {
+        for (place, (set, moved)) in self.settled.iter_mut().zip(&mut self.moved).enumerate() {
+            let here = place == code(state);
+            if here {
+                set.insert(range);
+            } else if set.within(range).next().is_some() {
+                set.remove(range);
+            } else {
+                continue;
+            }
+            let hull = |had: Range| Range { first: had.first.min(range.first), last: had.last.max(range.last) };
+            *moved = Some(moved.map_or(range, hull));
+        }
+    }
+
+    /// The numbers of `range` that are not settled.
+    pub(super) fn unsettled(&self, range: Range) -> Ranges {
+        let mut open = Ranges::from_iter([range]);
+        for settled in self.settled.iter().flat_map(|set| set.within(range)) {
+            open.remove(settled);
+        }
+        open
+    }
+
+    /// Everything that is settled, ascending.
+    pub(super) fn settled(&self) -> SettledRanges {
+        let of_state = |(state, set): (Settlement, &Ranges)| set.iter().map(move |range| (range, state)).collect();
+        let mut ranges: Vec<(Range, Settlement)> =
+            STATES.into_iter().zip(&self.settled).flat_map(|pair| -> Vec<_> { of_state(pair) }).collect();
+        ranges.sort_unstable_by_key(|(range, _)| range.first);
+        SettledRanges(ranges)
+    }
+
+    /// Numbers that the device has given away, has no more, and that are not settled.
+    pub(super) fn missing(&self) -> Ranges {
+        let given = self.next.and_then(|next| Range::new(1, next.checked_sub(1)?));
+        let mut missing = given.map(|given| self.unsettled(given)).unwrap_or_default();
+        self.held.iter().for_each(|held| missing.remove(held));
+        missing
+    }
+
+    /// Notes when something of this epoch came.
+    pub(super) fn arrived(&mut self, at: Instant) {
+        let (first, last) = self.arrivals.unwrap_or((at, at));
+        self.arrivals = Some((first.min(at), last.max(at)));
+    }
+
+    fn write_back(&mut self, db: &Connection) -> Result<(), StoreError> {
+        self.touched = false;
+        for (place, (set, moved)) in self.settled.iter().zip(&mut self.moved).enumerate() {
+            if let Some(moved) = moved.take() {
+                write_ranges(db, self.key, to_sql(place as u64), set, moved)?;
+            }
+        }
+        if self.missing > 0 {
+            self.missing = self.missing().count();
+        }
+        let (first, last) = self.arrivals.take().map(|(first, last)| (first.0, last.0)).unzip();
+        let sql = "update epoch set
+                     first_arrival_us = coalesce(first_arrival_us, ?2),
+                     last_arrival_us = max(coalesce(last_arrival_us, ?3), coalesce(?3, last_arrival_us)),
+                     next = ?4, missing = ?5
+                   where id = ?1";
+        let next = self.next.map(to_sql);
+        db.prepare_cached(sql)?.execute(params![self.key, first, last, next, to_sql(self.missing)])?;
+        Ok(())
+    }
+}
+
+/// Writes those ranges of `set` that overlap or touch `moved`, in place of all that were there.
+fn write_ranges(db: &Connection, epoch: i64, state: i64, set: &Ranges, moved: Range) -> Result<(), StoreError> {
+    // A range in the database that was joined with one that moved ends or starts right beside it at the least.
+    let reach = Range { first: moved.first.saturating_sub(1), last: moved.last.saturating_add(1) };
+    let now: Vec<Range> = set.as_slice().iter().copied().filter(|range| range.intersect(reach).is_some()).collect();
+    let first = now.first().map_or(reach.first, |range| range.first.min(reach.first));
+    let last = now.last().map_or(reach.last, |range| range.last.max(reach.last));
+    let sql = "delete from settled where epoch = ?1 and state = ?2 and first <= ?4 and last >= ?3";
+    db.prepare_cached(sql)?.execute(params![epoch, state, to_sql(first), to_sql(last)])?;
+    let sql = "insert into settled (tenant, epoch, state, first, last) values (?1, ?2, ?3, ?4, ?5)";
+    let mut statement = db.prepare_cached(sql)?;
+    for range in now {
+        statement.execute(params![TENANT, epoch, state, to_sql(range.first), to_sql(range.last)])?;
+    }
+    Ok(())
+}
+
+/// The ranges that a query of two columns gives.
+fn read_ranges(
+    statement: &mut rusqlite::Statement<'_>,
+    values: &[&dyn rusqlite::ToSql],
+) -> Result<Ranges, StoreError> {
+    let rows = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut ranges = Ranges::new();
+    for row in rows {
+        let (first, last) = row?;
+        ranges.extend(Range::new(from_sql(first), from_sql(last)));
+    }
+    Ok(ranges)
+}
+
+impl Work<'_> {
+    /// An epoch of a device, to be changed; entered if it is new.
+    pub(super) fn epoch(&mut self, device: i64, epoch: Epoch) -> Result<&mut EpochState, StoreError> {
+        let Epochs { entries, touched, .. } = &mut self.memory.epochs;
+        let state = match entries.entry((device, epoch)) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                let read = EpochState::read(self.db, device, epoch)?;
+                let state = match read {
+                    Some(state) => state,
+                    None => {
+                        let sql = "insert into epoch (tenant, device, epoch) values (?1, ?2, ?3)";
+                        self.db.prepare_cached(sql)?.execute(params![TENANT, device, epoch.0])?;
+                        EpochState { key: self.db.last_insert_rowid(), ..EpochState::default() }
+                    }
+                };
+                entry.insert(state)
+            }
+        };
+        if !state.touched {
+            state.touched = true;
+            touched.push((device, epoch));
+        }
+        Ok(state)
+    }
+}

@@ -1,0 +1,198 @@
+//! Devices and series by name, remembered, with what a commit adds to their counts.
+
+use std::collections::HashMap;
+
+use proto::{DeviceId, Instant, Series};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::writer::Work;
+use super::{StoreError, TENANT};
+
+/// Series that one device may have. An agent's body holds at most 1 024; more than four times that are no names but
+/// values, or hostile.
+pub(super) const DEVICE_SERIES_MAX: usize = 4_096;
+/// Series remembered, of all devices (about 200 bytes each); beyond it all are forgotten and read again.
+const REMEMBERED_MAX: usize = 100_000;
+
+/// What is remembered of names.
+#[derive(Default)]
+pub(super) struct Names {
+    devices: HashMap<DeviceId, i64>,
+    entries: HashMap<i64, Device>,
+    /// Devices and series that this transaction has touched.
+    touched: Vec<i64>,
+    remembered: usize,
+}
+
+/// What is remembered of one device.
+#[derive(Default)]
+struct Device {
+    /// All of its series.
+    series: HashMap<Series, i64>,
+    /// Packs in table `pack`, once they have been counted.
+    packs: Option<i64>,
+    added: Added,
+}
+
+/// What a transaction adds to a device's row.
+#[derive(Default)]
+pub(super) struct Added {
+    touched: bool,
+    seen: Option<Instant>,
+    pub(super) batches: i64,
+    /// By series. May be negative: a retraction takes away.
+    pub(super) readings: HashMap<i64, i64>,
+    pub(super) newest: Option<Instant>,
+    /// Event time of the newest reading that came by the live lane, and how long after it arrived.
+    pub(super) live: Option<(Instant, i64)>,
+}
+
+impl Names {
+    /// The key of a device, if it has ever been heard of.
+    pub(super) fn known_device(&mut self, db: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreError> {
+        if let Some(&key) = self.devices.get(id) {
+            return Ok(Some(key));
+        }
+        let sql = "select id from device where tenant = ?1 and name = ?2";
+        let found: Option<i64> =
+            db.prepare_cached(sql)?.query_row(params![TENANT, id.as_str()], |row| row.get(0)).optional()?;
+        let Some(key) = found else { return Ok(None) };
+        let series = read_series(db, key)?;
+        self.remembered += 1 + series.len();
+        self.devices.insert(id.clone(), key);
+        self.entries.insert(key, Device { series, ..Device::default() });
+        Ok(Some(key))
+    }
+
+    /// What this transaction adds to a device's row.
+    pub(super) fn added(&mut self, device: i64) -> &mut Added {
+        let entry = self.entries.entry(device).or_default();
+        if !entry.added.touched {
+            entry.added.touched = true;
+            self.touched.push(device);
+        }
+        &mut entry.added
+    }
+
+    /// How many packs of a device are known, the one that was just entered included.
+    pub(super) fn packs(&mut self, db: &Connection, device: i64) -> Result<&mut i64, StoreError> {
+        let packs = &mut self.entries.entry(device).or_default().packs;
+        match packs {
+            Some(known) => *known += 1,
+            None => {
+                let sql = "select count(*) from pack where device = ?";
+                *packs = Some(db.prepare_cached(sql)?.query_row([device], |row| row.get(0))?);
+            }
+        }
+        Ok(packs.get_or_insert(0))
+    }
+
+    pub(super) fn forget_much(&mut self) {
+        if self.remembered > REMEMBERED_MAX {
+            *self = Self::default();
+        }
+    }
+
+    pub(super) fn write_back(&mut self, db: &Connection) -> Result<(), StoreError> {
+        for device in self.touched.drain(..) {
+            let Some(entry) = self.entries.get_mut(&device) else { continue };
+            std::mem::take(&mut entry.added).write(db, device)?;
+        }
+        Ok(())
+    }
+}
+
+fn read_series(db: &Connection, device: i64) -> Result<HashMap<Series, i64>, StoreError> {
+    let mut statement = db.prepare_cached("select id, name, unit, kind from series where device = ?")?;
+    let mut rows = statement.query([device])?;
+    let mut series = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let (name, unit, kind): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        // What does not parse was written by hand; it is never matched by what a device sends.
+        let (Ok(name), Ok(unit), Ok(kind)) = (name.parse(), unit.parse(), kind.parse()) else { continue };
+        series.insert(Series { name, unit, kind }, row.get(0)?);
+    }
+    Ok(series)
+}
+
+impl Added {
+    fn write(self, db: &Connection, device: i64) -> Result<(), StoreError> {
+        let readings: i64 = self.readings.values().sum();
+        let seen = self.seen.map(|seen| seen.0);
+        let (live_time, live_lag) = self.live.map(|(time, lag)| (time.0, lag)).unzip();
+        // In `set`, a column's name means its value before the update.
+        let sql = "update device set
+                     first_seen_us = coalesce(first_seen_us, ?2),
+                     last_seen_us = max(coalesce(last_seen_us, ?2), coalesce(?2, last_seen_us)),
+                     readings = readings + ?3, batches = batches + ?4,
+                     last_reading_us = max(coalesce(last_reading_us, ?5), coalesce(?5, last_reading_us)),
+                     live_lag_us = case when ?6 >= coalesce(live_time_us, ?6) then ?7 else live_lag_us end,
+                     live_time_us = max(coalesce(live_time_us, ?6), coalesce(?6, live_time_us))
+                   where id = ?1";
+        let newest = self.newest.map(|newest| newest.0);
+        db.prepare_cached(sql)?
+            .execute(params![device, seen, readings, self.batches, newest, live_time, live_lag])?;
+        let sql = "insert into series_tally (series, tenant, readings) values (?1, ?2, ?3)
+                   on conflict do update set readings = readings + ?3";
+        let mut statement = db.prepare_cached(sql)?;
+        for (series, readings) in self.readings {
+            statement.execute(params![series, TENANT, readings])?;
+        }
+        Ok(())
+    }
+}
+
+impl Work<'_> {
+    /// The key of a device, which is entered if it is new. `seen` is the arrival of a message, if it is one.
+    pub(super) fn device(&mut self, id: &DeviceId, seen: Option<Instant>) -> Result<i64, StoreError> {
+        let names = &mut self.memory.names;
+        let device = match names.known_device(self.db, id)? {
+            Some(device) => device,
+            None => {
+                let sql = "insert into device (tenant, name) values (?1, ?2)";
+                self.db.prepare_cached(sql)?.execute(params![TENANT, id.as_str()])?;
+                let device = self.db.last_insert_rowid();
+                names.remembered += 1;
+                names.devices.insert(id.clone(), device);
+                names.entries.insert(device, Device::default());
+                device
+            }
+        };
+        if seen.is_some() {
+            let added = names.added(device);
+            added.seen = added.seen.max(seen);
+        }
+        Ok(device)
+    }
+
+    /// Whether `device` may have all of `wanted`.
+    pub(super) fn has_room_for<'s>(&self, device: i64, mut wanted: impl Iterator<Item = &'s Series>) -> bool {
+        let Some(entry) = self.memory.names.entries.get(&device) else { return true };
+        let mut room = DEVICE_SERIES_MAX.saturating_sub(entry.series.len());
+        wanted.all(|series| {
+            if entry.series.contains_key(series) {
+                return true;
+            }
+            // Two columns may be of one new series: counted twice, which only matters at the bound.
+            let fits = room > 0;
+            room = room.saturating_sub(1);
+            fits
+        })
+    }
+
+    /// The key of a series, which is entered if it is new.
+    pub(super) fn series(&mut self, device: i64, series: &Series) -> Result<i64, StoreError> {
+        let entry = self.memory.names.entries.entry(device).or_default();
+        if let Some(&key) = entry.series.get(series) {
+            return Ok(key);
+        }
+        let sql = "insert into series (tenant, device, name, unit, kind) values (?1, ?2, ?3, ?4, ?5)";
+        let Series { name, unit, kind } = series;
+        let values = params![TENANT, device, name.as_str(), unit.as_str(), kind.word()];
+        self.db.prepare_cached(sql)?.execute(values)?;
+        let key = self.db.last_insert_rowid();
+        entry.series.insert(series.clone(), key);
+        self.memory.names.remembered += 1;
+        Ok(key)
+    }
+}

@@ -1,0 +1,135 @@
+//! The ledger as people see it: what is settled, what is missing, what will never come, what lies in quarantine.
+
+use proto::Epoch;
+use proto::message::Settlement;
+use rusqlite::{Row, params};
+
+use super::{ReadError, View, optional};
+use crate::store::sqlite::ledger::EpochState;
+use crate::store::sqlite::{StoreError, TENANT, from_sql};
+use crate::store::view::{Gap, Ledger, LedgerEpoch, LedgerRange, Quarantined};
+
+/// Epochs in one answer, newest first.
+const EPOCHS_MAX: i64 = 200;
+/// Ranges of one epoch in one answer, newest last.
+const RANGES_MAX: usize = 2_000;
+/// Gaps in one answer, newest first.
+const GAPS_MAX: i64 = 1_000;
+/// Quarantined messages in one answer, newest first.
+const QUARANTINED_MAX: i64 = 500;
+
+impl View<'_> {
+    /// The ledger of a device; none if it was never heard of.
+    ///
+    /// # Errors
+    /// Too late, or the disk.
+    pub fn ledger(&self, device: &str) -> Result<Option<Ledger>, ReadError> {
+        let sql = "select id, connected from device where tenant = ?1 and name = ?2";
+        let found = self.db.prepare_cached(sql)?.query_row(params![TENANT, device], |row| Ok((row.get(0)?, row.get(1)?)));
+        let Some((key, connected)) = optional(found)? else { return Ok(None) };
+        let (epochs, gaps) = (self.epochs(key)?, self.gaps(key)?);
+        Ok(Some(Ledger { device: device.to_owned(), connected, epochs, gaps }))
+    }
+
+    fn epochs(&self, device: i64) -> Result<Vec<LedgerEpoch>, ReadError> {
+        let sql = "select epoch, first_arrival_us, last_arrival_us from epoch where device = ?1 order by id desc limit ?2";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut rows = statement.query([device, EPOCHS_MAX])?;
+        let mut epochs = Vec::new();
+        while let Some(row) = rows.next()? {
+            let epoch = Epoch(row.get(0)?);
+            let Some(state) = EpochState::read(self.db, device, epoch).map_err(read_error)? else { continue };
+            let settled = state.settled().0.into_iter();
+            let mut ranges: Vec<LedgerRange> = settled
+                .map(|(range, state)| LedgerRange { first: range.first, last: range.last, state: word(state) })
+                .collect();
+            ranges.drain(..ranges.len().saturating_sub(RANGES_MAX));
+            epochs.push(LedgerEpoch {
+                epoch: epoch.to_string(),
+                first_arrival_us: row.get(1)?,
+                last_arrival_us: row.get(2)?,
+                next: state.next,
+                ranges,
+                missing: state.missing().iter().take(RANGES_MAX).collect(),
+            });
+        }
+        Ok(epochs)
+    }
+
+    fn gaps(&self, device: i64) -> Result<Vec<Gap>, ReadError> {
+        let sql = "select e.epoch, g.first, g.last, g.source, g.readings, g.reason,
+                     g.from_us + case when g.boot is null then 0 else c.offset_us end,
+                     g.until_us + case when g.boot is null then 0 else c.offset_us end
+                   from gap g
+                   left join epoch e on e.id = g.epoch
+                   left join boot_clock c on c.device = g.device and c.boot = g.boot
+                   where g.device = ?1 order by g.id desc limit ?2";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let read = |row: &Row<'_>| {
+            Ok(Gap {
+                epoch: hex(row.get(0)?),
+                first: row.get::<_, Option<i64>>(1)?.map(from_sql),
+                last: row.get::<_, Option<i64>>(2)?.map(from_sql),
+                source: row.get(3)?,
+                count: row.get(4)?,
+                reason: row.get(5)?,
+                from_us: whole(row, 6)?,
+                to_us: whole(row, 7)?,
+            })
+        };
+        Ok(statement.query_map([device, GAPS_MAX], read)?.collect::<Result<_, _>>()?)
+    }
+
+    /// What lies in quarantine, of all devices or one, newest first.
+    ///
+    /// # Errors
+    /// Too late, or the disk.
+    pub fn quarantined(&self, device: Option<&str>) -> Result<Vec<Quarantined>, ReadError> {
+        let sql = "select q.id, d.name, q.arrived_us, q.channel, q.reason, q.size_bytes, e.epoch, q.number
+                   from quarantine q
+                   join device d on d.id = q.device
+                   left join epoch e on e.id = q.epoch
+                   where q.tenant = ?1 and (?2 is null or d.name = ?2)
+                   order by q.arrived_us desc, q.id desc limit ?3";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let read = |row: &Row<'_>| {
+            let (device, channel): (String, String) = (row.get(1)?, row.get(3)?);
+            Ok(Quarantined {
+                id: row.get(0)?,
+                topic: format!("trib/1/{device}/{channel}"),
+                device,
+                arrived_us: row.get(2)?,
+                reason: row.get(4)?,
+                bytes: row.get(5)?,
+                epoch: hex(row.get(6)?),
+                number: row.get::<_, Option<i64>>(7)?.map(from_sql),
+            })
+        };
+        Ok(statement.query_map(params![TENANT, device, QUARANTINED_MAX], read)?.collect::<Result<_, _>>()?)
+    }
+}
+
+fn hex(epoch: Option<[u8; 8]>) -> Option<String> {
+    epoch.map(|epoch| Epoch(epoch).to_string())
+}
+
+/// An instant that was reckoned by SQLite, which turns a sum beyond i64 into a real number: that is no instant.
+fn whole(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<i64>> {
+    Ok(row.get_ref(column)?.as_i64().ok())
+}
+
+fn word(state: Settlement) -> &'static str {
+    match state {
+        Settlement::Stored => "stored",
+        Settlement::Quarantined => "quarantined",
+        Settlement::Gap => "gap",
+    }
+}
+
+/// What the writer's half of the ledger says when it cannot read.
+fn read_error(error: StoreError) -> ReadError {
+    match error {
+        StoreError::Sqlite(error) => error.into(),
+        _ => ReadError::Late,
+    }
+}

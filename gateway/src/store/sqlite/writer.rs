@@ -1,0 +1,188 @@
+//! The one that writes: many items in one durable transaction.
+//!
+//! What it looks up often it keeps in memory: names, ledger ranges, the newest instant of each series. All of that can
+//! be read again, and is, after a transaction that failed.
+
+use std::fs::File;
+
+use proto::{DeviceId, Epoch, Instant, Range};
+use rusqlite::{Connection, TransactionBehavior, params};
+use tokio::sync::watch;
+
+use super::ledger::Epochs;
+use super::names::Names;
+use super::ordinals::Tails;
+use super::{Now, StoreError, SubjectSeed, TENANT, people};
+use crate::store::{Item, Outcome, SettledRanges};
+
+/// Where the store stands. It moves after each commit that has something to show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tick {
+    /// The id of the last committed reading: where the feed ends.
+    pub reading: i64,
+    /// Grows with each commit.
+    pub commits: u64,
+}
+
+/// Records items. One thread has it, and calls it with as much as has come meanwhile.
+pub struct Writer {
+    db: Connection,
+    memory: Memory,
+    now: Now,
+    tick: watch::Sender<Tick>,
+    /// Held for as long as the writer lives.
+    _lock: File,
+}
+
+/// What can be read again from the database.
+#[derive(Default)]
+pub(super) struct Memory {
+    pub(super) names: Names,
+    pub(super) epochs: Epochs,
+    pub(super) tails: Tails,
+    /// The last id that was given to a reading.
+    pub(super) last_reading: i64,
+}
+
+/// A transaction at work.
+pub(super) struct Work<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) memory: &'a mut Memory,
+    pub(super) now: Instant,
+}
+
+impl Writer {
+    pub(super) fn new(db: Connection, lock: File, now: Now) -> Result<Self, StoreError> {
+        let mut memory = Memory::default();
+        memory.reload(&db)?;
+        let tick = watch::Sender::new(Tick { reading: memory.last_reading, commits: 0 });
+        Ok(Self { db, memory, now, tick, _lock: lock })
+    }
+
+    /// Records `items` in one transaction, and answers what became of each. When this returns, they are on the disk.
+    ///
+    /// # Errors
+    /// Nothing was recorded. See [`StoreError::is_unavailable`] for whether the items or the store are to blame.
+    pub fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
+        let before = self.memory.last_reading;
+        let outcomes = self.transact(|work| {
+            let outcomes = items.iter().map(|item| work.item(item)).collect::<Result<_, StoreError>>()?;
+            work.write_back(before)?;
+            Ok(outcomes)
+        })?;
+        self.memory.forget_much();
+        self.tick.send_modify(|tick| {
+            tick.reading = self.memory.last_reading;
+            tick.commits += 1;
+        });
+        Ok(outcomes)
+    }
+
+    /// What is settled of an epoch: ascending ranges, touching ones of one state joined.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn settled(&mut self, device: &DeviceId, epoch: Epoch) -> Result<SettledRanges, StoreError> {
+        let Some(device) = self.memory.names.known_device(&self.db, device)? else { return Ok(SettledRanges::default()) };
+        let found = self.memory.epochs.known(&self.db, device, epoch)?;
+        Ok(found.map(|epoch| epoch.settled()).unwrap_or_default())
+    }
+
+    /// Those of [`Writer::settled`] that share a number with `around`, whole: what a receipt after a commit adds.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn settled_around(
+        &mut self,
+        device: &DeviceId,
+        epoch: Epoch,
+        around: Range,
+    ) -> Result<SettledRanges, StoreError> {
+        let SettledRanges(mut ranges) = self.settled(device, epoch)?;
+        ranges.retain(|(range, _)| range.intersect(around).is_some());
+        Ok(SettledRanges(ranges))
+    }
+
+    /// Where the store stands, now and after each commit.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Tick> {
+        self.tick.subscribe()
+    }
+
+    pub(super) fn ensure_subject(&mut self, seed: &SubjectSeed) -> Result<(), StoreError> {
+        self.transact(|work| people::ensure_subject(work, seed))
+    }
+
+    /// All of `act` or nothing of it.
+    fn transact<T>(&mut self, act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let now = (self.now)();
+        let attempt = (|| {
+            let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let answer = act(&mut Work { db: &transaction, memory: &mut self.memory, now })?;
+            transaction.commit()?;
+            Ok(answer)
+        })();
+        if attempt.is_err() {
+            // What is remembered may be of the transaction that has just been undone.
+            self.memory.reload(&self.db)?;
+        }
+        attempt
+    }
+}
+
+impl Memory {
+    /// Forgets everything but the place in the feed, which is read again.
+    fn reload(&mut self, db: &Connection) -> Result<(), StoreError> {
+        *self = Self::default();
+        self.last_reading = db.query_row("select last_reading from feed where tenant = ?", [TENANT], |row| row.get(0))?;
+        Ok(())
+    }
+
+    /// Keeps what is remembered within its bounds.
+    fn forget_much(&mut self) {
+        self.names.forget_much();
+        self.epochs.forget_much();
+        self.tails.forget_much();
+    }
+}
+
+impl Work<'_> {
+    fn item(&mut self, item: &Item) -> Result<Outcome, StoreError> {
+        match item {
+            Item::Batch(batch) => self.batch(batch),
+            Item::Pack(pack) => self.pack(pack),
+            Item::Quarantine(quarantine) => self.quarantine(quarantine),
+            Item::Gaps { device, gaps } => self.gaps(device, gaps),
+            Item::Held { device, held } => self.held(device, held),
+            Item::Clock { device, clock } => {
+                let device = self.device(device, Some(self.now))?;
+                Ok(if self.learn_clock(device, clock)? { Outcome::Recorded } else { Outcome::Known })
+            }
+            Item::Presence { device, connected } => {
+                let device = self.device(device, Some(self.now))?;
+                let sql = "update device set connected = ?2 where id = ?1";
+                self.db.prepare_cached(sql)?.execute(params![device, connected])?;
+                Ok(Outcome::Recorded)
+            }
+        }
+    }
+
+    /// Writes what was gathered in memory: one row per device, series and epoch that was touched.
+    fn write_back(&mut self, last_reading_before: i64) -> Result<(), StoreError> {
+        self.memory.names.write_back(self.db)?;
+        self.memory.epochs.write_back(self.db)?;
+        if self.memory.last_reading != last_reading_before {
+            let sql = "update feed set last_reading = ?2 where tenant = ?1";
+            self.db.prepare_cached(sql)?.execute(params![TENANT, self.memory.last_reading])?;
+        }
+        Ok(())
+    }
+
+    /// Notes something that a person should look at.
+    pub(super) fn alarm(&self, device: i64, kind: &str) -> Result<(), StoreError> {
+        let sql = "insert into alarm (tenant, device, kind, first_us, last_us, count) values (?1, ?2, ?3, ?4, ?4, 1)
+                   on conflict do update set last_us = ?4, count = count + 1";
+        self.db.prepare_cached(sql)?.execute(params![TENANT, device, kind, self.now.0])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,233 @@
+//! What readers of a store are shown. Named and shaped as the HTTP API names them, instants in `*_us` as everywhere.
+
+use proto::Value;
+use serde::Serialize;
+
+/// A device and how it is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Device {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub display_name: String,
+    /// Whether it has a connection now.
+    pub connected: bool,
+    /// Arrival of its first message.
+    pub first_seen_us: Option<i64>,
+    /// Arrival of its last message.
+    pub last_seen_us: Option<i64>,
+    /// Event time of its newest reading.
+    pub last_reading_us: Option<i64>,
+    /// How long after it was taken the newest live reading arrived.
+    pub lag_us: Option<i64>,
+    /// Readings that count.
+    pub readings: i64,
+    /// Batches stored.
+    pub batches: i64,
+    /// Entries in quarantine.
+    pub quarantined: i64,
+    /// Gaps.
+    pub gaps: i64,
+    /// Numbers known to exist, neither stored nor explained.
+    pub missing: i64,
+}
+
+/// A series with its newest reading.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Its key.
+    pub id: i64,
+    /// Whose.
+    pub device: String,
+    /// `glucose`
+    pub name: String,
+    /// `mg/dL`
+    pub unit: String,
+    /// `gauge`, `counter`, `delta`, `state`, `text` or `event`.
+    pub kind: String,
+    /// What people call it.
+    pub display_name: String,
+    /// Readings that count.
+    pub readings: i64,
+    /// Event time of the oldest reading.
+    pub first_us: Option<i64>,
+    /// The newest reading that is not flagged as future; if all are, the newest of those.
+    pub latest: Option<Reading>,
+}
+
+/// A reading as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Its place in the feed.
+    pub id: i64,
+    /// Of which series.
+    pub series: i64,
+    /// When it was taken.
+    pub time_us: i64,
+    /// Its rank among readings of this series and instant.
+    pub ordinal: i64,
+    /// What it says.
+    pub value: Value,
+    /// How its time is known.
+    pub quality: TimeQuality,
+    /// Minutes east of UTC at its origin.
+    pub utc_offset_minutes: Option<i16>,
+    /// Whether it was taken much later than it arrived.
+    pub is_future: bool,
+}
+
+/// How the time of a reading is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeQuality {
+    /// Not at all.
+    Unset,
+    /// From a clock that was not compared lately.
+    Held,
+    /// From a disciplined clock.
+    Synced,
+    /// Its origin said so.
+    Source,
+}
+
+/// Readings of a span of time, thinned out where they are many.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Excerpt {
+    /// Whether some were left out: then each bucket's lowest and highest are there.
+    pub is_thinned: bool,
+    /// How many there are.
+    pub readings_in_range: i64,
+    /// In the order of time.
+    pub readings: Vec<Reading>,
+}
+
+/// A day that holds readings, in some zone: 23, 24 or 25 hours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Day {
+    /// `2010-03-24`
+    pub date: String,
+    /// Its first instant.
+    pub from_us: i64,
+    /// The first instant of the next day.
+    pub to_us: i64,
+    /// Readings that count.
+    pub readings: i64,
+}
+
+/// Whom readings are about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    /// The name in addresses.
+    pub id: String,
+    /// What people call them.
+    pub display_name: String,
+    /// IANA name of the zone they are in.
+    pub zone: String,
+    /// Target range of glucose in mg/dL.
+    pub glucose_band: GlucoseBand,
+    /// What is measured of them.
+    pub series: Vec<Series>,
+}
+
+/// A target range of glucose, mg/dL.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct GlucoseBand {
+    /// Below is too low.
+    pub low: f64,
+    /// Above is too high.
+    pub high: f64,
+}
+
+/// What the ledger says of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// Whose.
+    pub device: String,
+    /// Whether it has a connection now.
+    pub connected: bool,
+    /// Newest first.
+    pub epochs: Vec<LedgerEpoch>,
+    /// Newest first.
+    pub gaps: Vec<Gap>,
+}
+
+/// One epoch in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LedgerEpoch {
+    /// 16 hexadecimal digits.
+    pub epoch: String,
+    /// Arrival of the first thing of this epoch.
+    pub first_arrival_us: Option<i64>,
+    /// Arrival of the last thing of this epoch.
+    pub last_arrival_us: Option<i64>,
+    /// The number that the device will give next, as it said last.
+    pub next: Option<u64>,
+    /// What is settled, ascending.
+    pub ranges: Vec<LedgerRange>,
+    /// What is neither settled nor held, ascending.
+    pub missing: Vec<proto::Range>,
+}
+
+/// Numbers that ended alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LedgerRange {
+    /// The lowest.
+    pub first: u64,
+    /// The highest.
+    pub last: u64,
+    /// `stored`, `quarantined` or `gap`.
+    pub state: &'static str,
+}
+
+/// What will never come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// 16 hexadecimal digits, where numbers are gone.
+    pub epoch: Option<String>,
+    /// The lowest.
+    pub first: Option<u64>,
+    /// The highest.
+    pub last: Option<u64>,
+    /// Which source lost it.
+    pub source: Option<String>,
+    /// From when; unknown while the clock of its boot is.
+    pub from_us: Option<i64>,
+    /// Until when.
+    pub to_us: Option<i64>,
+    /// How many readings.
+    pub count: Option<i64>,
+    /// `evicted`, `disk_full`, `damaged`, `overrun`, `dropped` or `unexplained`.
+    pub reason: String,
+}
+
+/// Something in quarantine, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Quarantined {
+    /// Its key.
+    pub id: i64,
+    /// Whose.
+    pub device: String,
+    /// When it came.
+    pub arrived_us: i64,
+    /// On which topic.
+    pub topic: String,
+    /// Why it is here.
+    pub reason: String,
+    /// How many it has.
+    pub bytes: i64,
+    /// Its epoch, if it could be read.
+    pub epoch: Option<String>,
+    /// Its number, if it could be read.
+    pub number: Option<u64>,
+}
+
+/// What somebody should look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Alarm {
+    /// Whose.
+    pub device: String,
+    /// `conflict`, `quarantine_full`, `missing`, `unexplained_gap` or `too_many_series`.
+    pub kind: String,
+    /// How often.
+    pub count: i64,
+}
