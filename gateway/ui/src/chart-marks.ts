@@ -7,6 +7,14 @@ import { palette } from "./palette";
 import { extremes, stateRuns, stateText } from "./readings";
 import { SECOND_US } from "./time";
 
+/** Words on the chart and the box they take. */
+interface Words {
+  readonly text: string;
+  readonly left: number;
+  readonly right: number;
+  readonly y: number;
+}
+
 /** The drawing surface in CSS pixels: uPlot's own coordinates are canvas pixels, `ratio` times as many. */
 interface Brush {
   readonly ctx: CanvasRenderingContext2D;
@@ -16,6 +24,8 @@ interface Brush {
   readonly top: number;
   readonly bottom: number;
   readonly colours: Palette;
+  /** Where words stand already. */
+  readonly words: Words[];
   x(us: number): number;
   y(value: number): number;
 }
@@ -24,7 +34,7 @@ function brushFor(plot: uPlot): Brush {
   const ratio = window.devicePixelRatio || 1;
   const { left, top, width, height } = plot.bbox;
   return {
-    ctx: plot.ctx, ratio, left, top, right: left + width, bottom: top + height, colours: palette(),
+    ctx: plot.ctx, ratio, left, top, right: left + width, bottom: top + height, colours: palette(), words: [],
     x: (us) => plot.valToPos(us / SECOND_US, "x", true),
     y: (value) => plot.valToPos(value, "y", true),
   };
@@ -53,6 +63,15 @@ function write(brush: Brush, text: string, x: number, y: number, colour: string,
   ctx.strokeText(text, x, y);
   ctx.fillStyle = colour;
   ctx.fillText(text, x, y);
+  const half = (ctx.measureText(text).width / 2) + 3 * ratio;
+  brush.words.push({ text, left: x - half, right: x + half, y });
+}
+
+/** The words that a text around `x`, `y` would run into. */
+function wordsAt(brush: Brush, text: string, x: number, y: number): Words | undefined {
+  brush.ctx.font = `600 ${11 * brush.ratio}px system-ui, sans-serif`;
+  const half = brush.ctx.measureText(text).width / 2 + 3 * brush.ratio;
+  return brush.words.find((other) => x - half < other.right && x + half > other.left && Math.abs(y - other.y) < 12 * brush.ratio);
 }
 
 /** Before the line: the target band with its edges, and the part of the span that is still to come. */
@@ -95,6 +114,9 @@ export function marksOver(plot: uPlot, drawn: Drawn): void {
   });
 }
 
+/** Words of neighbouring states stand in up to this many lines. */
+const STATE_LINES = 3;
+
 /** Says "no readings" in gaps wide enough for the words. */
 function paintSilence(brush: Brush, drawn: Drawn): void {
   const ends = drawn.rows.filter((row) => row.point !== null).map((row) => row.t);
@@ -111,27 +133,30 @@ function paintSilence(brush: Brush, drawn: Drawn): void {
 /** States stand as words at their time: "low" at the foot, "high" at the head, the rest on a column between. */
 function paintStates(brush: Brush, drawn: Drawn): void {
   const { ctx, ratio, colours, top, bottom } = brush;
-  let freeFrom = -Infinity;
-  let raised = false;
   for (const run of stateRuns(drawn.rows, drawn.breakUs)) {
     const text = stateText(run.state);
-    const [from, to] = [brush.x(run.fromUs), brush.x(run.toUs)];
+    const [from, to] = [brush.x(run.fromUs) - ratio, brush.x(run.toUs) + ratio];
     const colour = text === "low" ? colours.low : text === "high" ? colours.high : colours.muted;
-    const width = Math.max(to - from, 2 * ratio);
     ctx.fillStyle = colour;
     ctx.globalAlpha = 0.16;
-    ctx.fillRect(from - ratio, top, width + 2 * ratio, bottom - top);
+    ctx.fillRect(from, top, to - from, bottom - top);
     ctx.globalAlpha = 1;
-    const edge = text === "low" ? bottom - 3 * ratio : top;
-    ctx.fillRect(from - ratio, edge, width + 2 * ratio, 3 * ratio);
-    const middle = from + width / 2;
-    ctx.font = `600 ${11 * ratio}px system-ui, sans-serif`;
-    const half = ctx.measureText(text).width / 2 + 4 * ratio;
-    raised = middle - half < freeFrom && !raised;
-    const base = text === "low" ? bottom - 30 * ratio : top + 14 * ratio;
-    const x = Math.min(Math.max(middle, brush.left + half), brush.right - half);
-    write(brush, text, x, raised ? base + (text === "low" ? -14 : 14) * ratio : base, colour);
-    freeFrom = middle + half;
+    ctx.fillRect(from, text === "low" ? bottom - 3 * ratio : top, to - from, 3 * ratio);
+    writeState(brush, text, (from + to) / 2, colour);
+  }
+}
+
+/** Writes a state on the first line that is free; beside the same word it would say nothing new. */
+function writeState(brush: Brush, text: string, middle: number, colour: string): void {
+  const { ctx, ratio, top, bottom, left, right } = brush;
+  ctx.font = `600 ${11 * ratio}px system-ui, sans-serif`;
+  const half = ctx.measureText(text).width / 2 + 4 * ratio;
+  const x = Math.min(Math.max(middle, left + half), right - half);
+  for (let line = 0; line < STATE_LINES; line++) {
+    const y = text === "low" ? bottom - (14 + 14 * line) * ratio : top + (14 + 14 * line) * ratio;
+    const there = wordsAt(brush, text, x, y);
+    if (there?.text === text) return;
+    if (!there) return write(brush, text, x, y, colour);
   }
 }
 
@@ -158,7 +183,8 @@ function paintPeaks(brush: Brush, drawn: Drawn): void {
     ctx.lineTo(x + 4 * ratio, y + away * 4 * ratio);
     ctx.fill();
     const inside = Math.min(Math.max(x, brush.left + 14 * ratio), brush.right - 14 * ratio);
-    write(brush, drawn.shown.text(value), inside, y + away * 18 * ratio, colour);
+    const text = drawn.shown.text(value);
+    if (!wordsAt(brush, text, inside, y + away * 18 * ratio)) write(brush, text, inside, y + away * 18 * ratio, colour);
   }
 }
 

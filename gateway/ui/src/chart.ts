@@ -10,7 +10,7 @@ import { changes } from "./prefs";
 import type { Band } from "./range";
 import { sideOf } from "./range";
 import type { Row } from "./readings";
-import { stateText, withBreaks } from "./readings";
+import { stateText, usualInterval, withBreaks } from "./readings";
 import type { Tick } from "./ticks";
 import { ticksFor } from "./ticks";
 import type { Span } from "./time";
@@ -31,6 +31,8 @@ export interface Picture {
   readonly stale: boolean;
   /** Readings come quicker than once a minute, so their times are told with seconds. */
   readonly seconds: boolean;
+  /** What stands above the chart while no reading is pointed at. */
+  readonly note: string;
 }
 
 /** What the drawing reads: the picture and what follows from it. */
@@ -39,6 +41,9 @@ export interface Drawn extends Picture {
   readonly ticks: readonly Tick[];
   readonly compact: boolean;
 }
+
+/** Dots closer than this run into one another and thicken the line. */
+const DOT_ROOM_PX = 2.5;
 
 const FONT = "system-ui, sans-serif";
 
@@ -87,6 +92,7 @@ export class Chart {
     this.element.dataset["stale"] = String(picture.stale);
     const at = before === undefined ? -1 : rows.findIndex((row) => row.t === before && row.point !== null);
     this.at = at >= 0 ? at : null;
+    if (this.at === null) this.tell(null);
     const data: uPlot.AlignedData = [
       rows.map((row) => row.t / SECOND_US),
       rows.map((row) => (row.point && row.point.v !== null ? picture.shown.scale(row.point.v) : null)),
@@ -154,8 +160,9 @@ export class Chart {
       stroke: paint,
       fill: paint,
       filter: (plot) => {
-        const rows = this.drawn!.rows;
-        return plot.over.clientWidth / Math.max(1, rows.length) >= 2.5 ? null : aloneIn(rows);
+        const { rows, points, span } = this.drawn!;
+        const apartPx = ((usualInterval(points) ?? 0) / (span.toUs - span.fromUs)) * plot.over.clientWidth;
+        return apartPx >= DOT_ROOM_PX ? null : aloneIn(rows);
       },
     };
   }
@@ -196,7 +203,8 @@ export class Chart {
 
   private tell(index: number | null): void {
     const point = index === null ? null : this.drawn?.rows[index]?.point;
-    setText(this.readout, point && this.drawn ? pointText(point, this.drawn) : "");
+    setText(this.readout, point && this.drawn ? pointText(point, this.drawn) : (this.drawn?.note ?? ""));
+    this.readout.classList.toggle("muted", !point);
   }
 }
 
@@ -216,7 +224,7 @@ export function pointText(point: Point, how: Pick<Picture, "zone" | "shown" | "b
 }
 
 function valueRange(drawn: Drawn, least: number | null, most: number | null): [number, number] {
-  if (drawn.shown.isGlucose) return [Math.min(40, (least ?? 100) - 22), Math.max(300, (most ?? 0) + 30)];
+  if (drawn.shown.isGlucose) return [Math.min(40, (least ?? 100) - 34), Math.max(300, (most ?? 0) + 40)];
   if (least === null || most === null) return [0, 1];
   const floor = least >= 0 && least < 0.7 * most ? 0 : least;
   const margin = (most - floor || Math.abs(most) || 1) * 0.08;

@@ -67,7 +67,7 @@ function tableCell(column: Column, content: Node | string, isRowHeader: boolean)
     : h("td", { ...attributes, role: "cell" }, content);
 }
 
-/** A whole number with thin spaces between thousands. */
+/** A whole number with narrow no-break spaces between thousands. */
 export function countText(count: number): string {
-  return new Intl.NumberFormat("en").format(count).replaceAll(",", "\u2009");
+  return new Intl.NumberFormat("en").format(count).replaceAll(",", "\u202f");
 }

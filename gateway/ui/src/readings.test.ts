@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Point } from "./api";
-import { breakAfter, extremes, mergePoints, staleAfter, stateRuns, stateSide, stateText, usualInterval, withBreaks } from "./readings";
+import { breakAfter, extremes, mergePoints, newestOf, readUpTo, staleAfter, stateRuns, stateSide, stateText, usualInterval, withBreaks } from "./readings";
 import { MINUTE_US, SECOND_US } from "./time";
 
 const point = (minute: number, v: number | null, s: string | null = null): Point => ({ t: minute * MINUTE_US, v, s, q: "source", o: null });
@@ -68,4 +68,13 @@ test("each excursion out of the band has one extreme", () => {
   const rows = withBreaks([100, 190, 250, 200, 100, 60, 55, 65, 300].map((v, i) => point(5 * i, v)), 15 * MINUTE_US);
   const found = extremes(rows, { low: 70, high: 180 }, (v) => v);
   expect(found.map((e) => [e.side, e.value])).toEqual([["above", 250], ["below", 55], ["above", 300]]);
+});
+
+test("a reading from the far future is not the newest while there is another", () => {
+  const far: Point = { ...point(9_000_000, 100), future: true };
+  expect(newestOf([point(0, 1), far])?.v).toBe(1);
+  expect(newestOf([far])).toBe(far);
+  expect(newestOf([])).toBeNull();
+  expect(readUpTo({ latest: far, last_us: far.t }, 77)).toBe(77);
+  expect(readUpTo({ latest: point(1, 1), last_us: MINUTE_US }, 77)).toBe(MINUTE_US + 1);
 });

@@ -1,6 +1,6 @@
 //! What readings say before anything is drawn: usual interval, staleness, breaks in the line, runs of states.
 
-import type { Point } from "./api";
+import type { Point, Series } from "./api";
 import { MINUTE_US, SECOND_US } from "./time";
 
 /** The median distance between neighbouring readings, in microseconds, or null with fewer than two. */
@@ -101,6 +101,17 @@ export function mergePoints(held: readonly Point[], came: readonly Point[], most
   const merged = [...held, ...came.filter((p) => !have.has(key(p)))];
   merged.sort((a, b) => a.t - b.t);
   return merged.slice(-most);
+}
+
+/** The newest reading that is not from the far future; where all are, the newest of them. */
+export function newestOf(points: readonly Point[]): Point | null {
+  return points.findLast((point) => !point.future) ?? points.at(-1) ?? null;
+}
+
+/** The end (exclusive) up to which the recent readings of a series are read; a far-future one does not move it. */
+export function readUpTo(series: Pick<Series, "latest" | "last_us">, nowUs: number): number | null {
+  if (series.last_us === null) return null;
+  return series.latest?.future ? nowUs : series.last_us + 1;
 }
 
 /** The farthest value of one excursion out of the band. */

@@ -23,7 +23,7 @@ test("the glucose preference leaves other units alone", () => {
 
 test("numbers keep about four digits, and zero and negatives their meaning", () => {
   expect([0, -3.14159, 1234.5, 12345678, 0.01234].map(numberText)).toEqual([
-    "0", "-3.14", "1235", "12\u2009345\u2009678", "0.0123",
+    "0", "-3.14", "1235", "12\u202f345\u202f678", "0.0123",
   ]);
 });
 

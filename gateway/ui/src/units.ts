@@ -41,13 +41,13 @@ export function unitText(ucum: string): string {
   return PRINTED[ucum] ?? ucum;
 }
 
-/** A number that is not glucose: four or so significant digits, thousands set apart by a thin space. */
+/** A number that is not glucose: four or so significant digits, thousands set apart by a narrow no-break space. */
 export function numberText(value: number): string {
   const size = Math.abs(value);
   const digits = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 4;
   return new Intl.NumberFormat("en", { maximumFractionDigits: digits, useGrouping: size >= 10_000 })
     .format(value)
-    .replaceAll(",", "\u2009");
+    .replaceAll(",", "\u202f");
 }
 
 /** How readings of one series are shown: what number text and what unit text. */

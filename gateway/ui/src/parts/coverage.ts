@@ -9,6 +9,8 @@ import { dateText, spanText } from "../time";
 const HEIGHT = 40;
 /** Width of the break between two runs, in days of width. */
 const BREAK_SHARE = 0.02;
+/** A short history leaves room for the days to come, rather than being drawn as a few wide blocks. */
+const DAYS_LEAST = 60;
 
 /** The strip as a slider: arrows go from day to day with readings, Home and End to the first and newest. */
 export class Coverage {
@@ -36,7 +38,8 @@ export class Coverage {
     this.bars.clear();
     this.track.replaceChildren(...this.draw(runs));
     setText(this.summary, this.dates.length === 0 ? "No readings yet" :
-      `${countText(this.dates.length)} days with readings, ${dateText(this.dates[0]!)} to ${dateText(this.dates.at(-1)!)}`);
+      this.dates.length === 1 ? `Readings on ${dateText(this.dates[0]!)} only` :
+        `${countText(this.dates.length)} days with readings, ${dateText(this.dates[0]!)} to ${dateText(this.dates.at(-1)!)}`);
     this.track.setAttribute("aria-valuemin", "0");
     this.track.setAttribute("aria-valuemax", String(Math.max(0, this.dates.length - 1)));
     this.mark(this.chosen.from, this.chosen.to);
@@ -59,14 +62,16 @@ export class Coverage {
     const least = total / 100;
     const widths = runs.map((run) => Math.max(run.days.length, least));
     const all = widths.reduce((sum, width) => sum + width, 0) + gap * Math.max(0, runs.length - 1);
-    const picture = svg("svg", { class: "coverage-bars", viewBox: `0 0 ${all} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" });
+    const room = Math.max(all, DAYS_LEAST);
+    const picture = svg("svg", { class: "coverage-bars", viewBox: `0 0 ${room} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" });
     const labels = h("div", { class: "coverage-labels", "aria-hidden": "true" });
     let x = 0;
     runs.forEach((run, i) => {
       if (i > 0) x += gap;
       if (i > 0) picture.append(svg("line", { class: "coverage-break", x1: x - gap / 2, x2: x - gap / 2, y1: 4, y2: HEIGHT, "vector-effect": "non-scaling-stroke" }));
       picture.append(...this.barsOf(run, x, widths[i]! / run.days.length, full));
-      labels.append(labelOf(run, x / all, i === runs.length - 1 && i > 0));
+      // Labels of runs in the middle would run into one another.
+      if (i === 0 || i === runs.length - 1) labels.append(labelOf(run, x / room, i === runs.length - 1 && i > 0));
       x += widths[i]!;
     });
     return [picture, labels];

@@ -48,7 +48,7 @@ export class Gauge {
   private readonly number = h("span", { class: "gauge-number" });
   private readonly unit = h("span", { class: "gauge-unit" });
   private readonly side = h("span", { class: "gauge-side" });
-  private readonly tag = h("span", { class: "tag" });
+  private readonly tag = h("span", { class: "tag", hidden: true });
   private readonly age = h("span", { class: "gauge-age" });
   private readonly when = h("span", { class: "gauge-when" });
   private readonly scale = h("div", { class: "gauge-scale", hidden: true });

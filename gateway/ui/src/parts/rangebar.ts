@@ -17,11 +17,10 @@ function textures(): SVGElement {
 /** Below this share of covered time a summary says little (consensus on CGM data, Battelino 2019: 70 %). */
 const COVERAGE_ENOUGH = 0.7;
 
-/** The panel; `found` is null when the span holds too many readings to have been read one by one. */
+/** The panel, of one reading at least; `found` is null when the span holds too many readings to have been read one by one. */
 export function rangePanel(found: TimeInRange | null, band: Band, shown: Shown): HTMLElement {
   const panel = h("section", { class: "panel range", "aria-labelledby": "range-title" }, h("h2", { id: "range-title" }, "Time in range"));
   if (!found) panel.append(h("p", {}, "Not computed: this span holds more readings than were read one by one. Choose a shorter one."));
-  else if (found.counted === 0) panel.append(h("p", { class: "empty" }, "No readings in this span."));
   else panel.append(bar(found), parts(found, band, shown), basis(found));
   return panel;
 }
@@ -43,7 +42,7 @@ function parts(found: TimeInRange, band: Band, shown: Shown): HTMLElement {
   const item = (side: "below" | "in" | "above", label: string, percent: number, count: number): HTMLElement =>
     h("div", { "data-side": side },
       h("dt", {}, h("span", { class: "swatch", "aria-hidden": "true" }, { below: "▼", in: "●", above: "▲" }[side]), ` ${label} ${shown.unit}`),
-      h("dd", {}, h("strong", {}, count > 0 && percent === 0 ? "<\u20091 %" : `${percent} %`), h("span", { class: "muted" }, ` ${countText(count)} readings`)));
+      h("dd", {}, h("strong", {}, count > 0 && percent === 0 ? "<\u202f1 %" : `${percent} %`), h("span", { class: "muted" }, ` ${countText(count)} readings`)));
   return h("dl", { class: "range-parts" },
     item("below", `Below ${low}`, percents[0]!, found.below),
     item("in", `${low}\u2013${high}`, percents[1]!, found.in),

@@ -8,13 +8,13 @@ import { openLive } from "../live";
 import { Gauge, isStale } from "../parts/gauge";
 import { Reader } from "../parts/notice";
 import { changes, glucoseUnit } from "../prefs";
-import { breakAfter, mergePoints, stateText, usualInterval } from "../readings";
+import { breakAfter, mergePoints, newestOf, readUpTo, stateText, usualInterval } from "../readings";
 import type { OpenView } from "../router";
 import { hrefTo } from "../router";
 import { eachSecond, gathered } from "../tick";
 import { HOUR_US, MINUTE_US, SECOND_US, ageText, browserZone, instantText, spanText } from "../time";
 import { isGlucoseUnit, shownAs } from "../units";
-import { connectedText } from "./fleet";
+import { alarmCount, connectedText } from "./fleet";
 import { heading, retitle, unitChoice } from "./page";
 
 const POINTS_MAX = 1000;
@@ -58,13 +58,18 @@ class SeriesCard {
   /** Takes what the gateway now says of the series, then reads the window up to its newest reading. */
   async read(series: Series, signal: AbortSignal): Promise<void> {
     this.series = series;
-    if (series.last_us === null) return;
+    const endUs = readUpTo(series, nowUs());
+    if (endUs === null) return;
     const readBack = async (backUs: number): Promise<void> => {
-      const found = await api.readings(series.id, series.last_us! - backUs, series.last_us! + 1, POINTS_MAX, signal);
+      const found = await api.readings(series.id, endUs - backUs, endUs, POINTS_MAX, signal);
       this.points = mergePoints(found.points, this.points, 2 * POINTS_MAX);
     };
-    await readBack(windowFor(null, isGlucoseUnit(series.unit)));
-    if (this.points.length < 3) await readBack(24 * HOUR_US);
+    // The first look tells how quick the series is, and so how far back its chart goes.
+    const first = isNumeric(series) ? windowFor(null, isGlucoseUnit(series.unit)) : 24 * HOUR_US;
+    await readBack(first);
+    const intervalUs = usualInterval(this.points);
+    const wanted = intervalUs === null ? 24 * HOUR_US : windowFor(intervalUs, false);
+    if (wanted > first) await readBack(wanted);
     this.draw();
   }
 
@@ -76,7 +81,7 @@ class SeriesCard {
 
   private draw(): void {
     const { series } = this;
-    const point = this.points.at(-1) ?? null;
+    const point = newestOf(this.points);
     const intervalUs = usualInterval(this.points);
     setText(this.count, `${countText(series.readings)} readings`);
     this.gauge.show({ series, point, band: null, intervalUs, zone: this.zone }, nowUs());
@@ -84,8 +89,8 @@ class SeriesCard {
     if (!point) return;
     const span = { fromUs: point.t - windowFor(intervalUs, isGlucoseUnit(series.unit)), toUs: point.t + 1 };
     this.chart.show({
-      points: this.points.filter((one) => one.t >= span.fromUs), span, zone: this.zone, shown: shownAs(series.unit, glucoseUnit()), band: null,
-      breakUs: breakAfter(intervalUs), nowUs: nowUs(), stale: isStale({ series, point, intervalUs }, nowUs()), seconds: (intervalUs ?? 0) < MINUTE_US,
+      points: this.points.filter((one) => one.t >= span.fromUs && one.t < span.toUs), span, zone: this.zone, shown: shownAs(series.unit, glucoseUnit()), band: null,
+      breakUs: breakAfter(intervalUs), nowUs: nowUs(), stale: isStale({ series, point, intervalUs }, nowUs()), seconds: (intervalUs ?? 0) < MINUTE_US, note: "",
     });
   }
 
@@ -107,7 +112,7 @@ function facts(device: Device): HTMLElement {
     fact("Last seen", device.last_seen_us === null ? "never" : ageText(now, device.last_seen_us)),
     fact("Lag", device.lag_us === null ? "–" : device.lag_us < SECOND_US ? `${Math.max(0, Math.round(device.lag_us / 1000))} ms` : spanText(device.lag_us)),
     fact("Readings", countText(device.readings)), fact("Batches", countText(device.batches)), fact("Gaps", countText(device.gaps)),
-    fact("Missing", countText(device.missing)), fact("Quarantined", countText(device.quarantined)));
+    fact("Missing", alarmCount(device.missing)), fact("Quarantined", alarmCount(device.quarantined)));
 }
 
 export const device: OpenView = (root, id, _query, signal) => {

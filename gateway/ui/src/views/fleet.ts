@@ -9,7 +9,7 @@ import { Reader } from "../parts/notice";
 import { sparkline } from "../parts/sparkline";
 import { changes } from "../prefs";
 import type { Band } from "../range";
-import { breakAfter, mergePoints, usualInterval } from "../readings";
+import { breakAfter, mergePoints, newestOf, readUpTo, usualInterval } from "../readings";
 import type { OpenView } from "../router";
 import { hrefTo } from "../router";
 import { eachSecond, gathered } from "../tick";
@@ -51,8 +51,9 @@ class SubjectCard {
 
   async read(signal: AbortSignal): Promise<void> {
     const series = this.series;
-    if (series?.last_us == null) return;
-    const found = await api.readings(series.id, series.last_us - recentSpan(series), series.last_us + 1, SPARK_POINTS_MAX, signal);
+    const endUs = series ? readUpTo(series, nowUs()) : null;
+    if (!series || endUs === null) return;
+    const found = await api.readings(series.id, endUs - recentSpan(series), endUs, SPARK_POINTS_MAX, signal);
     this.points = mergePoints(found.points, this.points, SPARK_POINTS_MAX);
     this.draw();
   }
@@ -65,14 +66,14 @@ class SubjectCard {
   private draw(): void {
     const { series, subject } = this;
     if (!series) return;
-    const point = this.points.at(-1) ?? null;
+    const point = newestOf(this.points);
     const intervalUs = usualInterval(this.points);
     const band: Band | null = isGlucoseUnit(series.unit) ? subject.glucose_band : null;
     this.gauge.show({ series, point, band, intervalUs, zone: subject.zone }, nowUs());
     if (this.points.length < 2 || !point) return;
     const span = { fromUs: point.t - recentSpan(series), toUs: point.t };
     const scaled = isGlucoseUnit(series.unit) ? this.points.map((p) => ({ ...p, v: p.v === null ? null : toMgDl(p.v, series.unit as "mg/dL") })) : this.points;
-    this.spark.replaceChildren(sparkline(scaled.filter((p) => p.t >= span.fromUs), span, breakAfter(intervalUs), band));
+    this.spark.replaceChildren(sparkline(scaled.filter((p) => p.t >= span.fromUs && p.t <= span.toUs), span, breakAfter(intervalUs), band));
   }
 }
 
@@ -81,7 +82,8 @@ export function connectedText(connected: boolean): HTMLElement {
   return h("span", { class: "status", "data-on": String(connected) }, connected ? "connected" : "not connected");
 }
 
-const alarmCount = (count: number): HTMLElement => h("span", { class: count > 0 ? "alarm" : null }, count > 0 ? `${countText(count)} !` : "0");
+/** A count that should be 0, marked when it is not. */
+export const alarmCount = (count: number): HTMLElement => h("span", { class: count > 0 ? "alarm" : null }, count > 0 ? `${countText(count)} !` : "0");
 
 function deviceRow(device: Device, now: number): (Node | string)[] {
   return [
@@ -125,7 +127,9 @@ export const fleet: OpenView = (root, _id, _query, signal) => {
     cardsEnd.abort();
     cardsEnd = new AbortController();
     subjects = found.subjects.map((subject) => new SubjectCard(subject, cardsEnd.signal));
+    const focused = cards.contains(document.activeElement) ? document.activeElement?.getAttribute("href") : null;
     cards.replaceChildren(...(subjects.length > 0 ? subjects.map((card) => card.element) : [h("li", { class: "empty" }, "No subject is set up yet.")]));
+    if (focused) cards.querySelector<HTMLElement>(`a[href="${CSS.escape(focused)}"]`)?.focus();
     await Promise.all(subjects.map((card) => card.read(signal)));
   };
   const readDevices = async (): Promise<void> => {

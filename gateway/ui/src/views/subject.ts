@@ -4,7 +4,7 @@ import type { Day, Point, Readings, Series, Subject } from "../api";
 import { api, nowUs } from "../api";
 import type { Picture } from "../chart";
 import { Chart } from "../chart";
-import { button, h, setText } from "../dom";
+import { button, countText, h, setText } from "../dom";
 import { openLive } from "../live";
 import { Coverage } from "../parts/coverage";
 import { Gauge, isStale } from "../parts/gauge";
@@ -13,13 +13,13 @@ import { rangePanel } from "../parts/rangebar";
 import { changes, glucoseUnit } from "../prefs";
 import type { Band } from "../range";
 import { timeInRange } from "../range";
-import { breakAfter, mergePoints, usualInterval } from "../readings";
+import { breakAfter, mergePoints, newestOf, readUpTo, usualInterval } from "../readings";
 import type { OpenView, View } from "../router";
 import { hrefTo } from "../router";
 import { nearestDay } from "../runs";
 import { eachSecond, gathered } from "../tick";
 import type { Span } from "../time";
-import { HOUR_US, MINUTE_US, addDays, dateText, dayOf, daysSpan, isDay } from "../time";
+import { HOUR_US, MINUTE_US, addDays, dateText, dayOf, daysSpan, isDay, spanText } from "../time";
 import { isGlucoseUnit, shownAs } from "../units";
 import type { SpanDays } from "./day-nav";
 import { DayNav } from "./day-nav";
@@ -32,7 +32,7 @@ const POINTS_GLUCOSE = 10_000;
 /** Other series are too quick to be read one by one over a day; two for each pixel of a wide chart do. */
 const POINTS_OTHER = 2_400;
 /** How far back the usual interval is looked for. */
-const RECENT_POINTS = 300;
+const RECENT_POINTS = 1000;
 
 const REDRAW_SECONDS = 15;
 
@@ -50,7 +50,7 @@ class SubjectPage implements View {
   private readonly gauge = new Gauge("large");
   private readonly zoneNote = h("p", { class: "muted zone-note" });
   private readonly empty = h("p", { class: "empty chart-empty", hidden: true });
-  private readonly rangeHost = h("div");
+  private readonly rangeHost = h("div", { class: "range-host" });
   private readonly seriesHost = h("div", { class: "series-choice" });
   private readonly units = unitChoice();
   private readonly nav = new DayNav((to) => this.go(to));
@@ -115,7 +115,7 @@ class SubjectPage implements View {
   }
 
   private newestDay(): string | null {
-    const newest = this.held?.recent.findLast((point) => !point.future) ?? this.held?.recent.at(-1);
+    const newest = newestOf(this.held?.recent ?? []);
     return newest ? dayOf(this.zone, newest.t) : null;
   }
 
@@ -149,9 +149,10 @@ class SubjectPage implements View {
 
   private async readRecent(): Promise<void> {
     const held = this.held!;
-    if (held.series.last_us === null) return;
+    const endUs = readUpTo(held.series, nowUs());
+    if (endUs === null) return;
     const back = isGlucoseUnit(held.series.unit) ? 12 * HOUR_US : 5 * MINUTE_US;
-    const found = await api.readings(held.series.id, held.series.last_us - back, held.series.last_us + 1, RECENT_POINTS, this.signal);
+    const found = await api.readings(held.series.id, endUs - back, endUs, RECENT_POINTS, this.signal);
     held.recent = mergePoints(found.points, held.recent, RECENT_POINTS);
   }
 
@@ -216,7 +217,7 @@ class SubjectPage implements View {
 
   private showNewest(): void {
     const { series, recent } = this.held!;
-    this.gauge.show({ series, point: recent.at(-1) ?? null, band: this.band(), intervalUs: usualInterval(recent), zone: this.zone }, nowUs());
+    this.gauge.show({ series, point: newestOf(recent), band: this.band(), intervalUs: usualInterval(recent), zone: this.zone }, nowUs());
   }
 
   private showSeries(all: readonly Series[], chosen: Series): void {
@@ -246,17 +247,21 @@ class SubjectPage implements View {
     this.picture = this.pictureOf(held, span, points, readings?.level ?? "raw");
     this.showEmpty(shownDays.day, readings !== null && points.length === 0);
     this.chart.show(this.picture);
+    this.drawRange(held, span, points, readings?.level ?? "raw");
+  }
+
+  private drawRange(held: Held, span: Span, points: readonly Point[], level: Readings["level"]): void {
     const band = this.band();
-    if (!band) return this.rangeHost.replaceChildren();
+    const shown = this.picture!.shown;
     const interval = usualInterval(held.recent) ?? 5 * MINUTE_US;
-    const here = readings?.level === "min-max" ? null
-      : timeInRange(points, band, span, usualInterval(points) ?? interval, nowUs(), this.picture.shown.scale);
-    this.rangeHost.replaceChildren(rangePanel(here, band, this.picture.shown));
+    const found = band && level === "raw" ? timeInRange(points, band, span, usualInterval(points) ?? interval, nowUs(), shown.scale) : null;
+    if (!band || points.length === 0 || found?.counted === 0) this.rangeHost.replaceChildren();
+    else this.rangeHost.replaceChildren(rangePanel(found, band, shown));
   }
 
   private pictureOf(held: Held, span: Span, points: readonly Point[], level: Readings["level"]): Picture {
     const recent = usualInterval(held.recent);
-    const newest = held.recent.at(-1) ?? null;
+    const newest = newestOf(held.recent);
     const intervalUs = (level === "raw" ? usualInterval(points) : null) ?? recent;
     const bucketUs = level === "raw" ? 0 : (2 * (span.toUs - span.fromUs)) / POINTS_OTHER;
     const isCurrentSpan = newest !== null && newest.t >= span.fromUs && newest.t < span.toUs;
@@ -265,6 +270,7 @@ class SubjectPage implements View {
       breakUs: Math.max(breakAfter(intervalUs), 2.5 * bucketUs), nowUs: nowUs(),
       stale: isCurrentSpan && isStale({ series: held.series, point: newest, intervalUs: recent }, nowUs()),
       seconds: (intervalUs ?? 0) < MINUTE_US,
+      note: points.length === 0 ? "" : level === "raw" ? `${countText(points.length)} readings` : `${countText(held.readings!.readings_in_range)} readings, drawn by the least and greatest of each ${spanText(bucketUs)}`,
     };
   }
 
