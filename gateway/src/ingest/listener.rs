@@ -1,0 +1,223 @@
+//! The gateway's own MQTT 3.1.1 and 5 endpoint for devices, over TLS with client certificates.
+//!
+//! It serves devices and is no general broker: a device is who its certificate says, publishes to its own topics and
+//! hears its own; nothing is stored here and nothing goes from one device to another. A publish at QoS 1 is
+//! acknowledged when the pipeline has settled it, in the order of arrival, and a pipeline without room stops the
+//! reading.
+//!
+//! Each connection is one task, owned by [`Listener::run`]: [`connection`] leads it from handshake to farewell,
+//! [`drive`] waits for it, [`session`] decides. [`packet`], [`connect`] and [`reply`] are the bytes, [`rights`] and
+//! [`acks`] the rules, [`control`] the hand from outside.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Identify, Intake};
+use half_open::HalfOpen;
+
+mod acks;
+mod connect;
+mod connection;
+pub mod control;
+pub mod counters;
+mod drive;
+mod half_open;
+mod outbox;
+mod packet;
+mod reply;
+mod rights;
+mod session;
+mod settings;
+pub mod tls;
+
+pub use control::Control;
+pub use counters::Counters;
+pub use settings::Settings;
+
+/// Why the listener cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Someone else listens there.
+    #[error(
+        "cannot listen on {address}: the port is in use; stop what uses it (`ss -ltnp` names it) or choose another"
+    )]
+    InUse {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The system does not let this user.
+    #[error("cannot listen on {address}: not permitted; ports below 1024 need a privilege, 8883 does not")]
+    NotPermitted {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}; is it an address of this machine?")]
+    Other {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A socket that listens, and what its connections share.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// What all connections of a listener share.
+struct Shared {
+    settings: Settings,
+    identify: Identify,
+    intake: Intake,
+    control: Control,
+    counters: Arc<Counters>,
+    /// The next connection's id.
+    connections: AtomicU64,
+}
+
+impl Listener {
+    /// Listens, without accepting yet: who connects now waits until [`Listener::run`].
+    ///
+    /// `tls` comes from [`tls::server_config`], `identify` names the device of a DER certificate, and `intake` takes
+    /// what devices send.
+    pub async fn bind(
+        settings: Settings,
+        tls: Arc<ServerConfig>,
+        identify: Identify,
+        intake: Intake,
+    ) -> Result<Self, BindError> {
+        let address = settings.address;
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::InUse { address },
+            io::ErrorKind::PermissionDenied => BindError::NotPermitted { address },
+            _ => BindError::Other { address, source },
+        };
+        let socket = TcpListener::bind(address).await.map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        let control = Control::new(tls);
+        let counters = Arc::default();
+        let connections = AtomicU64::new(1);
+        let shared = Arc::new(Shared { settings, identify, intake, control, counters, connections });
+        Ok(Self { socket, address, shared })
+    }
+
+    /// Where it listens: with port 0 in the settings, the port that the system chose.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The hand that closes connections and renews TLS.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.shared.control.clone()
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.shared.counters)
+    }
+
+    /// Serves devices until `stop`. Then nobody new is let in, publishes under way get their verdict within
+    /// `stop_grace`, everyone is told, and all tasks have ended when this returns.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { socket, address, shared } = self;
+        let half_open = HalfOpen::new(shared.settings.handshakes_max);
+        let mut tasks = JoinSet::new();
+        let mut full = false;
+        tracing::info!(%address, "listening for devices");
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ended) = tasks.join_next() => note(ended),
+                accepted = socket.accept() => match accepted {
+                    Ok((socket, peer)) if tasks.len() < shared.settings.connections_max => {
+                        full = false;
+                        admit(&shared, &half_open, &mut tasks, socket, peer, stop.clone());
+                    }
+                    Ok(_) => {
+                        shared.counters.connections_turned_away.add();
+                        if !full {
+                            tracing::warn!("no room for more connections, new ones are closed; raise `connections_max`");
+                        }
+                        full = true;
+                    }
+                    Err(error) => {
+                        // Out of file descriptors, mostly: trying again at once would only burn time.
+                        tracing::warn!(%error, "cannot accept a connection");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(socket);
+        drain(tasks, shared.settings.stop_grace + connection::FAREWELL_DEADLINE * 2).await;
+        tracing::info!(%address, "no longer listening");
+    }
+}
+
+fn admit(
+    shared: &Arc<Shared>,
+    half_open: &Arc<HalfOpen>,
+    tasks: &mut JoinSet<()>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    stop: CancellationToken,
+) {
+    // Answers are gathered before they are written, so waiting for more of them would only delay them.
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "gone before it was served");
+        return;
+    }
+    let (place, evicted) = half_open.enter();
+    if evicted {
+        shared.counters.handshakes_evicted.add();
+    }
+    let shared = Arc::clone(shared);
+    tasks.spawn(async move { connection::serve(&shared, socket, peer, place, stop).await });
+}
+
+async fn drain(mut tasks: JoinSet<()>, grace: Duration) {
+    let all = async {
+        while let Some(ended) = tasks.join_next().await {
+            note(ended);
+        }
+    };
+    if timeout(grace, all).await.is_err() {
+        tracing::warn!(connections = tasks.len(), "grace over, connections are cut without a farewell");
+        tasks.shutdown().await;
+    }
+}
+
+fn note(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed; this is a defect, please report it");
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("settings", &self.settings)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+/// After a failed accept: 10 tries a second.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

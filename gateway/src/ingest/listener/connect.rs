@@ -1,0 +1,198 @@
+//! CONNECT: reading it, and judging whether this device may come in, and on what terms.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqtt_protocol_core::mqtt::packet::{Property, Qos, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
+use proto::DeviceId;
+
+use super::packet::{CONNECT, PacketError, Version, whole};
+use super::rights;
+use super::settings::Settings;
+
+/// What a client asks for. User name and password are not kept: the certificate says who it is.
+#[derive(Debug)]
+pub(super) struct Connect {
+    pub(super) version: Version,
+    client_id: String,
+    clean: bool,
+    keep_alive_s: u16,
+    will: Option<Will>,
+    packet_bytes_max: usize,
+    session_expiry: bool,
+    authentication: bool,
+}
+
+#[derive(Debug)]
+struct Will {
+    topic: String,
+    qos: Qos,
+    payload: Bytes,
+}
+
+/// The terms on which a device is let in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) version: Version,
+    /// The device's status, published for it when it ends without saying so.
+    pub(super) will: Option<Bytes>,
+    /// The largest packet it takes.
+    pub(super) packet_bytes_max: usize,
+    /// How long it may be silent: one and a half times the keep alive (MQTT 3.1.1, section 3.1.2.10).
+    pub(super) silence_max: Duration,
+    /// The keep alive it is told to keep instead of its own, in seconds. MQTT 5 only.
+    pub(super) keep_alive_s_told: Option<u16>,
+    /// It named no client id and is given its device id. MQTT 5 is told so.
+    pub(super) assigned: bool,
+    /// It asked for a session that outlives the connection and is told that there is none. MQTT 5 only.
+    pub(super) session_expiry: bool,
+}
+
+/// Why a device is not let in.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("its certificate names no device: {0}")]
+    Identity(String),
+    #[error("its certificate has been revoked")]
+    Revoked,
+    #[error("protocol version {0} is not spoken here; use MQTT 3.1.1 or 5")]
+    Version(u8),
+    #[error("its client id must be `{0}`, the device its certificate names (mosquitto_pub: -i {0})")]
+    ClientId(DeviceId),
+    #[error("its last will is not on trib/1/{0}/status, the only topic it may have")]
+    Will(DeviceId),
+    #[error("its last will is at qos 2; use qos 0 or 1")]
+    WillQos,
+    #[error("it asks for authentication beyond its certificate")]
+    Authentication,
+    #[error("its previous connection has not ended yet; it should try again")]
+    Busy,
+}
+
+impl Refusal {
+    /// How MQTT 3.1.1 and MQTT 5 tell it.
+    pub(super) fn codes(&self) -> (ConnectReturnCode, ConnectReasonCode) {
+        use ConnectReasonCode as V5;
+        use ConnectReturnCode as V3;
+        match self {
+            Self::Identity(_) | Self::Revoked | Self::Will(_) => (V3::NotAuthorized, V5::NotAuthorized),
+            Self::Version(_) => (V3::UnacceptableProtocolVersion, V5::UnsupportedProtocolVersion),
+            Self::ClientId(_) => (V3::IdentifierRejected, V5::ClientIdentifierNotValid),
+            Self::WillQos => (V3::NotAuthorized, V5::QosNotSupported),
+            Self::Authentication => (V3::NotAuthorized, V5::BadAuthenticationMethod),
+            Self::Busy => (V3::ServerUnavailable, V5::ServerBusy),
+        }
+    }
+}
+
+/// A first packet as read: a CONNECT, or one of a version that nobody here speaks.
+#[derive(Debug)]
+pub(super) enum First {
+    Connect(Box<Connect>),
+    OtherVersion(u8),
+}
+
+/// Reads a first packet, which must be a CONNECT.
+pub(super) fn parse(first: u8, body: &[u8]) -> Result<First, PacketError> {
+    if first >> 4 != CONNECT {
+        return Err(PacketError::Protocol("the first packet is not CONNECT")); // MQTT-3.1.0-1
+    }
+    // MQTT 3.1 calls itself MQIsdp.
+    let (name, version, flags) = match body {
+        [0, 4, b'M', b'Q', b'T', b'T', version, flags, ..] => (true, *version, *flags),
+        [0, 6, b'M', b'Q', b'I', b's', b'd', b'p', version, flags, ..] => (false, *version, *flags),
+        _ => return Err(PacketError::Protocol("the first packet is not MQTT")),
+    };
+    if first & 0x0F != 0 || flags & 1 != 0 {
+        return Err(PacketError::Malformed(MqttError::MalformedPacket)); // MQTT-2.2.2-2, MQTT-3.1.2-3
+    }
+    match (name, version) {
+        (true, 4) => Ok(First::Connect(Box::new(from_v3(&whole(body, v3_1_1::Connect::parse)?)))),
+        (true, 5) => Ok(First::Connect(Box::new(from_v5(&whole(body, v5_0::Connect::parse)?)))),
+        _ => Ok(First::OtherVersion(version)),
+    }
+}
+
+fn from_v3(packet: &v3_1_1::Connect) -> Connect {
+    Connect {
+        version: Version::V3,
+        client_id: packet.client_id().to_owned(),
+        clean: packet.clean_session(),
+        keep_alive_s: packet.keep_alive(),
+        will: will(packet.will_topic(), packet.will_qos(), packet.will_payload()),
+        packet_bytes_max: usize::MAX,
+        session_expiry: false,
+        authentication: false,
+    }
+}
+
+fn from_v5(packet: &v5_0::Connect) -> Connect {
+    let mut connect = Connect {
+        version: Version::V5,
+        client_id: packet.client_id().to_owned(),
+        clean: true, // an empty client id is always allowed in MQTT 5
+        keep_alive_s: packet.keep_alive(),
+        will: will(packet.will_topic(), packet.will_qos(), packet.will_payload()),
+        packet_bytes_max: usize::MAX,
+        session_expiry: false,
+        authentication: false,
+    };
+    for property in &packet.props {
+        match property {
+            Property::MaximumPacketSize(it) => connect.packet_bytes_max = it.val().try_into().unwrap_or(usize::MAX),
+            Property::SessionExpiryInterval(it) => connect.session_expiry = it.val() != 0,
+            Property::AuthenticationMethod(_) => connect.authentication = true,
+            _ => {}
+        }
+    }
+    connect
+}
+
+fn will(topic: Option<&str>, qos: Qos, payload: Option<&[u8]>) -> Option<Will> {
+    let topic = topic?.to_owned();
+    Some(Will { topic, qos, payload: Bytes::copy_from_slice(payload.unwrap_or_default()) })
+}
+
+impl Connect {
+    /// Whether `device` may come in with this, and on what terms.
+    pub(super) fn judge(self, device: &DeviceId, settings: &Settings) -> Result<Terms, Refusal> {
+        let assigned = self.client_id.is_empty() && self.clean;
+        if !assigned && self.client_id != device.as_str() {
+            return Err(Refusal::ClientId(device.clone()));
+        }
+        if self.authentication {
+            return Err(Refusal::Authentication);
+        }
+        if let Some(will) = &self.will {
+            if !rights::will(device, &will.topic) {
+                return Err(Refusal::Will(device.clone()));
+            }
+            if will.qos == Qos::ExactlyOnce {
+                return Err(Refusal::WillQos);
+            }
+        }
+        let (keep_alive_s, keep_alive_s_told) = keep_alive(self.version, self.keep_alive_s, settings.keep_alive_s_max);
+        Ok(Terms {
+            version: self.version,
+            will: self.will.map(|will| will.payload),
+            packet_bytes_max: self.packet_bytes_max,
+            silence_max: Duration::from_millis(u64::from(keep_alive_s) * 1_500),
+            keep_alive_s_told,
+            assigned,
+            session_expiry: self.session_expiry,
+        })
+    }
+}
+
+/// The keep alive that holds, and what an MQTT 5 client is told if it is not its own.
+///
+/// An MQTT 3.1.1 client cannot be told, so what it names holds, however long: a device has one connection at most.
+fn keep_alive(version: Version, asked_s: u16, s_max: u16) -> (u16, Option<u16>) {
+    match (version, asked_s) {
+        (Version::V3, 0) => (s_max, None),
+        (Version::V3, asked_s) => (asked_s, None),
+        (Version::V5, asked_s) if asked_s == 0 || asked_s > s_max => (s_max, Some(s_max)),
+        (Version::V5, asked_s) => (asked_s, None),
+    }
+}

@@ -1,0 +1,216 @@
+//! One connection from its first byte to its last: handshake, CONNECT, session, farewell.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use proto::DeviceId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use super::connect::{First, Refusal, Terms};
+use super::control::Entered;
+use super::drive::Drive;
+use super::half_open::Place;
+use super::outbox::Outbox;
+use super::packet::{self, PacketError, Version};
+use super::session::{End, Session};
+use super::{Shared, connect, reply};
+use crate::ingest::{ConnectionId, Event, Link};
+
+type Stream = TlsStream<TcpStream>;
+
+/// Serves one accepted socket to its end.
+pub(super) async fn serve(shared: &Shared, socket: TcpStream, peer: SocketAddr, place: Place, stop: CancellationToken) {
+    let opening = async {
+        let mut stream = handshake(shared, socket, peer, place).await?;
+        let (device, terms, inbox) = admit(shared, &mut stream, peer).await?;
+        Some((stream, device, terms, inbox))
+    };
+    let opened = tokio::select! {
+        opened = Box::pin(opening) => opened,
+        () = stop.cancelled() => None,
+    };
+    if let Some((stream, device, terms, inbox)) = opened {
+        Box::pin(session(shared, stream, device, terms, inbox, &stop)).await;
+    }
+}
+
+/// The TLS handshake, within its deadline and as long as it has its place.
+async fn handshake(shared: &Shared, socket: TcpStream, peer: SocketAddr, place: Place) -> Option<Box<Stream>> {
+    let acceptor = TlsAcceptor::from(shared.control.tls());
+    let why = tokio::select! {
+        done = timeout(shared.settings.handshake_deadline, Box::pin(acceptor.accept(socket))) => match done {
+            Ok(Ok(stream)) => return Some(Box::new(stream)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        },
+        () = place.evicted() => "newer ones took its place".to_owned(),
+    };
+    shared.counters.handshakes_failed.add();
+    tracing::info!(%peer, why, "tls handshake failed");
+    None
+}
+
+/// Reads the CONNECT and judges it. A device that is not let in is told why.
+async fn admit(
+    shared: &Shared,
+    stream: &mut Stream,
+    peer: SocketAddr,
+) -> Option<((DeviceId, String), Terms, BytesMut)> {
+    let settings = &shared.settings;
+    let mut inbox = BytesMut::new();
+    let first = match timeout(settings.connect_deadline, first(shared, stream, &mut inbox)).await {
+        Ok(Ok(first)) => first,
+        Ok(Err(end)) => {
+            count_packet_error(shared, &end);
+            return refuse_silently(shared, peer, &end.to_string());
+        }
+        Err(_) => return refuse_silently(shared, peer, "it sent no CONNECT in time"),
+    };
+    let (version, admitted) = match first {
+        First::OtherVersion(version) => (Version::V3, Err(Refusal::Version(version))),
+        First::Connect(connect) => (
+            connect.version,
+            identity(shared, stream).and_then(|identity| {
+                let terms = connect.judge(&identity.0, settings)?;
+                Ok((identity, terms))
+            }),
+        ),
+    };
+    match admitted {
+        Ok((identity, terms)) => Some((identity, terms, inbox)),
+        Err(refusal) => {
+            refuse(shared, stream, version, &refusal, peer).await;
+            None
+        }
+    }
+}
+
+/// The first packet, whatever it is.
+async fn first(shared: &Shared, stream: &mut Stream, inbox: &mut BytesMut) -> Result<First, End> {
+    loop {
+        if let Some(first) = packet::next(inbox, &shared.settings, connect::parse)? {
+            return Ok(first);
+        }
+        inbox.reserve(1024);
+        if stream.read_buf(inbox).await? == 0 {
+            return Err(End::Vanished);
+        }
+    }
+}
+
+/// The device that the certificate names, and the certificate's serial number.
+fn identity(shared: &Shared, stream: &Stream) -> Result<(DeviceId, String), Refusal> {
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let leaf = certificates.first().ok_or_else(|| Refusal::Identity("there is no certificate".to_owned()))?;
+    let device = (shared.identify)(leaf).map_err(Refusal::Identity)?;
+    let serial = certs::identity::serial(leaf).map_err(|error| Refusal::Identity(error.to_string()))?;
+    Ok((device, serial))
+}
+
+fn refuse_silently<T>(shared: &Shared, peer: SocketAddr, why: &str) -> Option<T> {
+    shared.counters.connects_refused.add();
+    tracing::warn!(%peer, why, "connection closed before CONNECT");
+    None
+}
+
+async fn refuse(shared: &Shared, stream: &mut Stream, version: Version, refusal: &Refusal, peer: SocketAddr) {
+    shared.counters.connects_refused.add();
+    tracing::warn!(%peer, "device not let in: {refusal}");
+    let mut outbox = Outbox::default();
+    reply::refused(version, refusal, &mut outbox.bytes);
+    farewell(stream, &mut outbox).await;
+}
+
+/// From the seat to the farewell. Says [`Event::Closed`] exactly once for each [`Event::Opened`].
+async fn session(
+    shared: &Shared,
+    mut stream: Box<Stream>,
+    (device, serial): (DeviceId, String),
+    mut terms: Terms,
+    inbox: BytesMut,
+    stop: &CancellationToken,
+) {
+    let peer = stream.get_ref().0.peer_addr().unwrap_or(shared.settings.address);
+    let connection = ConnectionId(shared.connections.fetch_add(1, Ordering::Relaxed));
+    let Some(Entered { seat, mut kicked, previous }) = shared.control.enter(&device, connection, serial) else {
+        return refuse(shared, &mut stream, terms.version, &Refusal::Revoked, peer).await;
+    };
+    if let Some(previous) = previous {
+        shared.counters.takeovers.add();
+        tracing::warn!(device.id = %device, "a second connection of this device takes over; is its certificate in use twice?");
+        // First the old one's last will and end, then the new one's beginning.
+        if timeout(shared.settings.takeover_deadline, previous.cancelled()).await.is_err() {
+            return refuse(shared, &mut stream, terms.version, &Refusal::Busy, peer).await;
+        }
+    }
+    let (link, messages) = Link::new(device.clone(), connection);
+    let opened = tokio::select! {
+        sent = shared.intake.send(Event::Opened(link)) => sent.is_ok(),
+        _ = &mut kicked => false,
+        () = stop.cancelled() => false,
+    };
+    if !opened {
+        return refuse(shared, &mut stream, terms.version, &Refusal::Busy, peer).await;
+    }
+    shared.counters.connections.add();
+    shared.counters.connections_open.add();
+    tracing::info!(device.id = %device, connection = connection.0, %peer, version = ?terms.version, "device connected");
+    let session = Session::new(device, connection, terms.version, terms.packet_bytes_max);
+    let mut drive = Drive::new(shared, session, inbox, messages, terms.silence_max);
+    reply::accepted(&terms, &drive.session.device, &shared.settings, &mut drive.outbox.bytes);
+    let end = drive.run(&mut stream, &mut kicked, stop).await;
+    let (session, mut outbox) = (drive.session, drive.outbox);
+    close(shared, &session, &end, terms.will.take()).await;
+    drop(seat);
+    if let Some(reason) = end.reason() {
+        reply::disconnect(terms.version, reason, &mut outbox.bytes);
+    }
+    drop(session); // verdicts that are still to come are nobody's now
+    farewell(&mut stream, &mut outbox).await;
+}
+
+/// Tells the pipeline that a connection has ended, after its last will if that holds.
+async fn close(shared: &Shared, session: &Session, end: &End, will: Option<bytes::Bytes>) {
+    let (device, connection) = (session.device.clone(), session.connection);
+    count_packet_error(shared, end);
+    match end {
+        End::Left | End::LeftWithWill | End::Stopping => {
+            tracing::info!(device.id = %device, connection = connection.0, why = %end, "device disconnected");
+        }
+        _ => tracing::warn!(device.id = %device, connection = connection.0, why = %end, "device connection ended"),
+    }
+    shared.counters.connections_open.sub();
+    if let Some(will) = will.filter(|_| end.leaves_will()) {
+        shared.counters.publishes.add();
+        let _ = shared.intake.send(Event::Arrived(session.will(will))).await; // fails when the pipeline is gone
+    }
+    let _ = shared.intake.send(Event::Closed { device, connection, reason: end.to_string() }).await;
+}
+
+fn count_packet_error(shared: &Shared, end: &End) {
+    match end {
+        End::Packet(PacketError::TooLarge { .. }) => shared.counters.oversized.add(),
+        End::Packet(_) => shared.counters.protocol_errors.add(),
+        _ => {}
+    }
+}
+
+/// Writes what is left and closes, without waiting long for someone who may be gone.
+async fn farewell(stream: &mut Stream, outbox: &mut Outbox) {
+    let leaving = async {
+        outbox.drain(stream).await?;
+        stream.shutdown().await
+    };
+    // Whoever does not hear it sees the socket close.
+    let _ = timeout(FAREWELL_DEADLINE, leaving).await;
+}
+
+/// A last packet fits any socket's send buffer; a client that leaves no room even for that is not waited for.
+pub(super) const FAREWELL_DEADLINE: Duration = Duration::from_secs(1);

@@ -1,0 +1,129 @@
+//! Who is connected, and the hand that cuts them off: one connection a device, none for a revoked certificate.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use proto::DeviceId;
+use rustls::ServerConfig;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::session::End;
+use crate::ingest::ConnectionId;
+
+/// A handle on a listener's live connections. Clones are the same handle.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Registry>);
+
+impl Control {
+    /// Closes the device's connection. Answers whether it had one.
+    pub fn disconnect(&self, device: &DeviceId) -> bool {
+        self.0.seats().taken.get_mut(device).is_some_and(|occupant| occupant.end(End::Cut))
+    }
+
+    /// New connections shake hands with `config` from now on: a renewed certificate, newer revocation lists.
+    pub fn set_tls(&self, config: Arc<ServerConfig>) {
+        *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// Closes the connections whose certificate has one of `serials` (as `certs::identity::serial` writes them) and
+    /// lets none of them in again. Replaces what was given before. Answers how many were closed.
+    pub fn revoke(&self, serials: BTreeSet<String>) -> usize {
+        let mut seats = self.0.seats();
+        seats.revoked = serials;
+        let Seats { taken, revoked } = &mut *seats;
+        taken.values_mut().filter(|it| revoked.contains(&it.serial)).map(|it| usize::from(it.end(End::Revoked))).sum()
+    }
+
+    /// The devices that are connected, in no order.
+    #[must_use]
+    pub fn connected(&self) -> Vec<DeviceId> {
+        self.0.seats().taken.keys().cloned().collect()
+    }
+
+    pub(super) fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(Registry { tls: RwLock::new(config), seats: Mutex::default() }))
+    }
+
+    pub(super) fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.tls.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the device's seat, and ends the connection that has it. `None` if the certificate is revoked.
+    pub(super) fn enter(&self, device: &DeviceId, connection: ConnectionId, serial: String) -> Option<Entered> {
+        let mut seats = self.0.seats();
+        if seats.revoked.contains(&serial) {
+            return None;
+        }
+        let (kick, kicked) = oneshot::channel();
+        let gone = CancellationToken::new();
+        let occupant = Occupant { connection, serial, kick: Some(kick), gone: gone.clone() };
+        let previous = seats.taken.insert(device.clone(), occupant).map(|mut previous| {
+            previous.end(End::TakenOver);
+            previous.gone
+        });
+        drop(seats);
+        let seat = Seat { device: device.clone(), connection, registry: Arc::clone(&self.0), gone: gone.drop_guard() };
+        Some(Entered { seat, kicked, previous })
+    }
+}
+
+/// What comes of entering.
+pub(super) struct Entered {
+    pub(super) seat: Seat,
+    /// Why the connection must end, once it must.
+    pub(super) kicked: oneshot::Receiver<End>,
+    /// Done once the connection that had the seat before has ended and said so to the pipeline.
+    pub(super) previous: Option<CancellationToken>,
+}
+
+/// A connection's place in the registry, until dropped.
+pub(super) struct Seat {
+    device: DeviceId,
+    connection: ConnectionId,
+    registry: Arc<Registry>,
+    #[expect(dead_code, reason = "tells a successor when it is dropped")]
+    gone: tokio_util::sync::DropGuard,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.registry.seats();
+        if seats.taken.get(&self.device).is_some_and(|occupant| occupant.connection == self.connection) {
+            seats.taken.remove(&self.device);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Registry {
+    tls: RwLock<Arc<ServerConfig>>,
+    seats: Mutex<Seats>,
+}
+
+#[derive(Debug, Default)]
+struct Seats {
+    taken: HashMap<DeviceId, Occupant>,
+    revoked: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Occupant {
+    connection: ConnectionId,
+    serial: String,
+    kick: Option<oneshot::Sender<End>>,
+    gone: CancellationToken,
+}
+
+impl Occupant {
+    /// Tells the connection to end, once. Answers whether it heard.
+    fn end(&mut self, why: End) -> bool {
+        self.kick.take().is_some_and(|kick| kick.send(why).is_ok())
+    }
+}
+
+impl Registry {
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

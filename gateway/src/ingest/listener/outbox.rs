@@ -1,0 +1,58 @@
+//! Bytes on their way to one client.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
+
+/// What waits to be written, and since when. Whatever gathers between two writes leaves together.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) bytes: BytesMut,
+    /// Written to the TLS layer, which may still hold it.
+    unflushed: bool,
+    since: Option<Instant>,
+}
+
+impl Outbox {
+    /// Whether there is anything left to write. To be asked after each change: it starts the clock.
+    pub(super) fn has_work(&mut self) -> bool {
+        let work = self.unflushed || !self.bytes.is_empty();
+        if !work {
+            self.since = None;
+        } else if self.since.is_none() {
+            self.since = Some(Instant::now());
+        }
+        work
+    }
+
+    /// When what waits longest must be gone.
+    pub(super) fn deadline(&self, write_deadline: Duration) -> Option<Instant> {
+        self.since.map(|since| since + write_deadline)
+    }
+
+    /// One step of writing. Cancel safe: what was not written stays.
+    pub(super) async fn write(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        if self.bytes.is_empty() {
+            writer.flush().await?;
+            self.unflushed = false;
+        } else {
+            let written = writer.write_buf(&mut self.bytes).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.unflushed = true;
+        }
+        Ok(())
+    }
+
+    /// Writes all of it.
+    pub(super) async fn drain(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        while self.has_work() {
+            self.write(writer).await?;
+        }
+        Ok(())
+    }
+}

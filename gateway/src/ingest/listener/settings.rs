@@ -1,0 +1,59 @@
+//! The listener's bounds, each with its reason.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// What a [`super::Listener`] allows. Every number bounds memory, time, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to listen. 8883 is the registered port of MQTT over TLS (IANA: secure-mqtt).
+    pub address: SocketAddr,
+    /// Connections at once, half-open ones included; more are closed at once. 20 000 at the 50 KiB a session may take
+    /// are 1 GiB.
+    pub connections_max: usize,
+    /// TLS handshakes at once. One more pushes out the oldest, so that stalled ones never keep a live device out.
+    pub handshakes_max: usize,
+    /// For a whole TLS handshake. Slow links take 2 s; whoever takes longer than 10 s is holding a place.
+    pub handshake_deadline: Duration,
+    /// From the end of the handshake to the end of CONNECT (MQTT 3.1.1, section 3.1.4: "within a reasonable time").
+    pub connect_deadline: Duration,
+    /// How long a new connection waits for the one it takes over to end, last will included.
+    pub takeover_deadline: Duration,
+    /// The longest keep alive, in seconds, that MQTT 5 clients are told to keep, and the one that clients who name
+    /// none are held to. 1200 is what AWS IoT Core allows.
+    pub keep_alive_s_max: u16,
+    /// Publishes at QoS 1 of one connection that wait for their PUBACK; beyond it the socket is not read. 32 frames of
+    /// 128 KiB are the 4 MiB one device can hold in the pipeline.
+    pub receive_max: u16,
+    /// The largest packet, fixed header included: a frame of `FRAME_BYTES_MAX`, and 2 KiB for topic and properties.
+    pub packet_bytes_max: usize,
+    /// The largest packet that is not a PUBLISH. A CONNECT with client id, user name, token and will takes less than
+    /// 4 KiB; parsed, such packets take up to 30 times their size for a moment.
+    pub control_bytes_max: usize,
+    /// Bytes that wait to be written to one client; beyond it nothing more is taken on for it.
+    pub write_bytes_max: usize,
+    /// For a client to take what is written to it.
+    pub write_deadline: Duration,
+    /// For outstanding verdicts when the listener stops.
+    pub stop_grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8883)),
+            connections_max: 20_000,
+            handshakes_max: 1_024,
+            handshake_deadline: Duration::from_secs(10),
+            connect_deadline: Duration::from_secs(5),
+            takeover_deadline: Duration::from_secs(5),
+            keep_alive_s_max: 1_200,
+            receive_max: 32,
+            packet_bytes_max: proto::FRAME_BYTES_MAX + 2 * 1024,
+            control_bytes_max: 8 * 1024,
+            write_bytes_max: 64 * 1024,
+            write_deadline: Duration::from_secs(30),
+            stop_grace: Duration::from_secs(3),
+        }
+    }
+}

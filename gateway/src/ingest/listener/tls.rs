@@ -1,0 +1,62 @@
+//! TLS as the listener wants it: a client certificate, checked to the root, on every single connection.
+
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+
+/// Why there is no TLS configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Nobody could connect.
+    #[error("there is no certificate of an authority that signs devices; give at least one")]
+    NoRoots,
+    /// One of the authority's certificates cannot be used.
+    #[error("a certificate of the authority that signs devices cannot be used")]
+    Root(#[source] rustls::Error),
+    /// The verifier was refused, as with a revocation list that does not decode.
+    #[error("the authority's certificates or revocation lists cannot be used")]
+    Verifier(#[from] VerifierBuilderError),
+    /// The gateway's own certificate or key cannot be used, or they do not belong together.
+    #[error("the gateway's certificate and key cannot be used; do they belong together?")]
+    Own(#[source] rustls::Error),
+}
+
+/// TLS 1.3 and 1.2 with the gateway's `certificates` (leaf first) and `key`, for clients whose certificate leads to one
+/// of `client_roots`.
+///
+/// With `crls`, every certificate of the chain below the root must be covered by one that is in date and does not name
+/// it: unknown status is denied. Sessions are never resumed and there is no early data, so that each connection shows
+/// its certificate and a revoked one cannot come back by a ticket.
+pub fn server_config(
+    certificates: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    client_roots: Vec<CertificateDer<'static>>,
+    crls: Vec<CertificateRevocationListDer<'static>>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    if client_roots.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    let mut roots = RootCertStore::empty();
+    for root in client_roots {
+        roots.add(root).map_err(TlsError::Root)?;
+    }
+    let provider = Arc::new(ring::default_provider());
+    let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    if !crls.is_empty() {
+        // Whole chain and unknown-is-denied are the defaults; only the list's own end of life is not.
+        verifier = verifier.with_crls(crls).enforce_revocation_expiration();
+    }
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Own)?
+        .with_client_cert_verifier(verifier.build()?)
+        .with_single_cert(certificates, key)
+        .map_err(TlsError::Own)?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(Arc::new(config))
+}

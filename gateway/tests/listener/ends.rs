@@ -1,0 +1,170 @@
+//! How connections end, and what the pipeline hears of it.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proto::Channel;
+use tributary_gateway::ingest::{Event, Verdict};
+
+use crate::rig::{PATIENCE, Raw, Rig, connect, device, publish, subscribe, topic};
+
+const WILL: (&str, &str) = ("trib/1/meter-7/status", "gone");
+
+async fn with_will(rig: &mut Rig, version: u8, keep_alive_s: u16) -> Raw {
+    let mut meter = rig.tls("meter-7").await;
+    meter.send(&connect(version, "meter-7", keep_alive_s, Some(WILL))).await;
+    assert_eq!(meter.packet().await.1[..2], [0, 0]);
+    let _link = rig.opened().await;
+    meter
+}
+
+async fn hears_the_will(rig: &mut Rig) {
+    let will = rig.arrived().await;
+    assert_eq!((will.channel, will.packet_id, &will.payload[..]), (Channel::Status, None, &b"gone"[..]));
+}
+
+#[tokio::test]
+async fn the_last_will_is_published_when_a_device_vanishes_and_not_when_it_says_goodbye() {
+    let mut rig = Rig::start().await;
+    drop(with_will(&mut rig, 4, 60).await);
+    hears_the_will(&mut rig).await;
+    rig.closed().await;
+    with_will(&mut rig, 5, 60).await.send(&[0xE0, 1, 0x04]).await;
+    hears_the_will(&mut rig).await; // disconnect with will
+    rig.closed().await;
+    for version in [4, 5] {
+        with_will(&mut rig, version, 60).await.send(&[0xE0, 0]).await;
+        rig.closed().await;
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_last_will_elsewhere_is_not_authorized() {
+    let rig = Rig::start().await;
+    for topic in ["trib/1/meter-8/status", "trib/1/meter-7/batch", "trib/1/+/status", "x"] {
+        for (version, answer) in [(4, vec![0, 5]), (5, vec![0, 0x87, 0])] {
+            let mut meter = rig.tls("meter-7").await;
+            meter.send(&connect(version, "meter-7", 60, Some((topic, "gone")))).await;
+            assert_eq!(meter.packet().await, (0x20, answer), "{topic}");
+        }
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_connection_takes_over_and_the_firsts_will_comes_before_it() {
+    let mut rig = Rig::start().await;
+    let mut old = with_will(&mut rig, 5, 60).await;
+    let mut new = rig.tls("meter-7").await;
+    new.send(&connect(4, "meter-7", 60, None)).await;
+    hears_the_will(&mut rig).await;
+    assert!(rig.closed().await.contains("took over"));
+    rig.opened().await;
+    assert_eq!(old.packet().await, (0xE0, vec![0x8E]));
+    assert!(old.is_closed().await);
+    assert_eq!(new.packet().await, (0x20, vec![0, 0]));
+    new.send(&[0xC0, 0]).await;
+    assert_eq!(new.packet().await, (0xD0, vec![]));
+    assert_eq!((rig.counters.takeovers.get(), rig.counters.connections_open.get()), (1, 1));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_device_is_cut_after_one_and_a_half_keep_alives_and_a_pinging_one_is_not() {
+    let mut rig = Rig::start().await;
+    let mut silent = with_will(&mut rig, 5, 1).await;
+    let since = Instant::now();
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        silent.send(&[0xC0, 0]).await;
+        assert_eq!(silent.packet().await, (0xD0, vec![]));
+    }
+    assert_eq!(silent.packet().await, (0xE0, vec![0x8D]));
+    let lived = since.elapsed();
+    assert!((2_600..3_500).contains(&lived.as_millis()), "{lived:?}");
+    hears_the_will(&mut rig).await;
+    rig.closed().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_names_no_keep_alive_is_held_to_ours_and_told_if_that_is_possible() {
+    let mut rig = Rig::start_with(64, |settings| settings.keep_alive_s_max = 1).await;
+    let mut five = rig.tls("meter-5").await;
+    five.send(&connect(5, "meter-5", 0, None)).await;
+    let (_, body) = five.packet().await;
+    assert!(body.windows(3).any(|part| part == [0x13, 0, 1]), "server keep alive 1: {body:?}");
+    rig.opened().await;
+    assert_eq!(five.packet().await, (0xE0, vec![0x8D]));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_does_not_take_what_is_written_is_cut() {
+    let mut rig = Rig::start_with(64, |settings| settings.write_deadline = Duration::from_millis(300)).await;
+    let (mut meter, link) = rig.connect("meter-7", 4).await;
+    meter.send(&subscribe(4, 1, &[&topic("meter-7", Channel::Receipt)])).await;
+    meter.packet().await;
+    let large = Bytes::from(vec![7; 120_000]);
+    let since = Instant::now();
+    let reason = loop {
+        link.send(Channel::Receipt, large.clone());
+        match tokio::time::timeout(Duration::from_millis(1), rig.events.recv()).await {
+            Ok(Some(Event::Closed { reason, .. })) => break reason,
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => assert!(since.elapsed() < PATIENCE),
+        }
+    };
+    assert!(reason.contains("did not take"), "{reason}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn the_hand_from_outside_closes_a_devices_connection() {
+    let mut rig = Rig::start().await;
+    let (mut meter, _link) = rig.connect("meter-7", 5).await;
+    assert!(!rig.control.disconnect(&device("meter-8")));
+    assert!(rig.control.disconnect(&device("meter-7")));
+    assert_eq!(meter.packet().await, (0xE0, vec![0x98]));
+    rig.closed().await;
+    assert!(!rig.control.disconnect(&device("meter-7")));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_waits_for_verdicts_tells_everyone_and_lets_nobody_in() {
+    let mut rig = Rig::start().await;
+    let (mut busy, _link) = rig.connect("meter-7", 5).await;
+    let (mut idle, _link) = rig.connect("meter-8", 4).await;
+    let mut halfway = rig.tls("meter-9").await;
+    busy.send(&publish(5, &topic("meter-7", Channel::Batch), Some(1), 0, b"")).await;
+    let arrival = rig.arrived().await;
+    rig.stop.cancel();
+    assert!(idle.is_closed().await);
+    assert!(halfway.is_closed().await);
+    rig.closed().await;
+    assert!(busy.is_quiet().await);
+    arrival.ticket.settle(Verdict::Settled);
+    assert_eq!(busy.packet().await, (0x40, vec![0, 1]));
+    assert_eq!(busy.packet().await, (0xE0, vec![0x8B]));
+    assert!(busy.is_closed().await);
+    rig.closed().await;
+    assert!(tokio::net::TcpStream::connect(rig.address).await.is_err());
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_ever_for_a_verdict_or_a_pipeline() {
+    let mut rig = Rig::start_with(1, |settings| settings.stop_grace = Duration::from_millis(200)).await;
+    let (mut meter, _link) = rig.connect("meter-7", 5).await;
+    meter.send(&publish(5, &topic("meter-7", Channel::Batch), Some(1), 0, b"")).await;
+    let arrival = rig.arrived().await;
+    meter.send(&publish(5, &topic("meter-7", Channel::Batch), Some(2), 0, b"")).await;
+    // The second fills the queue, which nobody empties: not even the end can be told.
+    let since = Instant::now();
+    rig.stop.cancel();
+    tokio::time::timeout(PATIENCE, &mut rig.running).await.expect("stopped in time").unwrap();
+    assert!(since.elapsed() >= Duration::from_millis(200));
+    drop(arrival);
+}

@@ -1,0 +1,12 @@
+//! The listener against real sockets, real TLS and real clients.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod pki;
+mod rig;
+
+mod abuse;
+mod clients;
+mod ends;
+mod messages;
+mod trust;

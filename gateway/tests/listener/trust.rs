@@ -1,0 +1,158 @@
+//! Who is let in.
+
+use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tributary_gateway::ingest::Verdict;
+use tributary_gateway::ingest::listener::{BindError, Listener, Settings};
+
+use crate::pki::Pki;
+use crate::rig::{Raw, Rig, connect, identify, publish, topic};
+use proto::Channel;
+
+/// Connects with `client` and says hello. Under TLS 1.3 the refusal comes after the client's own handshake.
+async fn is_refused(rig: &Rig, client: std::sync::Arc<rustls::ClientConfig>) -> bool {
+    let Ok(mut raw) = Raw::connect(rig.address, client).await else { return true };
+    let _ = tokio::io::AsyncWriteExt::write_all(&mut raw.stream, &connect(4, "meter-7", 60, None)).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(crate::rig::PATIENCE, raw.stream.read_to_end(&mut answer)).await.expect("an end");
+    answer.is_empty()
+}
+
+#[tokio::test]
+async fn only_a_certificate_of_our_authority_for_clients_and_in_date_is_let_in() {
+    let mut rig = Rig::start().await;
+    let other = Pki::new();
+    let refused = [
+        rig.pki.client(None),
+        rig.pki.client(Some(other.device("meter-7"))),
+        rig.pki.client(Some(rig.pki.leaf("meter-7", 8, ServerAuth, 2100))),
+        rig.pki.client(Some(rig.pki.leaf("meter-7", 9, ClientAuth, 2020))),
+    ];
+    for (number, client) in refused.into_iter().enumerate() {
+        assert!(is_refused(&rig, client).await, "case {number}");
+        assert_eq!(rig.counters.handshakes_failed.get(), number as u64 + 1);
+    }
+    let (_meter, _link) = rig.connect("meter-7", 4).await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_is_refused_in_the_handshake_and_never_resumed() {
+    let mut rig = Rig::start().await;
+    let client = rig.pki.client(Some(rig.pki.device("meter-7")));
+    for _ in 0..2 {
+        let mut raw = Raw::connect(rig.address, client.clone()).await.unwrap();
+        raw.send(&connect(4, "meter-7", 60, None)).await;
+        raw.packet().await;
+        rig.opened().await;
+        assert_eq!(raw.stream.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        raw.send(&[0xE0, 0]).await;
+        rig.closed().await;
+    }
+    rig.control.set_tls(rig.pki.server(vec![rig.pki.crl(&[99])]));
+    assert!(
+        !is_refused(&rig, rig.pki.client(Some(rig.pki.device("meter-8")))).await
+            || rig.counters.handshakes_failed.get() == 0
+    );
+    rig.control.set_tls(rig.pki.server(vec![rig.pki.crl(&[8])]));
+    let (_meter, _link) = rig.connect("meter-7", 4).await;
+    rig.control.set_tls(rig.pki.server(vec![rig.pki.crl(&[7])]));
+    assert!(is_refused(&rig, client).await);
+    assert_eq!(rig.counters.handshakes_failed.get(), 1);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn the_client_id_must_be_the_device_that_the_certificate_names() {
+    let mut rig = Rig::start().await;
+    for (version, answer) in [(4, vec![0, 0x02]), (5, vec![0, 0x85, 0])] {
+        for id in ["meter-8", "METER-7", "meter-7/1", "mosq-x"] {
+            let mut raw = rig.tls("meter-7").await;
+            raw.send(&connect(version, id, 60, None)).await;
+            assert_eq!(raw.packet().await, (0x20, answer.clone()), "{id}");
+            assert!(raw.is_closed().await);
+        }
+    }
+    // None at all is given the device's. Of MQTT 3.1.1 only with a clean session.
+    let mut raw = rig.tls("meter-7").await;
+    raw.send(&connect(5, "", 60, None)).await;
+    let (_, body) = raw.packet().await;
+    assert!(body.windows(10).any(|part| part == b"\x12\0\x07meter-7"), "assigned: {body:?}");
+    rig.opened().await;
+    raw.send(&[0xE0, 0]).await;
+    rig.closed().await;
+    let mut raw = rig.tls("meter-7").await;
+    let mut unclean = connect(4, "", 60, None);
+    unclean[9] = 0;
+    raw.send(&unclean).await;
+    assert_eq!(raw.packet().await, (0x20, vec![0, 2]));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_without_a_device_and_a_foreign_version_are_told_no() {
+    let rig = Rig::start().await;
+    let client = rig.pki.client(Some(rig.pki.leaf("not.a.device", 3, ClientAuth, 2100)));
+    let mut raw = Raw::connect(rig.address, client).await.unwrap();
+    raw.send(&connect(5, "not.a.device", 60, None)).await;
+    assert_eq!(raw.packet().await, (0x20, vec![0, 0x87, 0]));
+    let mut raw = rig.tls("meter-7").await;
+    raw.send(b"\x10\x0e\0\x06MQIsdp\x03\x02\0\x3c\0\0").await;
+    assert_eq!(raw.packet().await, (0x20, vec![0, 1]));
+    assert_eq!(rig.counters.connects_refused.get(), 2);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn revoking_cuts_the_live_connection_and_keeps_the_device_out() {
+    let mut rig = Rig::start().await;
+    let (mut meter, _link) = rig.connect("meter-7", 5).await;
+    assert_eq!(rig.control.connected(), ["meter-7".parse().unwrap()]);
+    assert_eq!(rig.control.revoke(["07".to_owned()].into()), 1);
+    assert_eq!(meter.packet().await, (0xE0, vec![0x87]));
+    assert!(rig.closed().await.contains("revoked"));
+    let mut again = rig.tls("meter-7").await;
+    again.send(&connect(5, "meter-7", 60, None)).await;
+    assert_eq!(again.packet().await, (0x20, vec![0, 0x87, 0]));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_publishes_to_its_own_topics_only() {
+    let mut rig = Rig::start().await;
+    let foreign =
+        [topic("meter-8", Channel::Batch), topic("meter-7", Channel::Receipt), "a/b".to_owned(), "$SYS/x".to_owned()];
+    let (mut meter, _link) = rig.connect("meter-7", 5).await;
+    for (id, topic) in (1..).zip(&foreign) {
+        meter.send(&publish(5, topic, Some(id), 0, b"x")).await;
+        assert_eq!(meter.packet().await, (0x40, [&id.to_be_bytes()[..], &[0x87]].concat()), "{topic}");
+    }
+    meter.send(&publish(5, &topic("meter-7", Channel::Batch), Some(9), 0, b"mine")).await;
+    let mine = rig.arrived().await;
+    assert_eq!(mine.payload, b"mine"[..], "the connection stays, nothing else arrived");
+    mine.ticket.settle(Verdict::Settled);
+    assert_eq!(meter.packet().await, (0x40, vec![0, 9]));
+    meter.send(&publish(5, &foreign[0], None, 0, b"x")).await;
+    assert_eq!(meter.packet().await, (0xE0, vec![0x87]));
+    rig.closed().await;
+    for (id, topic) in [(Some(1), &foreign[0]), (None, &foreign[1])] {
+        let (mut meter, _link) = rig.connect("meter-7", 4).await;
+        meter.send(&publish(4, topic, id, 0, b"x")).await;
+        assert!(meter.is_closed().await, "MQTT 3.1.1 has no other way");
+        rig.closed().await;
+    }
+    assert_eq!(rig.counters.publishes_denied.get(), 7);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_what_to_do() {
+    let rig = Rig::start().await;
+    let settings = Settings { address: rig.address, ..Settings::default() };
+    let (intake, _events) = mpsc::channel(1);
+    let error = Listener::bind(settings, rig.pki.server(vec![]), identify(), intake).await.unwrap_err();
+    assert!(matches!(error, BindError::InUse { address } if address == rig.address));
+    assert!(error.to_string().contains(&rig.address.to_string()));
+    rig.stop().await;
+}
