@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { BrowserContext, BrowserContextOptions, Page } from "playwright-core";
 import { chromium } from "playwright-core";
 import type { Day, Device, Subject } from "../src/api";
-import { coloursOf, isInView, overflowOf, paleTexts, tabTo } from "./page-probes";
+import { axisPicture, coloursOf, isInView, overflowOf, paleTexts, tabTo } from "./page-probes";
 import { Report, must, until } from "./report";
 
 /** Chromium as root and without a network of its own to talk to. */
@@ -92,6 +92,10 @@ async function checkSubject(report: Report, page: Page, demo: Demo): Promise<voi
     const colours = await until("a painted canvas", async () => (await coloursOf(page, ".chart-panel")) > 20);
     must(colours, "the canvas is blank");
   });
+  await report.check("a mouse over the chart shows the reading under it", async () => {
+    await page.locator(".chart-panel .u-over").hover();
+    await until("a reading", async () => / \d\d:\d\d.*, /.test(await text(page, ".chart-readout")));
+  });
   await report.check("time in range says what it is based on", async () => {
     must(/Based on \d+ % of the time/.test(await text(page, ".range-basis")), await text(page, ".range"));
     const percents = (await page.locator(".range-parts strong").allTextContents()).map((part) => Number(/\d+/.exec(part)?.[0]));
@@ -137,6 +141,10 @@ async function checkUnits(report: Report, page: Page, demo: Demo): Promise<void>
       return true;
     });
     must((await text(page, ".range-parts dt")).includes("Below 3.9 mmol/L"), await text(page, ".range-parts dt"));
+    const inMolar = await axisPicture(page, ".chart-panel");
+    await shown("mg/dL");
+    await until("other labels on the axis", async () => (await axisPicture(page, ".chart-panel")) !== inMolar, 3000);
+    await shown("mmol/L");
   });
   await report.check("the unit is remembered", async () => {
     await openSubject(page, demo, `?day=${day}`);

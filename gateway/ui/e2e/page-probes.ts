@@ -15,6 +15,15 @@ export function coloursOf(page: Page, selector: string): Promise<number> {
   }, selector);
 }
 
+/** The labels of a chart's value axis as painted: one number that differs when the picture does. */
+export function axisPicture(page: Page, selector: string): Promise<number> {
+  return page.evaluate((wanted) => {
+    const canvas = document.querySelector<HTMLCanvasElement>(`${wanted} canvas`)!;
+    const { data } = canvas.getContext("2d")!.getImageData(0, 0, Math.round(50 * devicePixelRatio), canvas.height);
+    return data.reduce((sum, byte, i) => (sum * 31 + byte * (i % 251)) % 1_000_000_007, 7);
+  }, selector);
+}
+
 /** How many pixels the page is wider than its window. */
 export function overflowOf(page: Page): Promise<number> {
   return page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);

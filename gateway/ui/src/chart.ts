@@ -85,6 +85,7 @@ export class Chart {
   /** Shows a picture in place of the one before; the keyboard's place stays at its instant. */
   show(picture: Picture): void {
     const before = this.at === null ? undefined : this.drawn?.rows[this.at]?.t;
+    const unitBefore = this.drawn?.shown.unit;
     const rows = withBreaks(picture.points, picture.breakUs);
     const ticks = ticksFor(picture.zone, picture.span, this.canvasHost.clientWidth || 600);
     this.drawn = { ...picture, rows, ticks, compact: this.compact };
@@ -97,8 +98,13 @@ export class Chart {
       rows.map((row) => row.t / SECOND_US),
       rows.map((row) => (row.point && row.point.v !== null ? picture.shown.scale(row.point.v) : null)),
     ];
-    if (this.plot) this.plot.setData(data);
-    else if (this.canvasHost.clientWidth > 0) this.plot = new uPlot(this.options(), data, this.canvasHost);
+    if (this.plot) {
+      this.plot.setData(data);
+      // Scales stay as they were, so uPlot would keep the labels of the axis too.
+      if (unitBefore !== picture.shown.unit) this.plot.redraw(false, true);
+    } else if (this.canvasHost.clientWidth > 0) {
+      this.plot = new uPlot(this.options(), data, this.canvasHost);
+    }
   }
 
   private size(): { width: number; height: number } {

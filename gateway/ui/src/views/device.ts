@@ -15,7 +15,7 @@ import { eachSecond, gathered } from "../tick";
 import { HOUR_US, MINUTE_US, SECOND_US, ageText, browserZone, instantText, spanText } from "../time";
 import { isGlucoseUnit, shownAs } from "../units";
 import { alarmCount, connectedText } from "./fleet";
-import { heading, retitle, unitChoice } from "./page";
+import { heading, retitle, unitChoice, zoneNote } from "./page";
 
 const POINTS_MAX = 1000;
 const LINES_MAX = 5;
@@ -119,7 +119,7 @@ export const device: OpenView = (root, id, _query, signal) => {
   const title = heading("Device");
   const factsHost = h("div", { class: "panel" });
   const list = h("ul", { class: "cards wide-cards" });
-  const body = h("div", { class: "stack" }, factsHost, list);
+  const body = h("div", { class: "stack" }, factsHost, list, zoneNote());
   const cards = new Map<number, SeriesCard>();
   const units = unitChoice();
   let known: Device | null = null;

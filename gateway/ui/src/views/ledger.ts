@@ -2,7 +2,7 @@
 
 import type { Epoch, Gap, Ledger, Quarantined } from "../api";
 import { api } from "../api";
-import { countText, h, svg, table } from "../dom";
+import { button, countText, h, setText, svg, table } from "../dom";
 import { openLive } from "../live";
 import { Reader } from "../parts/notice";
 import type { Piece, State } from "../pieces";
@@ -12,7 +12,12 @@ import { hrefTo } from "../router";
 import { gathered } from "../tick";
 import { browserZone, instantText } from "../time";
 import { connectedText } from "./fleet";
-import { heading, retitle } from "./page";
+import { heading, retitle, zoneNote } from "./page";
+
+/** Every start of an agent begins an epoch: beyond these the older ones wait for a press of the button. */
+const EPOCHS_SHOWN = 20;
+/** Rows of one table; what is beyond them is counted, not drawn. */
+const ROWS_MAX = 300;
 
 const STATE_NAMES: Readonly<Record<State, string>> = { stored: "stored", quarantined: "quarantined", gap: "gap", missing: "missing" };
 
@@ -46,25 +51,30 @@ function textures(): SVGElement {
     svg("defs", {}, texture("quarantined", 45, 4), texture("gap", 0, 2), texture("missing", -45, 4)));
 }
 
+/** Says how many rows a table leaves out. */
+function beyond(count: number): HTMLElement | null {
+  return count > ROWS_MAX ? h("p", { class: "muted" }, `${countText(count - ROWS_MAX)} more are not shown.`) : null;
+}
+
 function epochPanel(epoch: Epoch, gaps: readonly Gap[]): HTMLElement {
   const pieces = piecesOf(epoch, gaps);
   const settled = pieces.filter((piece) => piece.state === "stored").reduce((sum, piece) => sum + size(piece), 0);
   const columns = [{ header: "State" }, { header: "First", numeric: true }, { header: "Last", numeric: true }, { header: "Batches", numeric: true }, { header: "Reason" }];
-  const rows = pieces.map((piece) => [stateMark(piece.state), countText(piece.first), countText(piece.last), countText(size(piece)), piece.reason || "–"]);
+  const rows = pieces.slice(-ROWS_MAX).map((piece) => [stateMark(piece.state), countText(piece.first), countText(piece.last), countText(size(piece)), piece.reason || "–"]);
   const facts = `${when(epoch.first_arrival_us)} to ${when(epoch.last_arrival_us)} · ${countText(settled)} batches stored${epoch.next === null ? "" : ` · next number ${countText(epoch.next)}`}`;
   return h("section", { class: "panel epoch" },
     h("h2", {}, "Epoch ", h("code", {}, epoch.epoch)), h("p", { class: "muted" }, facts),
     pieces.length > 0 ? barOf(pieces) : null,
-    table({ hidden: `Numbers of epoch ${epoch.epoch}` }, columns, rows, "Nothing of this epoch has arrived yet."));
+    table({ hidden: `Numbers of epoch ${epoch.epoch}` }, columns, rows, "Nothing of this epoch has arrived yet."), beyond(pieces.length));
 }
 
 function gapsPanel(gaps: readonly Gap[]): HTMLElement {
   const columns = [{ header: "Reason" }, { header: "Numbers" }, { header: "Source" }, { header: "From" }, { header: "To" }, { header: "Readings", numeric: true }];
-  const rows = gaps.map((gap) => [
+  const rows = gaps.slice(0, ROWS_MAX).map((gap) => [
     gap.reason, gap.first === null ? "–" : gap.last === null || gap.last === gap.first ? `${gap.first}` : `${gap.first}–${gap.last}`,
     gap.source ?? "–", when(gap.from_us), when(gap.to_us), gap.count === null ? "unknown" : countText(gap.count),
   ]);
-  return h("section", { class: "panel" }, h("h2", {}, "Gaps"), table("Numbers or times that will never come", columns, rows, "No gaps: nothing is known to be lost."));
+  return h("section", { class: "panel" }, h("h2", {}, "Gaps"), table("Numbers or times that will never come", columns, rows, "No gaps: nothing is known to be lost."), beyond(gaps.length));
 }
 
 function quarantinePanel(entries: readonly Quarantined[]): HTMLElement {
@@ -75,8 +85,8 @@ function quarantinePanel(entries: readonly Quarantined[]): HTMLElement {
   return h("section", { class: "panel" }, h("h2", {}, "Quarantine"), table("What could not be read, newest first; its bytes are kept", columns, rows, "Nothing is in quarantine."));
 }
 
-function draw(body: HTMLElement, ledger: Ledger, entries: readonly Quarantined[]): void {
-  const newest = [...ledger.epochs].sort((a, b) => (b.last_arrival_us ?? 0) - (a.last_arrival_us ?? 0));
+function draw(body: HTMLElement, ledger: Ledger, entries: readonly Quarantined[], epochsMax: number): void {
+  const newest = [...ledger.epochs].sort((a, b) => (b.last_arrival_us ?? 0) - (a.last_arrival_us ?? 0)).slice(0, epochsMax);
   const legend = h("p", { class: "legend" }, ...(["stored", "missing", "quarantined", "gap"] as const).flatMap((state) => [stateMark(state), " "]));
   body.replaceChildren(textures(), h("p", {}, connectedText(ledger.connected)), legend,
     ...(newest.length > 0 ? newest.map((epoch) => epochPanel(epoch, ledger.gaps)) : [h("p", { class: "empty" }, "No batch has arrived from this device.")]),
@@ -86,12 +96,20 @@ function draw(body: HTMLElement, ledger: Ledger, entries: readonly Quarantined[]
 export const ledger: OpenView = (root, id, _query, signal) => {
   const title = heading("Ledger");
   const body = h("div", { class: "stack" });
+  let epochsMax = EPOCHS_SHOWN;
   retitle(title, `Ledger of ${id}`);
   const reader = new Reader(body, signal, async () => {
     const [found, quarantine] = await Promise.all([api.ledger(id, signal), api.quarantine(id, signal)]);
-    draw(body, found, quarantine.entries);
+    const older = found.epochs.length - epochsMax;
+    draw(body, found, quarantine.entries, epochsMax);
+    more.hidden = older <= 0;
+    setText(more, `Show ${countText(Math.max(0, older))} older epochs`);
   });
-  root.append(h("div", { class: "page-head" }, title, h("a", { class: "button", href: hrefTo("device", id) }, "Device")), reader.notice, body);
+  const more = button("Show older epochs", () => {
+    epochsMax = Number.POSITIVE_INFINITY;
+    void reader.now();
+  }, { hidden: true });
+  root.append(h("div", { class: "page-head" }, title, h("a", { class: "button", href: hrefTo("device", id) }, "Device")), reader.notice, body, more, zoneNote());
   void reader.now();
   // Every stored batch moves the ledger; reading it anew each few seconds is soon enough.
   const readSoon = gathered(3000, signal, () => void reader.now());

@@ -2,6 +2,7 @@
 
 import { h } from "../dom";
 import { glucoseUnit, setGlucoseUnit } from "../prefs";
+import { browserZone } from "../time";
 import type { GlucoseUnit } from "../units";
 
 /** The heading of a page; it takes focus when the page opens, and names the document. */
@@ -15,6 +16,11 @@ export function heading(text: string): HTMLHeadingElement {
 export function retitle(title: HTMLElement, text: string): void {
   title.textContent = text;
   document.title = `${text} \u2013 Tributary`;
+}
+
+/** Says whose clock the times of a page are read on, where it belongs to no subject. */
+export function zoneNote(): HTMLElement {
+  return h("p", { class: "muted zone-note" }, `Times in ${browserZone()}`);
 }
 
 let groups = 0;
