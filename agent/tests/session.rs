@@ -287,7 +287,8 @@ fn perform(world: &mut World, step: &Step) {
         }
         Step::Evict => {
             let newest = world.held.last();
-            if let Some(oldest) = world.held.iter().next().filter(|oldest| Some(oldest.last) != newest) {
+            let oldest = world.held.iter().next();
+            if let Some(oldest) = oldest.filter(|oldest| Some(oldest.last) != newest) {
                 let gone = Range { first: oldest.first, last: oldest.last.min(oldest.first + 2) };
                 world.held.remove(gone);
                 world.marked.remove(gone);
@@ -296,7 +297,8 @@ fn perform(world: &mut World, step: &Step) {
         }
         Step::RestoreGateway => {
             for stored in world.stored.values_mut() {
-                if let Some(last) = stored.iter().next_back() {
+                let last = stored.iter().next_back();
+                if let Some(last) = last {
                     stored.remove(last);
                 }
             }
@@ -351,8 +353,10 @@ fn live_batches_pass_a_long_backlog_newest_first_and_the_backlog_still_moves() {
     world.connect();
     for _ in 0..30 {
         world.seal(1, Lane::Live, false);
-        world.arrive();
-        world.receive();
+        for _ in 0..2 {
+            world.arrive();
+            world.receive();
+        }
     }
     let live = world.published.iter().filter(|(lane, _)| *lane == Lane::Live).map(|(_, rows)| rows.count()).sum::<u64>();
     assert!(live >= 25, "{live} of 30 live batches left, {:?}", world.published);

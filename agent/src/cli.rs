@@ -1,0 +1,185 @@
+//! The commands.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use proto::{Basis, Body, Value};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::buffer::Access;
+use crate::config::Config;
+
+mod simulate;
+
+/// Reads sensors and glucose devices, keeps every reading, and sends it to the gateway.
+#[derive(Debug, Parser)]
+#[command(name = "tributary-agent", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Lines that a listing shows unless told otherwise.
+const LISTED: u32 = 50;
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Capture and send until stopped
+    Run(At),
+    /// Check the configuration and the files it names; opens no buffer and no connection
+    CheckConfig(At),
+    /// What is in the buffer, and what the gateway has confirmed
+    Status(At),
+    /// Look into the buffer
+    #[command(subcommand)]
+    Buffer(BufferCommand),
+    /// Print made-up readings as lines, as a device would send them
+    Simulate(simulate::Simulate),
+}
+
+#[derive(Debug, Subcommand)]
+enum BufferCommand {
+    /// The newest batches
+    List(At),
+    /// The readings of one batch, as JSON lines. They may concern a person: mind who looks on
+    Show {
+        #[command(flatten)]
+        at: At,
+        /// The batch, as `list` names it
+        row: u64,
+    },
+    /// One batch as sealed bytes, for carrying by hand
+    Export {
+        #[command(flatten)]
+        at: At,
+        /// The batch, as `list` names it
+        row: u64,
+        /// Where to write it; must not exist
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// The newest input that became no reading, and why
+    Rejected(At),
+}
+
+#[derive(Debug, clap::Args)]
+struct At {
+    /// The configuration file
+    #[arg(long, short, default_value = "/etc/tributary/agent.toml")]
+    config: PathBuf,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// With what was being attempted and what to do.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Run(at) => run(&at.config),
+            Command::CheckConfig(at) => check(&at.config),
+            Command::Status(at) => status(&at.config),
+            Command::Buffer(command) => look(command),
+            Command::Simulate(simulate) => simulate.run(&mut std::io::stdout().lock()),
+        }
+    }
+}
+
+fn run(config: &Path) -> anyhow::Result<()> {
+    let config = Config::read(config)?;
+    let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new("info,rumqttc=error"));
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    // One thread serves all sources and the uplink: the agent waits far more than it works.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let signals = tokio::spawn(cancel_on_signal(stop.clone()));
+        let result = crate::run(config, stop).await;
+        signals.abort();
+        result
+    })
+}
+
+async fn cancel_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        result = tokio::signal::ctrl_c() => result?,
+    }
+    stop.cancel();
+    Ok(())
+}
+
+fn check(path: &Path) -> anyhow::Result<()> {
+    let config = Config::read(path)?;
+    if let Some(uplink) = config.uplink() {
+        crate::identity::tls(&uplink)?;
+    }
+    let sources = config.sources.len();
+    say(format_args!("{}: fine; device {}, {sources} sources", path.display(), config.device.id))
+}
+
+fn status(config: &Path) -> anyhow::Result<()> {
+    let config = Config::read(config)?;
+    let access = Access::open(&config.buffer.path)?;
+    let contents = access.contents()?;
+    let confirmed: u64 = contents.held.iter().flat_map(|held| contents.settled.within(held).collect::<Vec<_>>()).map(|range| range.count()).sum();
+    let held = contents.held.count();
+    say(format_args!("device           {}", config.device.id))?;
+    say(format_args!("batches held     {held}"))?;
+    say(format_args!("  confirmed      {confirmed}"))?;
+    say(format_args!("  to be sent     {}", held - confirmed))?;
+    let mut tallies: Vec<(String, u64)> = access.tallies()?.into_iter().collect();
+    tallies.sort();
+    tallies.iter().try_for_each(|(name, count)| say(format_args!("{name:<16} {count}")))
+}
+
+fn look(command: BufferCommand) -> anyhow::Result<()> {
+    let open = |at: &At| -> anyhow::Result<Access> { Ok(Access::open(&Config::read(&at.config)?.buffer.path)?) };
+    match command {
+        BufferCommand::List(at) => {
+            say(format_args!("{:>12}  {:8}  {:>8}  {:>8}", "batch", "lane", "readings", "bytes"))?;
+            open(&at)?.list(LISTED)?.iter().try_for_each(|batch| {
+                say(format_args!("{:>12}  {:8}  {:>8}  {:>8}", batch.row, batch.lane, batch.readings, batch.bytes))
+            })
+        }
+        BufferCommand::Show { at, row } => show(&Body::decode(&open(&at)?.body(row)?)?),
+        BufferCommand::Export { at, row, out } => {
+            let body = open(&at)?.body(row)?;
+            let mut file = std::fs::File::create_new(&out).with_context(|| format!("create {}", out.display()))?;
+            file.write_all(&body).with_context(|| format!("write {}", out.display()))
+        }
+        BufferCommand::Rejected(at) => open(&at)?.rejected(LISTED)?.iter().try_for_each(|rejected| {
+            say(format_args!("{}: {}: {}", rejected.source, rejected.place, rejected.reason))
+        }),
+    }
+}
+
+fn show(body: &Body) -> anyhow::Result<()> {
+    for column in &body.columns {
+        for reading in &column.readings {
+            let value = match &reading.value {
+                Value::Number(number) => format!("{number}"),
+                Value::Bool(on) => format!("{on}"),
+                Value::Text(text) => format!("{text:?}"),
+                Value::Json(json) => json.clone(),
+                Value::State(state) => format!("\"{state}\""),
+                Value::Absent => "null".to_owned(),
+            };
+            let basis = if column.basis == Basis::Boot { "boot_us" } else { "unix_us" };
+            let (name, unit) = (&column.series.name, &column.series.unit);
+            say(format_args!(r#"{{"{basis}":{},"series":"{name}","unit":"{unit}","value":{value}}}"#, reading.time.0))?;
+        }
+    }
+    Ok(())
+}
+
+/// One line to whoever asked.
+fn say(line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{line}").context("write to standard output")
+}

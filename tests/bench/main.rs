@@ -1,0 +1,3 @@
+//! Placeholder while the parts come together.
+
+fn main() {}

@@ -1,0 +1,105 @@
+//! `make demo`: everything at once on this machine, with real readings, until Ctrl-C. `--check` does the same without
+//! a person, and holds the database against the input.
+
+#![allow(clippy::print_stdout, reason = "it answers a person")]
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use harness::stage::{CGM, Findings, METER, Stage};
+use harness::wait_for;
+
+/// The last day is replayed in under ten minutes: a reading every two seconds.
+const SPEED: i64 = 150;
+/// Live data that a check waits for, once the backlog is in.
+const LIVE_FOR: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let check = match std::env::args().nth(1).as_deref() {
+        None => false,
+        Some("--check") => true,
+        Some(other) => {
+            eprintln!("tributary-demo: `{other}` is not known; use --check or nothing");
+            return ExitCode::FAILURE;
+        }
+    };
+    let folder = tempfile::Builder::new().prefix("tributary-demo-").tempdir().expect("make a temporary folder");
+    let began = Instant::now();
+    let mut stage = Stage::set(folder.path(), SPEED);
+    println!("dashboard   {}", stage.gateway.http);
+    println!("subject     {}/#/subject/person-1", stage.gateway.http);
+    println!("folder      {} (gone at the end)", folder.path().display());
+    let ok = if check { run_check(&mut stage, began) } else { show(&mut stage) };
+    drop(stage);
+    drop(folder);
+    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Watches over the processes until Ctrl-C; whoever is killed is started again.
+fn show(stage: &mut Stage) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("start a runtime");
+    let id = |process: &Option<harness::process::Process>| process.as_ref().map_or(0, harness::process::Process::id);
+    let (gateway, cgm, meter) = (id(&stage.gateway.process), id(&stage.cgm.process), id(&stage.meter.process));
+    println!("processes   gateway {gateway}, agents {cgm} and {meter}: kill any of them, it is started again");
+    println!("Ctrl-C ends all.");
+    runtime.block_on(async {
+        let mut every = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => return,
+                _ = every.tick() => revive(stage),
+            }
+        }
+    });
+    true
+}
+
+fn revive(stage: &mut Stage) {
+    let gone = |process: &mut Option<harness::process::Process>| {
+        process.as_mut().is_none_or(|process| process.ended().is_some())
+    };
+    if gone(&mut stage.gateway.process) {
+        stage.gateway.restart();
+        println!("the gateway was gone and is back");
+    }
+    for agent in [&mut stage.cgm, &mut stage.meter] {
+        if gone(&mut agent.process) {
+            agent.start();
+            println!("the agent {} was gone and is back", agent.device);
+        }
+    }
+}
+
+/// Waits for the backlog and some live data, then joins the database with the input.
+fn run_check(stage: &mut Stage, began: Instant) -> bool {
+    wait_for("a first reading on the dashboard", Duration::from_secs(30), || (stage.readings(CGM) > 0).then_some(()));
+    let first = began.elapsed();
+    let backlog = stage.backlog_len() as u64;
+    let soon = Duration::from_secs(120);
+    wait_for("the whole backlog", soon, || (stage.readings(CGM) >= backlog).then_some(()));
+    let all = began.elapsed();
+    println!("first reading on the dashboard after {:.2} s, whole backlog after {:.2} s", first.as_secs_f64(), all.as_secs_f64());
+
+    std::thread::sleep(LIVE_FOR); // the one wait for a time: ten seconds of live data are what was asked for
+    stage.stop_meter();
+    stage.cgm.stop(); // seals and stores what was taken in; the next start would send the rest
+    let sent = stage.meter_sent() as u64;
+    wait_for("the meter's last readings", soon, || (stage.readings(METER) >= sent).then_some(()));
+    stage.meter.stop();
+    report(&stage.judge())
+}
+
+fn report(findings: &Findings) -> bool {
+    let Findings { backlog, replay, meter } = findings;
+    let whole = backlog.matched + backlog.lost;
+    println!("{} of {whole} backlog readings committed, {} doubled", backlog.matched, backlog.doubled);
+    println!("live glucose: {} committed, {} lost, {} doubled", replay.matched, replay.lost, replay.doubled);
+    println!("live meter:   {} committed, {} lost, {} doubled", meter.matched, meter.lost, meter.doubled);
+    let enough = replay.matched > 0 && meter.matched > 0;
+    for (name, verdict) in [("backlog", backlog), ("live glucose", replay), ("live meter", meter)] {
+        if !verdict.is_clean() {
+            println!("{name} is not right: {verdict}");
+        }
+    }
+    enough && [backlog, replay, meter].iter().all(|verdict| verdict.is_clean())
+}

@@ -1,0 +1,95 @@
+//! An agent of one's own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::binary;
+use crate::pki::Files;
+use crate::process::Process;
+
+/// An agent process and its folder.
+pub struct Agent {
+    /// Running, or not.
+    pub process: Option<Process>,
+    /// Where its buffer and configuration lie.
+    pub folder: PathBuf,
+    /// Its id.
+    pub device: String,
+}
+
+impl Agent {
+    /// An agent that is not running yet. `sources` are `[[source]]` tables; without `gateway_port` it only captures.
+    ///
+    /// # Panics
+    /// When its folder cannot be made.
+    #[must_use]
+    pub fn new(folder: &Path, device: &str, gateway_port: Option<u16>, files: &Files, sources: &str) -> Self {
+        std::fs::create_dir_all(folder).expect("make the agent's folder");
+        let agent = Self { process: None, folder: folder.into(), device: device.to_owned() };
+        let Files { authority, certificate, key } = files;
+        let uplink = gateway_port.map_or_else(String::new, |port| {
+            format!(
+                "[uplink]\nhost = \"localhost\"\nport = {port}\nauthority_file = {authority:?}\n\
+                 certificate_file = {certificate:?}\nkey_file = {key:?}\nreconnect_s_min = 0.05\nreconnect_s_max = 0.5\n"
+            )
+        });
+        let text = format!(
+            "[device]\nid = \"{device}\"\n[buffer]\npath = {:?}\n{uplink}{sources}",
+            agent.buffer()
+        );
+        std::fs::write(agent.config(), text).expect("write the agent's configuration");
+        agent
+    }
+
+    /// Its buffer.
+    #[must_use]
+    pub fn buffer(&self) -> PathBuf {
+        self.folder.join("buffer.db")
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("agent.toml")
+    }
+
+    /// Starts it (again).
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(&mut self) {
+        self.process = None;
+        let mut command = Command::new(binary("tributary-agent"));
+        command.args(["run", "--config"]).arg(self.config()).env("TRIBUTARY_LOG", "info,rumqttc=error");
+        let process = Process::start(command, &self.folder.join("agent.log")).expect("start the agent");
+        self.process = Some(process);
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// SIGTERM, and its end awaited.
+    ///
+    /// # Panics
+    /// When it does not end well.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let status = process.terminate();
+            assert!(status.success(), "the agent ended with {status}:\n{}", process.log_text());
+        }
+    }
+
+    /// What one of its commands answers.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(binary("tributary-agent"));
+        command.args(arguments).arg("--config").arg(self.config()).output().expect("run an agent's command")
+    }
+}

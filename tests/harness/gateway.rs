@@ -1,0 +1,127 @@
+//! A gateway of one's own.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::binary;
+use crate::pki::Files;
+use crate::process::Process;
+
+/// How long a gateway may take to open its ports.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A gateway process, its folder, and where it listens. Restarted, it keeps its ports.
+pub struct Gateway {
+    /// Running, or not.
+    pub process: Option<Process>,
+    folder: PathBuf,
+    /// Its MQTT port on loopback.
+    pub mqtt_port: u16,
+    /// Its HTTP address.
+    pub http: String,
+    /// How long the last start took.
+    pub started_in: Duration,
+    files: Files,
+    subjects: String,
+}
+
+impl Gateway {
+    /// Starts a gateway in `folder`, on ports that the system chooses. `subjects` are `[[subject]]` tables.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start(folder: &Path, files: Files, subjects: &str) -> Self {
+        std::fs::create_dir_all(folder).expect("make the gateway's folder");
+        let mut gateway = Self {
+            process: None,
+            folder: folder.into(),
+            mqtt_port: 0,
+            http: "http://127.0.0.1:0".to_owned(),
+            started_in: Duration::ZERO,
+            files,
+            subjects: subjects.to_owned(),
+        };
+        gateway.restart();
+        gateway
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("gateway.toml")
+    }
+
+    /// Its database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.folder.join("gateway.db")
+    }
+
+    fn write_config(&self) {
+        let Files { authority, certificate, key } = &self.files;
+        let mut text = String::new();
+        let http = self.http.trim_start_matches("http://");
+        write!(
+            text,
+            "[listener]\naddress = \"127.0.0.1:{}\"\ncertificate_file = {certificate:?}\nkey_file = {key:?}\n\
+             authority_file = {authority:?}\n[http]\naddress = \"{http}\"\n[store]\npath = {:?}\n{}",
+            self.mqtt_port,
+            self.database(),
+            self.subjects
+        )
+        .expect("a String takes text");
+        std::fs::write(self.config(), text).expect("write the gateway's configuration");
+    }
+
+    /// Starts it (again), on the ports it had.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        self.process = None;
+        self.write_config();
+        let mut command = Command::new(binary("tributary-gateway"));
+        command.args(["run", "--config"]).arg(self.config()).env("TRIBUTARY_LOG", "info");
+        let began = Instant::now();
+        let mut process = Process::start(command, &self.folder.join("gateway.log")).expect("start the gateway");
+        let output = process.output().expect("its output is piped");
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        for _ in 0..2 {
+            let line = lines.recv_timeout(START_DEADLINE).unwrap_or_else(|_| {
+                panic!("the gateway did not start:\n{}", process.log_text());
+            });
+            match line.strip_prefix("mqtts://127.0.0.1:") {
+                Some(port) => self.mqtt_port = port.parse().expect("a port"),
+                None => self.http = line,
+            }
+        }
+        self.started_in = began.elapsed();
+        self.process = Some(process);
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// The answer to a GET of `path`, as JSON.
+    ///
+    /// # Errors
+    /// When nobody answers, or not with JSON.
+    pub fn get(&self, path: &str) -> anyhow::Result<serde_json::Value> {
+        let mut answer = ureq::get(format!("{}{path}", self.http)).call()?;
+        Ok(serde_json::from_str(&answer.body_mut().read_to_string()?)?)
+    }
+}

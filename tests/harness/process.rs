@@ -1,0 +1,97 @@
+//! A child process that ends with its owner.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::wait_for;
+
+/// A running program of ours; killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// What it wrote to standard error, for when something goes wrong.
+    pub log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`, its standard error appended to `log`, its standard output piped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(mut command: Command, log: &Path) -> io::Result<Self> {
+        let errors = File::options().create(true).append(true).open(log)?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn()?;
+        Ok(Self { child, log: log.into() })
+    }
+
+    /// The process's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it writes to standard output; once.
+    pub fn output(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// Whether it has ended, and how.
+    ///
+    /// # Panics
+    /// When the system cannot say.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child of ours can be asked for")
+    }
+
+    /// SIGKILL, and gone when this returns.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a child of ours can be killed");
+        self.child.wait().expect("a child of ours can be waited for");
+    }
+
+    /// SIGTERM; waits for the end.
+    ///
+    /// # Panics
+    /// When it does not end within the deadline.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let id = Pid::from_raw(self.child.id().cast_signed());
+        if self.ended().is_none() {
+            kill(id, Signal::SIGTERM).expect("a child of ours takes signals");
+        }
+        wait_for("a program to end after SIGTERM", Duration::from_secs(20), || self.ended())
+    }
+
+    /// Resident memory in KiB, and listening sockets, as the kernel counts them.
+    #[must_use]
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// What it wrote to standard error so far.
+    #[must_use]
+    pub fn log_text(&self) -> String {
+        let mut text = String::new();
+        if let Ok(mut file) = File::open(&self.log) {
+            let _ = file.read_to_string(&mut text);
+        }
+        text
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
