@@ -3,10 +3,28 @@
 //! A source is a folder here: its code, a page on wiring and settings, sample configuration, and recorded input with
 //! what it must become. It knows the [`Outlet`] and nothing behind it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::{Basis, Lane, Reading, Series};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub mod clock;
+pub mod fields;
+pub mod file;
+mod format;
+mod lines;
+mod record;
+pub mod serial;
+pub mod simulate;
+mod supervise;
+#[cfg(test)]
+mod testing;
+pub mod times;
+
+pub use clock::SourceClock;
+pub use supervise::supervise;
 
 /// Readings in one [`Intake`]: they are committed in one transaction, so they must stay few.
 pub const INTAKE_SAMPLES_MAX: usize = 4_096;
@@ -38,6 +56,13 @@ pub struct Reject {
     pub bytes: Vec<u8>,
 }
 
+impl Reject {
+    /// A reject with as much of `bytes` as is kept.
+    fn new(place: String, reason: String, bytes: &[u8]) -> Self {
+        Self { place, reason, bytes: bytes[..bytes.len().min(REJECT_BYTES_MAX)].to_vec() }
+    }
+}
+
 /// What a source hands over at once. All of it is committed in one transaction, or none.
 #[derive(Clone, Debug)]
 pub struct Intake {
@@ -55,6 +80,19 @@ pub struct Intake {
     pub cursor: Option<Vec<u8>>,
 }
 
+impl Intake {
+    /// Nothing yet, from `source`.
+    fn empty(source: &SourceName, lane: Lane) -> Self {
+        let (samples, rejects) = (Vec::new(), Vec::new());
+        Self { source: Arc::clone(source), lane, urgent: false, samples, rejects, cursor: None }
+    }
+
+    /// Whether it holds neither readings nor rejects.
+    fn is_empty(&self) -> bool {
+        self.samples.is_empty() && self.rejects.is_empty()
+    }
+}
+
 /// The agent has stopped taking readings in; the source should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the agent is stopping")]
@@ -65,6 +103,8 @@ pub struct Stopping;
 #[derive(Clone, Debug)]
 pub struct Outlet {
     sender: mpsc::Sender<Intake>,
+    /// The last cursor that was handed over through this outlet and its clones, where someone wants to know it.
+    handed: Option<Arc<Mutex<Option<Vec<u8>>>>>,
 }
 
 impl Outlet {
@@ -72,7 +112,19 @@ impl Outlet {
     #[must_use]
     pub fn new(depth: usize) -> (Self, mpsc::Receiver<Intake>) {
         let (sender, receiver) = mpsc::channel(depth);
-        (Self { sender }, receiver)
+        (Self { sender, handed: None }, receiver)
+    }
+
+    /// The same outlet, for one source, which starts with `cursor`: it remembers each cursor that went through it.
+    #[must_use]
+    fn remembering(&self, cursor: Option<Vec<u8>>) -> Self {
+        Self { sender: self.sender.clone(), handed: Some(Arc::new(Mutex::new(cursor))) }
+    }
+
+    /// The last cursor that went through. What was handed over is committed in order, so a source that starts again
+    /// in this process goes on from here; one that starts in a new process goes on from the committed cursor.
+    fn last_cursor(&self) -> Option<Vec<u8>> {
+        self.handed.as_ref().and_then(|handed| handed.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Hands `intake` over, waiting for room.
@@ -80,6 +132,126 @@ impl Outlet {
     /// # Errors
     /// [`Stopping`] when nobody takes readings any more.
     pub async fn put(&self, intake: Intake) -> Result<(), Stopping> {
-        self.sender.send(intake).await.map_err(|_| Stopping)
+        let place = self.sender.reserve().await.map_err(|_| Stopping)?;
+        if let (Some(handed), Some(cursor)) = (&self.handed, &intake.cursor) {
+            *handed.lock().unwrap_or_else(PoisonError::into_inner) = Some(cursor.clone());
+        }
+        place.send(intake);
+        Ok(())
+    }
+
+    /// The same, but gives up when `stop` is cancelled first; whether it was handed over.
+    async fn put_or_stop(&self, intake: Intake, stop: &CancellationToken) -> bool {
+        tokio::select! {
+            put = self.put(intake) => put.is_ok(),
+            () = stop.cancelled() => false,
+        }
+    }
+}
+
+/// One `[[source]]` of the configuration.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Configured {
+    /// Names the source in logs and cursors: 1 to 64 of `[A-Za-z0-9._-]`. Another name is another source, which
+    /// starts from the beginning.
+    pub name: String,
+    /// What it reads.
+    #[serde(flatten)]
+    pub settings: Settings,
+}
+
+/// What a source reads: `type` says which of these it is.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Settings {
+    /// A CSV or NDJSON file, at once or in time.
+    File(file::Settings),
+    /// Lines from a serial port.
+    Serial(serial::Settings),
+    /// Readings that are made up.
+    Simulate(simulate::Settings),
+}
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct BadSetting {
+    /// Which one, as a path: `source.meter.series[2].column`.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl BadSetting {
+    fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into() }
+    }
+
+    /// The same, seen from one level further out.
+    fn within(self, outer: &str) -> Self {
+        Self { field: format!("{outer}.{}", self.field), problem: self.problem }
+    }
+}
+
+impl Configured {
+    /// Whether all settings can be, before anything is opened.
+    ///
+    /// # Errors
+    /// [`BadSetting`], which names the source and the setting.
+    pub fn validate(&self) -> Result<(), BadSetting> {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(known) {
+            let name: String = self.name.chars().take(64).collect();
+            return Err(BadSetting::new("source.name", format!("`{name}` is not 1 to 64 of [A-Za-z0-9._-]")));
+        }
+        let checked = match &self.settings {
+            Settings::File(settings) => settings.validate(),
+            Settings::Serial(settings) => settings.validate(),
+            Settings::Simulate(settings) => settings.validate(),
+        };
+        checked.map_err(|error| error.within(&format!("source.{}", self.name)))
+    }
+}
+
+/// How a source ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// There is nothing more to read; it need not be started again.
+    Finished,
+    /// It was told to stop.
+    Stopped,
+}
+
+/// Why a source ended. It is started again after a while.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A setting that cannot be.
+    #[error(transparent)]
+    Setting(#[from] BadSetting),
+    /// A file that cannot be read, or is not the one it was.
+    #[error(transparent)]
+    File(#[from] file::FileError),
+    /// What is kept of the place to resume from makes no sense.
+    #[error("the place to resume from is not readable: {0}; rename the source to start from the beginning")]
+    Cursor(String),
+}
+
+/// Runs one source from `cursor` until it has ended or `stop` is cancelled.
+///
+/// # Errors
+/// [`SourceError`]; starting it again from the last cursor that it handed over loses and doubles nothing.
+pub async fn run(
+    configured: Configured,
+    cursor: Option<Vec<u8>>,
+    outlet: Outlet,
+    clock: SourceClock,
+    stop: CancellationToken,
+) -> Result<Ended, SourceError> {
+    let Configured { name, settings } = configured;
+    let name = SourceName::from(name);
+    match settings {
+        Settings::File(settings) => file::run(settings, name, cursor, outlet, clock, stop).await,
+        Settings::Serial(settings) => serial::run(settings, name, cursor, outlet, clock, stop).await,
+        Settings::Simulate(settings) => simulate::run(settings, name, cursor, outlet, clock, stop).await,
     }
 }

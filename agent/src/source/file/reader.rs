@@ -1,0 +1,230 @@
+//! The blocking half: rows of an open file, each with the place behind it.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+use proto::Instant;
+
+use super::cursor::{Cursor, HEAD_BYTES_MAX};
+use super::{FileError, Settings};
+use crate::source::fields::{Key, Mapping};
+use crate::source::format::{LineFormat, Row};
+use crate::source::lines::{Framer, Line};
+use crate::source::record::{Parser, TimeField};
+use crate::source::{Intake, Reject, Sample};
+
+/// Bytes read at once.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Rejects that end a read early: each may hold a line.
+const REJECTS_MAX: usize = 64;
+/// The first bytes of every gzip file (RFC 1952, section 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// An open file and what is known of its rows.
+pub(super) struct Reader {
+    path: String,
+    file: File,
+    framer: Framer,
+    parser: Parser,
+    offset: u64,
+    lines: u64,
+    piece: Vec<u8>,
+}
+
+/// One row, read.
+pub(super) struct Record {
+    /// `readings.csv line 17`
+    pub(super) place: String,
+    pub(super) samples: Vec<Sample>,
+    urgent: bool,
+    reject: Option<Reject>,
+    /// Where the next row starts, and the lines before it.
+    offset: u64,
+    lines: u64,
+}
+
+impl Record {
+    /// Moves it into `intake`, and `cursor` behind it.
+    pub(super) fn add_to(self, intake: &mut Intake, cursor: &mut Cursor) {
+        (cursor.offset, cursor.lines) = (self.offset, self.lines);
+        intake.urgent |= self.urgent && !self.samples.is_empty();
+        intake.samples.extend(self.samples);
+        intake.rejects.extend(self.reject);
+    }
+}
+
+impl Reader {
+    /// The file, placed at `cursor` or at its first row; and the cursor to go on with.
+    pub(super) fn open(settings: &Settings, cursor: Option<Cursor>) -> Result<(Self, Cursor), FileError> {
+        let path = settings.path.display().to_string();
+        let failed = |act| {
+            let path = path.clone();
+            move |error| FileError::Io { act, path, error }
+        };
+        if !std::fs::metadata(&settings.path).map_err(failed("look at"))?.is_file() {
+            return Err(FileError::NotAFile { path });
+        }
+        let mut file = File::open(&settings.path).map_err(failed("open"))?;
+        let mut head = Vec::new();
+        file.by_ref().take(HEAD_BYTES_MAX as u64).read_to_end(&mut head).map_err(failed("read"))?;
+        if head.starts_with(&GZIP_MAGIC) {
+            return Err(FileError::Compressed { path });
+        }
+        let bytes = file.metadata().map_err(failed("look at"))?.len();
+        let mut now = Cursor::new(&head);
+        if let Some(before) = cursor {
+            check_same(&path, &before, &head, bytes)?;
+            (now.offset, now.lines, now.replay) = (before.offset, before.lines, before.replay);
+        }
+        file.rewind().map_err(failed("read"))?;
+        let mut reader = Self::start(settings, path, file)?;
+        reader.read_header(settings)?;
+        if now.offset > reader.offset {
+            reader.seek(now.offset, now.lines)?;
+        }
+        (now.offset, now.lines) = (reader.offset, reader.lines);
+        Ok((reader, now))
+    }
+
+    fn start(settings: &Settings, path: String, file: File) -> Result<Self, FileError> {
+        let unchecked = |error: crate::source::BadSetting| FileError::Header {
+            path: path.clone(),
+            line: 1,
+            problem: error.to_string(), // settings were validated before
+        };
+        let parser = Parser {
+            format: settings.line_format().map_err(unchecked)?,
+            mapping: Mapping::new(&settings.series).map_err(unchecked)?,
+            time: Some(TimeField::new(&settings.time, settings.time_zone.as_deref()).map_err(unchecked)?),
+            columns: None,
+        };
+        let framer = Framer::new(settings.line_bytes_max);
+        Ok(Self { path, file, framer, parser, offset: 0, lines: 0, piece: vec![0; PIECE_BYTES] })
+    }
+
+    /// At most `rows_max` rows; none at the end of the file.
+    pub(super) fn read(&mut self, rows_max: usize) -> Result<Vec<Record>, FileError> {
+        let mut records: Vec<Record> = Vec::new();
+        let mut rejects = 0;
+        while records.len() < rows_max && rejects < REJECTS_MAX {
+            let Some(line) = self.next_line()? else { break };
+            let Some(record) = self.record(&line) else { continue };
+            rejects += usize::from(record.reject.is_some());
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    /// The time of the last row that has one.
+    pub(super) fn last_time(&mut self) -> Result<Option<Instant>, FileError> {
+        let mut last = None;
+        while let Some(line) = self.next_line()? {
+            last = self.parser.time_of(&line.bytes).or(last);
+        }
+        Ok(last)
+    }
+
+    /// A row's readings and what is wrong with it; none for a blank line.
+    fn record(&self, line: &Line) -> Option<Record> {
+        let place = format!("{} line {}", self.path, self.lines);
+        let read = match line.too_long {
+            true => Err("is longer than `line_bytes_max`".into()),
+            false => self.parser.read(&line.bytes, Instant::default()),
+        };
+        let (offset, lines) = (self.offset, self.lines);
+        let reject = |reason| Some(Reject::new(place.clone(), reason, &line.bytes));
+        match read {
+            Ok(None) => None,
+            Ok(Some(taken)) => {
+                let reject = taken.problem.and_then(reject);
+                Some(Record { place, samples: taken.samples, urgent: taken.urgent, reject, offset, lines })
+            }
+            Err(reason) => {
+                let reject = reject(reason);
+                Some(Record { place, samples: Vec::new(), urgent: false, reject, offset, lines })
+            }
+        }
+    }
+
+    /// The next line; at the end of the file what is there without a newline, which then counts as a line.
+    fn next_line(&mut self) -> Result<Option<Line>, FileError> {
+        let line = loop {
+            if let Some(line) = self.framer.next() {
+                break Some(line);
+            }
+            let path = &self.path;
+            let failed = |error| FileError::Io { act: "read", path: path.clone(), error };
+            match self.file.read(&mut self.piece).map_err(failed)? {
+                0 => break self.framer.rest(),
+                count => self.framer.push(&self.piece[..count]),
+            }
+        };
+        if let Some(line) = &line {
+            self.offset += line.taken;
+            self.lines += 1;
+        }
+        Ok(line)
+    }
+
+    fn seek(&mut self, offset: u64, lines: u64) -> Result<(), FileError> {
+        let path = &self.path;
+        let failed = |error| FileError::Io { act: "read", path: path.clone(), error };
+        self.file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+        self.framer.clear();
+        (self.offset, self.lines) = (offset, lines);
+        Ok(())
+    }
+
+    /// Passes what stands before the first row, and finds the columns by their names.
+    fn read_header(&mut self, settings: &Settings) -> Result<(), FileError> {
+        for _ in 0..settings.skip_lines {
+            self.next_line()?;
+        }
+        let LineFormat::Csv { .. } = self.parser.format else { return Ok(()) };
+        if !settings.header {
+            return Ok(());
+        }
+        let line = self.next_line()?.map(|line| line.bytes).unwrap_or_default();
+        let number = self.lines.max(1);
+        let wrong = |problem: String| FileError::Header { path: self.path.clone(), line: number, problem };
+        let text = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&line);
+        let Row::Fields(names) = self.parser.format.split(text).map_err(|problem| wrong(format!("it {problem}")))?
+        else {
+            return Ok(());
+        };
+        let time = self.parser.time.as_mut().map(|time| &mut time.key);
+        for key in self.parser.mapping.keys_mut().chain(time) {
+            let Key::Name(name) = key else { continue };
+            let place = names
+                .iter()
+                .position(|found| found.trim() == name)
+                .ok_or_else(|| wrong(format!("no column is named `{name}`; it has {}", listed(&names))))?;
+            *key = Key::Number(place + 1);
+        }
+        self.parser.columns = Some(names.len());
+        Ok(())
+    }
+}
+
+/// The columns' names; what has no letter is no name but a value, which is nobody's business.
+fn listed(names: &[Cow<'_, str>]) -> String {
+    let has_letter = |name: &&Cow<'_, str>| name.chars().any(char::is_alphabetic);
+    let names: Vec<&str> = names.iter().filter(has_letter).map(AsRef::as_ref).collect();
+    if names.is_empty() {
+        "no names at all; set header = false".into()
+    } else {
+        names.join(", ").chars().take(200).collect()
+    }
+}
+
+fn check_same(path: &str, cursor: &Cursor, head: &[u8], bytes: u64) -> Result<(), FileError> {
+    let changed = |problem| FileError::Changed { path: path.into(), problem };
+    if bytes < cursor.offset {
+        return Err(changed("it is shorter than what was read"));
+    }
+    if !cursor.knows(head) {
+        return Err(changed("it begins otherwise"));
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! Lines from a serial port: meters, sensors and small boards that print what they measure.
+//!
+//! The port may be unplugged and plugged in again at any time. It is closed before it is opened anew, because while it
+//! is held open the same adapter comes back under another number. Nothing is ever written to the port.
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::fields::{Key, Mapping, SeriesSettings};
+use super::format::LineFormat;
+use super::record::{Parser, TimeField};
+use super::times::TimeSettings;
+use super::{BadSetting, Ended, Outlet, SourceClock, SourceError, SourceName};
+
+mod limit;
+mod port;
+mod wire;
+
+/// A serial port's settings.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The port, by a name that survives replugging: `/dev/serial/by-id/…`.
+    pub port: String,
+    /// Bits per second.
+    #[serde(default = "baud")]
+    pub baud: u32,
+    /// Bits of a character: 5 to 8.
+    #[serde(default = "data_bits")]
+    pub data_bits: u8,
+    /// `none`, `even` or `odd`.
+    #[serde(default)]
+    pub parity: Parity,
+    /// 1 or 2.
+    #[serde(default = "stop_bits")]
+    pub stop_bits: u8,
+    /// `csv`, `json` or `key_value`.
+    pub format: Format,
+    /// What stands between fields or pairs; left out: a comma for csv, a space for `key_value`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub separator: Option<char>,
+    /// How many fields a line has; another number is rejected. Left out: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<usize>,
+    /// Where each line's own time is. Left out: lines are stamped as they arrive, to the millisecond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<TimeSettings>,
+    /// The zone of local times; needed where lines have times without offset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// Bytes one line may have; a longer one is rejected, and the next one read.
+    #[serde(default = "line_bytes_max")]
+    pub line_bytes_max: usize,
+    /// Seconds of silence after which the port is opened anew; 0: never.
+    #[serde(default)]
+    pub silence_s: u32,
+    /// Take the first line after opening even where it may have lost its beginning.
+    #[serde(default)]
+    pub trust_first_line: bool,
+    /// What each line holds.
+    pub series: Vec<SeriesSettings>,
+}
+
+/// How a character is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Parity {
+    /// Not at all.
+    #[default]
+    None,
+    /// By a bit that makes the number of ones even.
+    Even,
+    /// By a bit that makes the number of ones odd.
+    Odd,
+}
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Separated fields, found by number.
+    Csv,
+    /// A JSON object, fields found by key or dotted path.
+    Json,
+    /// `name=value` pairs, found by name.
+    KeyValue,
+}
+
+fn baud() -> u32 {
+    9_600
+}
+
+fn data_bits() -> u8 {
+    8
+}
+
+fn stop_bits() -> u8 {
+    1
+}
+
+fn line_bytes_max() -> usize {
+    4_096
+}
+
+impl Settings {
+    /// Whether all settings can be. Opens nothing.
+    ///
+    /// # Errors
+    /// [`BadSetting`], which names the setting.
+    pub fn validate(&self) -> Result<(), BadSetting> {
+        let wrong = |field: &str, problem: &str| Err(BadSetting::new(field, problem));
+        if self.port.is_empty() {
+            return wrong("port", "is empty; use a name such as /dev/serial/by-id/…");
+        }
+        if !(50..=4_000_000).contains(&self.baud) {
+            return wrong("baud", "is to be 50 to 4000000");
+        }
+        if !(5..=8).contains(&self.data_bits) {
+            return wrong("data_bits", "is to be 5 to 8");
+        }
+        if !(1..=2).contains(&self.stop_bits) {
+            return wrong("stop_bits", "is to be 1 or 2");
+        }
+        if !(16..=65_536).contains(&self.line_bytes_max) {
+            return wrong("line_bytes_max", "is to be 16 to 65536");
+        }
+        self.parser().map(|_| ())
+    }
+
+    /// What reads the lines.
+    fn parser(&self) -> Result<Parser, BadSetting> {
+        let format = match self.format {
+            Format::Csv => LineFormat::Csv { separator: self.separator.unwrap_or(',') },
+            Format::Json => LineFormat::Json,
+            Format::KeyValue => LineFormat::KeyValue { separator: self.separator.unwrap_or(' ') },
+        };
+        let mapping = Mapping::new(&self.series)?;
+        let keys = mapping.keys().chain(self.time.as_ref().map(|time| &time.column));
+        for (index, key) in keys.enumerate() {
+            let field = if index < mapping.len() { format!("series[{index}].column") } else { "time.column".into() };
+            match (self.format, key) {
+                (Format::Csv, Key::Name(_)) => {
+                    return Err(BadSetting::new(field, "is to be a number from 1; lines have no header"));
+                }
+                (Format::Json | Format::KeyValue, Key::Number(_)) => {
+                    return Err(BadSetting::new(field, "is to be a name in quotes"));
+                }
+                _ => {}
+            }
+        }
+        let time = self.time.as_ref().map(|time| TimeField::new(time, self.time_zone.as_deref())).transpose()?;
+        Ok(Parser { format, mapping, time, columns: self.columns })
+    }
+}
+
+/// Reads the port until `stop` is cancelled. A port that is not there is waited for.
+///
+/// # Errors
+/// [`SourceError::Setting`] only: whatever happens to the port, it is opened again.
+pub async fn run(
+    settings: Settings,
+    name: SourceName,
+    _cursor: Option<Vec<u8>>,
+    outlet: Outlet,
+    clock: SourceClock,
+    stop: CancellationToken,
+) -> Result<Ended, SourceError> {
+    settings.validate()?;
+    let parser = settings.parser()?;
+    wire::Wire::new(settings, parser, name, outlet, clock, stop).run().await;
+    Ok(Ended::Stopped)
+}
+
+#[cfg(test)]
+mod tests;
