@@ -5,9 +5,9 @@
 //! acknowledged when the pipeline has settled it, in the order of arrival, and a pipeline without room stops the
 //! reading.
 //!
-//! Each connection is one task, owned by [`Listener::run`]: [`connection`] leads it from handshake to farewell,
-//! [`drive`] waits for it, [`session`] decides. [`packet`], [`connect`] and [`reply`] are the bytes, [`rights`] and
-//! [`acks`] the rules, [`control`] the hand from outside.
+//! Each connection is one task, owned by [`Listener::run`]: `connection` leads it from handshake to farewell, `drive`
+//! waits for it, `session` decides. `packet`, `connect` and `reply` are the bytes, `rights` and `acks` the rules,
+//! [`control`] the hand from outside.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,6 +29,7 @@ mod connect;
 mod connection;
 pub mod control;
 pub mod counters;
+mod deadlines;
 mod drive;
 mod half_open;
 mod outbox;
@@ -166,7 +167,7 @@ impl Listener {
             }
         }
         drop(socket);
-        drain(tasks, shared.settings.stop_grace + connection::FAREWELL_DEADLINE * 2).await;
+        drain(tasks, shared.settings.stop_grace + shared.settings.farewell_deadline * 2).await;
         tracing::info!(%address, "no longer listening");
     }
 }

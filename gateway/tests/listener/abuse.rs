@@ -35,6 +35,21 @@ async fn a_packet_that_is_too_large_is_refused_by_its_header_alone() {
 }
 
 #[tokio::test]
+async fn a_client_in_the_middle_of_sending_hears_why_it_is_closed_and_is_not_reset() {
+    let mut rig = Rig::start_with(64, |settings| settings.farewell_deadline = Duration::from_secs(2)).await;
+    let (mut meter, _link) = rig.connect("meter-7", 5).await;
+    meter.send(&[0x32, 0x80, 0x92, 0xF4, 0x01]).await; // a PUBLISH of 4 MB
+    for _ in 0..4 {
+        meter.send(&[0; 1_000_000]).await;
+        tokio::time::sleep(Duration::from_millis(10)).await; // the time a reset would take to arrive
+    }
+    assert_eq!(meter.packet().await, (0xE0, vec![0x95]));
+    rig.closed().await;
+    drop(meter);
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn stalled_handshakes_keep_nobody_out() {
     let rig = Rig::start_with(64, |settings| settings.handshakes_max = 2).await;
     let mut stalled = Vec::new();

@@ -41,6 +41,7 @@ impl Rig {
     pub(crate) async fn start_with(events_max: usize, adjust: impl FnOnce(&mut Settings)) -> Self {
         let pki = Pki::new();
         let mut settings = Settings { address: ([127, 0, 0, 1], 0).into(), ..Settings::default() };
+        settings.farewell_deadline = Duration::from_millis(300); // clients here seldom close when they are told to
         adjust(&mut settings);
         let (intake, events) = mpsc::channel(events_max);
         let listener = Listener::bind(settings, pki.server(vec![]), identify(), intake).await.unwrap();
@@ -116,6 +117,7 @@ pub(crate) struct Raw {
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<Self> {
         let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").unwrap();
         let stream = timeout(PATIENCE, TlsConnector::from(config).connect(name, socket)).await.unwrap()?;
         Ok(Self { stream })

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use proto::DeviceId;
@@ -125,7 +124,7 @@ async fn refuse(shared: &Shared, stream: &mut Stream, version: Version, refusal:
     tracing::warn!(%peer, "device not let in: {refusal}");
     let mut outbox = Outbox::default();
     reply::refused(version, refusal, &mut outbox.bytes);
-    farewell(stream, &mut outbox).await;
+    farewell(shared, stream, &mut outbox, true).await;
 }
 
 /// From the seat to the farewell. Says [`Event::Closed`] exactly once for each [`Event::Opened`].
@@ -165,7 +164,7 @@ async fn session(
     let session = Session::new(device, connection, terms.version, terms.packet_bytes_max);
     let mut drive = Drive::new(shared, session, inbox, messages, terms.silence_max);
     reply::accepted(&terms, &drive.session.device, &shared.settings, &mut drive.outbox.bytes);
-    let end = drive.run(&mut stream, &mut kicked, stop).await;
+    let Err(end) = drive.run(&mut stream, &mut kicked, stop).await;
     let (session, mut outbox) = (drive.session, drive.outbox);
     close(shared, &session, &end, terms.will.take()).await;
     drop(seat);
@@ -173,7 +172,7 @@ async fn session(
         reply::disconnect(terms.version, reason, &mut outbox.bytes);
     }
     drop(session); // verdicts that are still to come are nobody's now
-    farewell(&mut stream, &mut outbox).await;
+    farewell(shared, &mut stream, &mut outbox, end.reason().is_some()).await;
 }
 
 /// Tells the pipeline that a connection has ended, after its last will if that holds.
@@ -203,14 +202,17 @@ fn count_packet_error(shared: &Shared, end: &End) {
 }
 
 /// Writes what is left and closes, without waiting long for someone who may be gone.
-async fn farewell(stream: &mut Stream, outbox: &mut Outbox) {
+///
+/// With `linger`, what the client still sends is read and thrown away for a while: to close over unread bytes would
+/// reset the connection and could take our last packet with it.
+async fn farewell(shared: &Shared, stream: &mut Stream, outbox: &mut Outbox, linger: bool) {
     let leaving = async {
         outbox.drain(stream).await?;
-        stream.shutdown().await
+        stream.shutdown().await?;
+        let (socket, mut scrap) = (&mut stream.get_mut().0, [0; 2048]);
+        while linger && socket.read(&mut scrap).await? > 0 {}
+        std::io::Result::Ok(())
     };
     // Whoever does not hear it sees the socket close.
-    let _ = timeout(FAREWELL_DEADLINE, leaving).await;
+    let _ = timeout(shared.settings.farewell_deadline, Box::pin(leaving)).await;
 }
-
-/// A last packet fits any socket's send buffer; a client that leaves no room even for that is not waited for.
-pub(super) const FAREWELL_DEADLINE: Duration = Duration::from_secs(1);

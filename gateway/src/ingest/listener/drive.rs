@@ -3,6 +3,7 @@
 //! All of it happens on the connection's one task. Nothing is read while the pipeline has no room, while `receive_max`
 //! publishes wait for their verdict, or while the client does not take its answers; TCP then slows the device down.
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::pin::Pin;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::deadlines::Deadlines;
 use super::outbox::Outbox;
 use super::packet;
 use super::session::{End, Session};
@@ -54,89 +56,47 @@ impl<'a> Drive<'a> {
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         kicked: &mut oneshot::Receiver<End>,
         stop: &CancellationToken,
-    ) -> End {
-        match self.serve(stream, kicked, stop).await {
-            Ok(()) => End::Stopping,
-            Err(end) => end,
-        }
-    }
-
-    async fn serve(
-        &mut self,
-        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-        kicked: &mut oneshot::Receiver<End>,
-        stop: &CancellationToken,
-    ) -> Result<(), End> {
+    ) -> Result<Infallible, End> {
         let settings = &self.shared.settings;
         let (mut reader, mut writer) = tokio::io::split(stream);
-        let mut heard = Instant::now();
-        let mut read_before = false;
-        let mut stop_deadline = None;
-        let mut alarm = Box::pin(sleep_until(heard + self.silence_max));
+        let mut deadlines = Deadlines::new(self.silence_max, Instant::now());
+        let mut alarm = Box::pin(sleep_until(deadlines.next(None, Instant::now())));
         loop {
-            if stop_deadline.is_none() {
+            if !deadlines.is_stopping() {
                 self.take_in()?;
             }
             let writes = self.outbox.has_work();
-            if stop_deadline.is_some() && !writes && self.intake.is_none() && self.session.in_flight.is_empty() {
-                return Ok(());
+            if deadlines.is_stopping() && !writes && self.is_settled() {
+                return Err(End::Stopping);
             }
-            let reads = stop_deadline.is_none() && self.has_room();
-            let listens = stop_deadline.is_none() && self.outbox.bytes.len() < settings.write_bytes_max;
-            if reads && !read_before {
-                heard = Instant::now(); // who was not listened to was not silent
-            }
-            read_before = reads;
-            let silence = reads.then(|| heard + self.silence_max);
-            let deadline =
-                [silence, self.outbox.deadline(settings.write_deadline), stop_deadline].into_iter().flatten().min();
-            // The alarm may ring early and is then set again: most deadlines move on long before they pass.
-            if let Some(deadline) = deadline.filter(|deadline| *deadline < alarm.deadline()) {
-                alarm.as_mut().reset(deadline);
+            let reads = !deadlines.is_stopping() && self.has_room();
+            let listens = !deadlines.is_stopping() && self.outbox.bytes.len() < settings.write_bytes_max;
+            deadlines.reads(reads, Instant::now());
+            let write_deadline = self.outbox.deadline(settings.write_deadline);
+            let next = deadlines.next(write_deadline, Instant::now());
+            if next < alarm.deadline() {
+                alarm.as_mut().reset(next); // one that moved on is left to ring early: most never pass
             }
             tokio::select! {
                 end = &mut *kicked => return Err(end.unwrap_or(End::Cut)),
-                () = stop.cancelled(), if stop_deadline.is_none() => {
-                    stop_deadline = Some(Instant::now() + settings.stop_grace);
+                () = stop.cancelled(), if !deadlines.is_stopping() => {
+                    deadlines.stop(Instant::now() + settings.stop_grace);
                 }
-                read = read(&mut reader, &mut self.inbox), if reads => {
-                    if read? == 0 {
-                        return Err(End::Vanished);
-                    }
-                    heard = Instant::now();
-                }
+                read = read(&mut reader, &mut self.inbox), if reads => match read? {
+                    0 => return Err(End::Vanished),
+                    _ => deadlines.heard(Instant::now()),
+                },
                 written = self.outbox.write(&mut writer), if writes => written?,
                 verdict = self.session.in_flight.next() => {
                     self.session.answer(verdict, &mut self.outbox.bytes)?;
                     self.session.answer_ready(&mut self.outbox.bytes)?;
                 }
-                permit = permit(&mut self.intake) => {
-                    let event = self.intake.take().map(|(event, _)| event);
-                    if let (Ok(permit), Some(event)) = (permit, event) {
-                        permit.send(event);
-                    } else {
-                        return Err(End::Stopping); // the pipeline is gone
-                    }
-                }
-                message = message(&mut self.link), if listens => match message {
-                    Some((channel, payload)) => {
-                        self.session.send(channel, &payload, &self.shared.counters, &mut self.outbox.bytes);
-                    }
-                    None => self.link = None,
+                permit = permit(&mut self.intake) => self.handed_on(permit)?,
+                message = message(&mut self.link), if listens => self.tell(message),
+                () = &mut alarm => match deadlines.passed(write_deadline, Instant::now()) {
+                    Some(end) => return Err(end),
+                    None => alarm.as_mut().reset(next),
                 },
-                () = &mut alarm => {
-                    let now = Instant::now();
-                    if stop_deadline.is_some_and(|at| at <= now) {
-                        return Ok(());
-                    }
-                    if self.outbox.deadline(settings.write_deadline).is_some_and(|at| at <= now) {
-                        return Err(End::Slow);
-                    }
-                    if silence.is_some_and(|at| at <= now) {
-                        return Err(End::Silent);
-                    }
-                    alarm.as_mut().reset(deadline.unwrap_or(now + self.silence_max));
-                }
             }
         }
     }
@@ -157,6 +117,12 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
+    /// Nothing that the device has sent waits for the pipeline.
+    fn is_settled(&self) -> bool {
+        self.intake.is_none() && self.session.in_flight.is_empty()
+    }
+
+    /// Whether another packet may be acted on.
     fn has_room(&self) -> bool {
         let settings = &self.shared.settings;
         self.intake.is_none()
@@ -175,6 +141,24 @@ impl<'a> Drive<'a> {
                 Ok(())
             }
             Err(mpsc::error::TrySendError::Closed(_)) => Err(End::Stopping),
+        }
+    }
+
+    /// The pipeline has room for the event that waits.
+    fn handed_on(&mut self, permit: Permit) -> Result<(), End> {
+        let waiting = self.intake.take();
+        let (Ok(permit), Some((event, _))) = (permit, waiting) else { return Err(End::Stopping) };
+        permit.send(event);
+        Ok(())
+    }
+
+    /// A message to the device, or the news that there will be none.
+    fn tell(&mut self, message: Option<(Channel, Bytes)>) {
+        match message {
+            Some((channel, payload)) => {
+                self.session.send(channel, &payload, &self.shared.counters, &mut self.outbox.bytes);
+            }
+            None => self.link = None,
         }
     }
 }

@@ -236,3 +236,69 @@ const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 const PINGREQ: u8 = 12;
 const DISCONNECT: u8 = 14;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sizes(publish: usize, control: usize) -> Settings {
+        Settings { packet_bytes_max: publish, control_bytes_max: control, ..Settings::default() }
+    }
+
+    fn first_and_body(first: u8, body: &[u8]) -> Result<(u8, Vec<u8>), PacketError> {
+        Ok((first, body.to_vec()))
+    }
+
+    #[test]
+    fn packets_come_off_one_by_one_however_the_bytes_are_cut() {
+        let stream = [&[0xC0, 0][..], &[0x30, 0x83, 0x01], &[7; 131], &[0xE0, 0]].concat();
+        let mut buffer = BytesMut::new();
+        let mut packets = Vec::new();
+        for byte in stream {
+            buffer.extend([byte]);
+            packets.extend(next(&mut buffer, &Settings::default(), first_and_body).unwrap());
+        }
+        assert_eq!(packets, [(0xC0, vec![]), (0x30, vec![7; 131]), (0xE0, vec![])]);
+    }
+
+    #[test]
+    fn a_packet_is_as_large_as_allowed_and_no_larger() {
+        let settings = sizes(200, 100);
+        // 200 bytes are a head of 3 and 197 (0xC5 0x01) more; 100 are a head of 2 and 98 more.
+        for (head, bytes_max) in [(&[0x30, 0xC5, 0x01][..], 200), (&[0x82, 98], 100)] {
+            let mut buffer = BytesMut::from(head);
+            assert_eq!(next(&mut buffer, &settings, first_and_body), Ok(None));
+            buffer[1] += 1;
+            let refused = PacketError::TooLarge { bytes: bytes_max + 1, bytes_max };
+            assert_eq!(next(&mut buffer, &settings, first_and_body), Err(refused));
+        }
+    }
+
+    #[test]
+    fn a_length_of_five_bytes_is_malformed() {
+        let mut buffer = BytesMut::from(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF][..]);
+        assert!(matches!(next(&mut buffer, &Settings::default(), first_and_body), Err(PacketError::Malformed(_))));
+    }
+
+    #[test]
+    fn large_payloads_and_small_ones_are_whole() {
+        for size in [0, 1, COPY_BYTES_MAX - 1, COPY_BYTES_MAX, 128 * 1024] {
+            let payload: Vec<u8> = (0..=250).cycle().take(size).collect();
+            let body = [&[0, 1, b'a', 0, 9, 0][..], &payload].concat();
+            let packet = parse(Version::V5, 0x3B, &body).unwrap();
+            let Packet::Publish(publish) = packet else { panic!("{packet:?}") };
+            assert_eq!((publish.packet_id, publish.dup, publish.retain), (Some(9), true, true));
+            assert_eq!(publish.payload, payload);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_a_packet_or_an_error(first: u8, body in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = parse(Version::V3, first, &body);
+            let _ = parse(Version::V5, first, &body);
+        }
+    }
+}

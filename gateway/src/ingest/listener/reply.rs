@@ -181,3 +181,88 @@ const MAXIMUM_PACKET_SIZE: u8 = 0x27;
 const WILDCARD_SUBSCRIPTIONS: u8 = 0x28;
 const SUBSCRIPTION_IDENTIFIERS: u8 = 0x29;
 const SHARED_SUBSCRIPTIONS: u8 = 0x2A;
+
+#[cfg(test)]
+mod tests {
+    use mqtt_protocol_core::mqtt::packet::{Property, v3_1_1, v5_0};
+    use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, PubackReasonCode};
+    use proto::Channel;
+
+    use super::*;
+
+    /// The body of the one packet that `write` writes, after its length has been checked.
+    fn body(write: impl FnOnce(&mut BytesMut)) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        let settings = Settings { control_bytes_max: usize::MAX, packet_bytes_max: usize::MAX, ..Settings::default() };
+        let body = super::super::packet::next(&mut out, &settings, |_, body| Ok(body.to_vec()));
+        assert!(out.is_empty(), "nothing left over");
+        body.unwrap().expect("a whole packet")
+    }
+
+    fn terms(version: Version) -> Terms {
+        Terms {
+            version,
+            will: None,
+            packet_bytes_max: 100,
+            silence_max: std::time::Duration::ZERO,
+            keep_alive_s_told: Some(9),
+            assigned: true,
+            session_expiry: true,
+        }
+    }
+
+    #[test]
+    fn another_codec_reads_our_connacks() {
+        let device: DeviceId = "x".repeat(63).parse().unwrap();
+        let settings = Settings::default();
+        let five = body(|out| accepted(&terms(Version::V5), &device, &settings, out));
+        let (five, _) = v5_0::Connack::parse(&five).unwrap();
+        assert_eq!((five.reason_code(), five.session_present()), (ConnectReasonCode::Success, false));
+        let has = |wanted: fn(&Property) -> bool| five.props.iter().any(wanted);
+        assert!(has(|it| matches!(it, Property::ReceiveMaximum(it) if it.val() == 32)));
+        assert!(has(|it| matches!(it, Property::MaximumPacketSize(it) if it.val() == 130 * 1024)));
+        assert!(has(|it| matches!(it, Property::MaximumQos(it) if it.val() == 1)));
+        assert!(has(|it| matches!(it, Property::ServerKeepAlive(it) if it.val() == 9)));
+        assert!(has(|it| matches!(it, Property::SessionExpiryInterval(it) if it.val() == 0)));
+        assert!(has(|it| matches!(it, Property::AssignedClientIdentifier(it) if it.val().len() == 63)));
+        let three = body(|out| accepted(&terms(Version::V3), &device, &settings, out));
+        assert_eq!(v3_1_1::Connack::parse(&three).unwrap().0.return_code(), ConnectReturnCode::Accepted);
+        let busy = body(|out| refused(Version::V5, &Refusal::Busy, out));
+        assert_eq!(v5_0::Connack::parse(&busy).unwrap().0.reason_code(), ConnectReasonCode::ServerBusy);
+        let busy = body(|out| refused(Version::V3, &Refusal::Busy, out));
+        assert_eq!(v3_1_1::Connack::parse(&busy).unwrap().0.return_code(), ConnectReturnCode::ServerUnavailable);
+    }
+
+    #[test]
+    fn another_codec_reads_our_pubacks() {
+        let quota = Verdict::Refused(RefusalCode::QuotaExceeded);
+        let refused = body(|out| puback(Version::V5, 0x1234, quota, out));
+        let (refused, _) = v5_0::Puback::parse(&refused).unwrap();
+        assert_eq!((refused.packet_id(), refused.reason_code()), (0x1234, Some(PubackReasonCode::QuotaExceeded)));
+        let settled = body(|out| puback(Version::V3, 0x1234, Verdict::Settled, out));
+        assert_eq!(v3_1_1::Puback::parse(&settled).unwrap().0.packet_id(), 0x1234);
+    }
+
+    #[test]
+    fn another_codec_reads_our_publishes_of_every_size() {
+        let topic = Topic::new("meter-7".parse().unwrap(), Channel::Receipt);
+        for size in [0, 1, 90, 16_300, 2_097_200] {
+            let payload = vec![7; size];
+            let five = body(|out| assert!(publish(Version::V5, &topic, &payload, usize::MAX, out)));
+            let (five, _) = v5_0::Publish::parse(0, five.into()).unwrap();
+            assert_eq!((five.topic_name(), five.payload().as_slice()), ("trib/1/meter-7/receipt", &payload[..]));
+            let three = body(|out| assert!(publish(Version::V3, &topic, &payload, usize::MAX, out)));
+            assert_eq!(v3_1_1::Publish::parse(0, three.into()).unwrap().0.payload().as_slice(), payload);
+        }
+    }
+
+    #[test]
+    fn a_publish_that_a_device_does_not_take_is_not_written() {
+        let topic = Topic::new("meter-7".parse().unwrap(), Channel::Receipt);
+        let mut out = BytesMut::new();
+        let whole = 1 + 1 + 2 + "trib/1/meter-7/receipt".len() + 1 + 10;
+        assert!(!publish(Version::V5, &topic, &[0; 10], whole - 1, &mut out) && out.is_empty());
+        assert!(publish(Version::V5, &topic, &[0; 10], whole, &mut out) && out.len() == whole);
+    }
+}

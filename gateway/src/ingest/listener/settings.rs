@@ -34,6 +34,9 @@ pub struct Settings {
     pub write_bytes_max: usize,
     /// For a client to take what is written to it.
     pub write_deadline: Duration,
+    /// For a last packet to reach a client that is being closed: it must be written, and read before what the client
+    /// still sends makes the system reset the connection.
+    pub farewell_deadline: Duration,
     /// For outstanding verdicts when the listener stops.
     pub stop_grace: Duration,
 }
@@ -53,6 +56,7 @@ impl Default for Settings {
             control_bytes_max: 8 * 1024,
             write_bytes_max: 64 * 1024,
             write_deadline: Duration::from_secs(30),
+            farewell_deadline: Duration::from_secs(1),
             stop_grace: Duration::from_secs(3),
         }
     }
