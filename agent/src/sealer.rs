@@ -252,12 +252,12 @@ mod tests {
     #[tokio::test]
     async fn readings_that_outgrow_a_frame_go_in_several_batches_of_one_append() {
         let mut rig = rig(Settings::default());
-        let long = |index: u8| sample("text", Value::Text(format!("{index}").repeat(8_000)));
-        rig.outlet.send(intake((0..40).map(long).collect(), true, 1)).await.unwrap();
+        let long = |letter: char| sample("text", Value::Text(letter.to_string().repeat(8_000)));
+        rig.outlet.send(intake(('a'..='z').map(long).collect(), true, 1)).await.unwrap();
         let rows = rig.accepted.recv().await.unwrap().1.rows.unwrap();
-        assert!(rows.count() >= 3, "{rows:?}");
+        assert!(rows.count() >= 2, "{rows:?}");
         drop(rig.outlet);
-        assert_eq!(rig.sealer.await.unwrap().unwrap(), 40);
+        assert_eq!(rig.sealer.await.unwrap().unwrap(), 26);
     }
 
     #[tokio::test(start_paused = true)]

@@ -70,7 +70,9 @@ mod tests {
         }
 
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300), 7);
-        (0..20).for_each(|_| drop(backoff.failed(start)));
+        for _ in 0..20 {
+            backoff.failed(start);
+        }
         backoff.connected(start);
         let short = (0..50).map(|_| backoff.clone().failed(start + Duration::from_secs(59)));
         assert!(short.max().is_some_and(|wait| wait > Duration::from_secs(1)), "a short success is no success");
