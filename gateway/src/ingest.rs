@@ -11,10 +11,16 @@ use bytes::Bytes;
 use proto::{Channel, DeviceId};
 use tokio::sync::{mpsc, oneshot};
 
+pub mod judge;
 pub mod listener;
+pub mod pipeline;
+pub mod receipt;
+pub mod record;
+pub mod totals;
 
 /// Messages that wait to be written to one device. Receipts are state, so one that finds no room may be dropped.
-pub const LINK_DEPTH: usize = 64;
+/// A hello of 64 epochs is answered by as many, and more where an epoch has many ranges.
+pub const LINK_DEPTH: usize = 256;
 
 /// What a door tells the pipeline, in the order in which it happened on each connection.
 #[derive(Debug)]

@@ -1,4 +1,112 @@
 //! The gateway: from devices to the stores, from the stores to people.
+//!
+//! `ingest` and `api` know the store and not each other; [`run`] introduces them, with channels.
 
+use std::sync::Arc;
+
+use anyhow::Context;
+use proto::Instant;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::config::Config;
+use crate::ingest::listener::{self, Listener};
+use crate::ingest::pipeline::{Recorder, judge_all};
+use crate::ingest::totals::Totals;
+use crate::store::sqlite::Store;
+
+pub mod api;
+pub mod cli;
+pub mod config;
 pub mod ingest;
+mod metrics;
 pub mod store;
+
+/// Events that wait to be judged. Each is at most one publish; connections that find no room are not read meanwhile.
+const EVENTS_MAX: usize = 256;
+
+/// What the pipeline of this process has done.
+static TOTALS: Totals = Totals::zero();
+
+/// Where the gateway can be reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// MQTT over TLS.
+    pub mqtt: std::net::SocketAddr,
+    /// Dashboard and API.
+    pub http: std::net::SocketAddr,
+}
+
+/// Runs the gateway until `stop`: doors close first, then what came in is committed and answered, then the API ends.
+/// `ready` is told once all is open.
+///
+/// # Errors
+/// When something cannot be opened, or a part of the gateway ends early.
+pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
+    let tls = tls(&config)?;
+    let mut store = Store::open(&config.store.path, now)
+        .with_context(|| format!("open store {}", config.store.path.display()))?;
+    for subject in config.subjects() {
+        store.ensure_subject(&subject).with_context(|| format!("set up subject {}", subject.id))?;
+    }
+    let Store { writer, reader } = store;
+    let feed = writer.subscribe();
+
+    let (events, arriving) = mpsc::channel(EVENTS_MAX);
+    let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events).await?;
+    let http = api::bind(config.http.address).await?;
+    let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()? };
+    let metrics = metrics::of(&TOTALS, listener.counters());
+    let (recorder, recorder_thread) = Recorder::spawn(writer, now, &TOTALS).context("start the recorder's thread")?;
+
+    let stop_api = CancellationToken::new();
+    let mut judge = tokio::spawn(judge_all(arriving, recorder, now));
+    let mut doors = tokio::spawn(listener.run(stop.clone()));
+    let state = api::State::new(reader, feed, metrics, now);
+    let mut api = tokio::spawn(api::serve(http, state, stop_api.clone()));
+    info!(mqtt = %addresses.mqtt, http = %addresses.http, "ready");
+    ready(addresses);
+
+    tokio::select! {
+        () = stop.cancelled() => info!("stopping"),
+        ended = &mut judge => anyhow::bail!("the pipeline ended early: {ended:?}"),
+        ended = &mut doors => anyhow::bail!("the listener ended early: {ended:?}"),
+        ended = &mut api => anyhow::bail!("the API ended early: {ended:?}"),
+    }
+    doors.await?;
+    judge.await?;
+    tokio::task::spawn_blocking(move || recorder_thread.join())
+        .await?
+        .map_err(|_| anyhow::anyhow!("the recorder's thread panicked"))?;
+    stop_api.cancel();
+    api.await??;
+    info!("everything that came in is committed; stopped");
+    Ok(())
+}
+
+fn tls(config: &Config) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let files = &config.listener;
+    let crls = match &files.crl_file {
+        Some(file) => certs::read_crls(file)?,
+        None => Vec::new(),
+    };
+    let chain = certs::read_certificates(&files.certificate_file)?;
+    let key = certs::read_private_key(&files.key_file)?;
+    let authorities = certs::read_certificates(&files.authority_file)?;
+    Ok(listener::tls::server_config(chain, key, authorities, crls)?)
+}
+
+/// The device that a certificate names.
+fn identify(certificate: &[u8]) -> Result<proto::DeviceId, String> {
+    let id = certs::identity::device_id(certificate).map_err(|error| error.to_string())?;
+    id.parse().map_err(|error: proto::device::BadDeviceId| error.to_string())
+}
+
+/// The one place where the gateway looks at the wall clock.
+#[must_use]
+pub fn now() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "this is the shell that passes time in")]
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Instant(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

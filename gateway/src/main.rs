@@ -1,3 +1,15 @@
 //! The gateway as a program.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match tributary_gateway::cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tributary-gateway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

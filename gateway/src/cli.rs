@@ -1,0 +1,88 @@
+//! The commands.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::Addresses;
+use crate::config::Config;
+
+/// Takes readings from devices, commits them, says so, and serves dashboards.
+#[derive(Debug, Parser)]
+#[command(name = "tributary-gateway", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until stopped
+    Run(At),
+    /// Check the configuration and the files it names; opens no store and no port
+    CheckConfig(At),
+}
+
+#[derive(Debug, clap::Args)]
+struct At {
+    /// The configuration file
+    #[arg(long, short, default_value = "/etc/tributary/gateway.toml")]
+    config: PathBuf,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// With what was being attempted and what to do.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Run(at) => run(&at.config),
+            Command::CheckConfig(at) => check(&at.config),
+        }
+    }
+}
+
+fn run(config: &Path) -> anyhow::Result<()> {
+    let config = Config::read(config)?;
+    let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let signals = tokio::spawn(cancel_on_signal(stop.clone()));
+        let result = crate::run(config, stop, announce).await;
+        signals.abort();
+        result
+    })
+}
+
+/// Says where the gateway is, for people and for programs that chose port 0.
+fn announce(addresses: Addresses) {
+    let mut out = std::io::stdout().lock();
+    // Nobody may be listening any more; the log says the same.
+    let _ = writeln!(out, "mqtts://{}\nhttp://{}", addresses.mqtt, addresses.http).and_then(|()| out.flush());
+}
+
+async fn cancel_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        result = tokio::signal::ctrl_c() => result?,
+    }
+    stop.cancel();
+    Ok(())
+}
+
+fn check(path: &Path) -> anyhow::Result<()> {
+    let config = Config::read(path)?;
+    crate::tls(&config)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}: fine", path.display()).context("write to standard output")
+}

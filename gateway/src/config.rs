@@ -1,0 +1,175 @@
+//! The configuration file: read and checked whole before anything is opened.
+//!
+//! `gateway.example.toml` is its documentation; a test compares that file with the defaults here.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use proto::DeviceId;
+use serde::Deserialize;
+
+use crate::store::sqlite::SubjectSeed;
+use crate::{api, ingest::listener};
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where devices connect.
+    pub listener: Listener,
+    /// Where people connect.
+    #[serde(default)]
+    pub http: Http,
+    /// Where readings are kept.
+    pub store: Store,
+    /// Whom readings are about.
+    #[serde(default, rename = "subject")]
+    pub subjects: Vec<Subject>,
+}
+
+/// `[listener]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port for MQTT over TLS.
+    #[serde(default = "default_address")]
+    pub address: SocketAddr,
+    /// The gateway's certificate chain, PEM.
+    pub certificate_file: PathBuf,
+    /// Its private key, PEM, mode 0600.
+    pub key_file: PathBuf,
+    /// The authorities that sign devices, PEM.
+    pub authority_file: PathBuf,
+    /// Their revocation lists, PEM. Without it, no certificate is ever refused as revoked.
+    pub crl_file: Option<PathBuf>,
+    /// Devices connected at once.
+    #[serde(default = "default_connections_max")]
+    pub connections_max: usize,
+}
+
+fn default_address() -> SocketAddr {
+    listener::Settings::default().address
+}
+
+fn default_connections_max() -> usize {
+    listener::Settings::default().connections_max
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Address and port of dashboard and API. Loopback only, until there are accounts.
+    pub address: SocketAddr,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+    }
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// The SQLite file.
+    pub path: PathBuf,
+}
+
+/// `[[subject]]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    /// Names the subject in addresses: of the form of a device id.
+    pub id: DeviceId,
+    /// What people call it.
+    pub display_name: String,
+    /// Its IANA time zone: what a day is.
+    pub zone: String,
+    /// Devices whose readings are about it, from their first reading on.
+    #[serde(default)]
+    pub devices: Vec<DeviceId>,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be; the message has line, column and setting.
+    #[error("configuration {}: {message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        message: String,
+    },
+    /// A setting has a value that cannot work.
+    #[error("configuration {}: `{setting}` {wrong}", path.display())]
+    Setting {
+        /// The file.
+        path: PathBuf,
+        /// Which setting.
+        setting: String,
+        /// What is wrong with it, and what would be right.
+        wrong: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks `path`.
+    ///
+    /// # Errors
+    /// Each names the file, and the line or the setting.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Parse { path: path.into(), message: error.to_string() })?;
+        match config.first_fault() {
+            Some((setting, wrong)) => Err(ConfigError::Setting { path: path.into(), setting, wrong }),
+            None => Ok(config),
+        }
+    }
+
+    /// The first setting that cannot work, and why.
+    fn first_fault(&self) -> Option<(String, String)> {
+        if let Err(error) = api::check_address(self.http.address) {
+            return Some(("http.address".to_owned(), error.to_string()));
+        }
+        if self.listener.connections_max == 0 {
+            return Some(("listener.connections_max".to_owned(), "must be at least 1".to_owned()));
+        }
+        self.subjects.iter().enumerate().find_map(|(index, subject)| {
+            let setting = format!("subject.{}", subject.id);
+            if self.subjects.iter().take(index).any(|other| other.id == subject.id) {
+                return Some((setting, "is there twice; each subject needs an id of its own".to_owned()));
+            }
+            let zone = jiff::tz::TimeZone::get(&subject.zone).err()?;
+            Some((format!("{setting}.zone"), format!("{zone}; use an IANA name such as Europe/Berlin")))
+        })
+    }
+
+    /// The listener's settings.
+    #[must_use]
+    pub fn listener(&self) -> listener::Settings {
+        let Listener { address, connections_max, .. } = self.listener;
+        listener::Settings { address, connections_max, ..listener::Settings::default() }
+    }
+
+    /// The subjects to be there.
+    pub fn subjects(&self) -> impl Iterator<Item = SubjectSeed> + '_ {
+        self.subjects.iter().map(|subject| SubjectSeed {
+            id: subject.id.to_string(),
+            display_name: subject.display_name.clone(),
+            zone: subject.zone.clone(),
+            devices: subject.devices.clone(),
+        })
+    }
+}

@@ -1,0 +1,232 @@
+//! Receive, judge, record, answer. A task judges; a thread of its own records, as much at once as has come meanwhile.
+
+use std::collections::HashMap;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use proto::message::{Refusal, Refused};
+use proto::{Channel, DeviceId, Epoch, Instant, Range, Ranges};
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+
+use super::judge::{Answer, Judgement, judge};
+use super::receipt::receipts;
+use super::record::{Ledger, record};
+use super::totals::Totals;
+use super::{ConnectionId, Event, Link, RefusalCode, Ticket, Verdict};
+use crate::store::{Item, Outcome};
+
+/// Judged messages that wait for the recorder. With the doors' own bounds, this is all that memory must hold.
+const WAITING_MAX: usize = 256;
+/// Messages in one commit.
+const COMMIT_MESSAGES_MAX: usize = 256;
+/// Readings in one commit, about: more would make others wait long for their receipt.
+const COMMIT_READINGS_MAX: usize = 100_000;
+/// How long to wait before an unavailable store is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Where the time comes from.
+pub type Now = fn() -> Instant;
+
+/// What goes from judge to recorder.
+enum Judged {
+    Opened(Link),
+    Closed(DeviceId, ConnectionId),
+    Message(Message),
+}
+
+/// A publish that was judged.
+struct Message {
+    device: DeviceId,
+    channel: Channel,
+    judgement: Judgement,
+    ticket: Ticket,
+}
+
+/// Judges events as they come, until the doors close. Ends when the recorder has ended.
+pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, now: Now) {
+    while let Some(event) = events.recv().await {
+        let judged = match event {
+            Event::Opened(link) => Judged::Opened(link),
+            Event::Closed { device, connection, .. } => Judged::Closed(device, connection),
+            Event::Arrived(arrival) => {
+                let judgement = judge(&arrival, now());
+                let (device, channel, ticket) = (arrival.device, arrival.channel, arrival.ticket);
+                Judged::Message(Message { device, channel, judgement, ticket })
+            }
+        };
+        if recorder.0.send(judged).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The way to the recorder.
+pub struct Recorder(mpsc::Sender<Judged>);
+
+impl Recorder {
+    /// Gives `ledger` a thread that records into it. The thread ends when the way to it is dropped.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn spawn(ledger: impl Ledger + 'static, now: Now, totals: &'static Totals) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (sender, inbox) = mpsc::channel(WAITING_MAX);
+        let recording = Recording { ledger, links: HashMap::new(), now, totals };
+        let thread = thread::Builder::new().name("recorder".into()).spawn(move || recording.run(inbox))?;
+        Ok((Self(sender), thread))
+    }
+}
+
+struct Recording<L> {
+    ledger: L,
+    links: HashMap<DeviceId, Link>,
+    now: Now,
+    totals: &'static Totals,
+}
+
+impl<L: Ledger> Recording<L> {
+    fn run(mut self, mut inbox: mpsc::Receiver<Judged>) {
+        let mut waiting = Vec::with_capacity(COMMIT_MESSAGES_MAX);
+        while let Some(first) = inbox.blocking_recv() {
+            waiting.push(first);
+            let mut readings = 0;
+            // Idle: one message is one commit, at once. Busy: whatever has come meanwhile shares the next one.
+            while waiting.len() < COMMIT_MESSAGES_MAX && readings < COMMIT_READINGS_MAX {
+                let Ok(next) = inbox.try_recv() else { break };
+                readings += readings_of(&next);
+                waiting.push(next);
+            }
+            self.commit(&mut waiting);
+        }
+    }
+
+    fn commit(&mut self, waiting: &mut Vec<Judged>) {
+        let (mut items, mut messages) = (Vec::new(), Vec::new());
+        for judged in waiting.drain(..) {
+            match judged {
+                Judged::Opened(link) => {
+                    items.push(Item::Presence { device: link.device.clone(), connected: true });
+                    self.links.insert(link.device.clone(), link);
+                }
+                Judged::Closed(device, connection) => {
+                    // A later connection of the same device may have taken over already.
+                    if self.links.get(&device).is_some_and(|link| link.connection == connection) {
+                        self.links.remove(&device);
+                        items.push(Item::Presence { device, connected: false });
+                    }
+                }
+                Judged::Message(mut message) => {
+                    let first = items.len();
+                    items.append(&mut message.judgement.items);
+                    messages.push((message, first..items.len()));
+                }
+            }
+        }
+        let outcomes = self.record_however_long(&items);
+        self.totals.committed(&items, &outcomes);
+        self.send_receipts(&items, &outcomes, &messages);
+        for (message, range) in messages {
+            let verdict = self.verdict(&message, outcomes.get(range).unwrap_or_default());
+            message.ticket.settle(verdict);
+        }
+    }
+
+    /// Only an unavailable store holds everybody up; what fails by itself is quarantined by [`record`].
+    fn record_however_long(&mut self, items: &[Item]) -> Vec<Outcome> {
+        loop {
+            match record(&mut self.ledger, items, (self.now)()) {
+                Ok(outcomes) => return outcomes,
+                Err(unavailable) => {
+                    self.totals.store_failures.add(1);
+                    error!(error = %unavailable, "the store takes nothing; devices keep what they have");
+                    thread::sleep(RETRY_AFTER);
+                }
+            }
+        }
+    }
+
+    fn verdict(&self, message: &Message, outcomes: &[Outcome]) -> Verdict {
+        if matches!(message.judgement.answer, Answer::Unsupported) {
+            warn!(device.id = %message.device, channel = message.channel.path(), "refused a message that nothing here acts on");
+            return Verdict::Refused(RefusalCode::ImplementationSpecific);
+        }
+        // Batches learn of refusals by receipt, with their number; other messages only have the PUBACK.
+        let spoken_for = matches!(message.judgement.answer, Answer::Around(_) | Answer::Everything(_));
+        if !spoken_for && outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(_))) {
+            return Verdict::Refused(RefusalCode::QuotaExceeded);
+        }
+        Verdict::Settled
+    }
+
+    fn send_receipts(&mut self, items: &[Item], outcomes: &[Outcome], messages: &[(Message, std::ops::Range<usize>)]) {
+        let mut touched: HashMap<(&DeviceId, Epoch), Ranges> = HashMap::new();
+        for (message, _) in messages {
+            if let Answer::Around(around) = &message.judgement.answer {
+                for (epoch, range) in around {
+                    touched.entry((&message.device, *epoch)).or_default().insert(*range);
+                }
+            }
+        }
+        for ((device, epoch), numbers) in touched {
+            let refused = refusals(items, outcomes, device, epoch);
+            let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { continue };
+            match self.ledger.settled_around(device, epoch, Range { first, last }) {
+                Ok(settled) => self.send(device, receipts(epoch, None, (self.now)(), &settled, &refused)),
+                Err(error) => warn!(%error, "a receipt could not be written; the device will ask again"),
+            }
+        }
+        for (message, _) in messages {
+            let Answer::Everything(hello) = &message.judgement.answer else { continue };
+            for held in &hello.epochs {
+                match self.ledger.settled(&message.device, held.epoch) {
+                    Ok(settled) => {
+                        let answer = receipts(held.epoch, Some(hello.nonce), (self.now)(), &settled, &[]);
+                        self.send(&message.device, answer);
+                    }
+                    Err(error) => warn!(%error, "a hello could not be answered; the device will ask again"),
+                }
+            }
+        }
+    }
+
+    fn send(&self, device: &DeviceId, receipts: Vec<bytes::Bytes>) {
+        let Some(link) = self.links.get(device) else { return };
+        for receipt in receipts {
+            let counter = if link.send(Channel::Receipt, receipt) {
+                &self.totals.receipts_sent
+            } else {
+                &self.totals.receipts_dropped
+            };
+            counter.add(1);
+        }
+    }
+}
+
+fn readings_of(judged: &Judged) -> usize {
+    let Judged::Message(message) = judged else { return 0 };
+    let count = |item: &Item| match item {
+        Item::Batch(batch) => batch.columns.iter().map(|column| column.readings.len()).sum(),
+        Item::Pack(pack) => pack.columns.iter().map(|column| column.readings.len()).sum(),
+        _ => 0,
+    };
+    message.judgement.items.iter().map(count).sum()
+}
+
+fn refusals(items: &[Item], outcomes: &[Outcome], device: &DeviceId, epoch: Epoch) -> Vec<Refused> {
+    let refused = |(item, outcome): (&Item, &Outcome)| {
+        let Outcome::Refused(reason) = outcome else { return None };
+        let (number, hash) = match item {
+            Item::Batch(batch) if batch.device == *device && batch.epoch == epoch => (batch.number, batch.hash),
+            Item::Quarantine(aside) if aside.device == *device => {
+                let (of, number, hash) = aside.identity?;
+                (of == epoch).then_some((number, hash))?
+            }
+            _ => return None,
+        };
+        if *reason == Refusal::Conflict {
+            error!(device.id = %device, %epoch, number, "two different batches under one identity; the second is quarantined");
+        }
+        Some(Refused { number, hash, reason: *reason })
+    };
+    items.iter().zip(outcomes).filter_map(refused).collect()
+}

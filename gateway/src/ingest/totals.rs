@@ -1,0 +1,93 @@
+//! What the pipeline has done since it started, for `/metrics`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::store::{Item, Outcome};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Total(AtomicU64);
+
+impl Total {
+    const fn zero() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    pub(super) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counted once per item.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Transactions.
+    pub commits: Total,
+    /// Batches and packs recorded.
+    pub batches: Total,
+    /// Readings in them.
+    pub readings: Total,
+    /// Batches and packs that were there already.
+    pub known: Total,
+    /// Items put into quarantine.
+    pub quarantined: Total,
+    /// Items refused.
+    pub refused: Total,
+    /// Receipts handed to a connection.
+    pub receipts_sent: Total,
+    /// Receipts that found no room; the next one says the same.
+    pub receipts_dropped: Total,
+    /// Times the store took nothing.
+    pub store_failures: Total,
+}
+
+impl Totals {
+    /// All at zero.
+    #[must_use]
+    pub const fn zero() -> Self {
+        const ZERO: Total = Total::zero();
+        Self {
+            commits: ZERO,
+            batches: ZERO,
+            readings: ZERO,
+            known: ZERO,
+            quarantined: ZERO,
+            refused: ZERO,
+            receipts_sent: ZERO,
+            receipts_dropped: ZERO,
+            store_failures: ZERO,
+        }
+    }
+
+    pub(super) fn committed(&self, items: &[Item], outcomes: &[Outcome]) {
+        if items.is_empty() {
+            return;
+        }
+        self.commits.add(1);
+        for (item, outcome) in items.iter().zip(outcomes) {
+            let columns = match item {
+                Item::Batch(batch) => &batch.columns,
+                Item::Pack(pack) => &pack.columns,
+                Item::Quarantine(_) => {
+                    self.quarantined.add(1);
+                    continue;
+                }
+                _ => continue,
+            };
+            match outcome {
+                Outcome::Recorded => {
+                    self.batches.add(1);
+                    self.readings.add(columns.iter().map(|column| column.readings.len() as u64).sum());
+                }
+                Outcome::Known => self.known.add(1),
+                Outcome::Refused(_) => self.refused.add(1),
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What the parts have counted, under the names that `/metrics` gives it.
+
+use std::sync::Arc;
+
+use crate::api::{Metric, MetricKind};
+use crate::ingest::listener::Counters;
+use crate::ingest::totals::{Total, Totals};
+
+/// The metrics of pipeline and listener.
+pub(crate) fn of(totals: &'static Totals, counters: Arc<Counters>) -> Vec<Metric> {
+    pipeline(totals).into_iter().chain(listener(&counters)).collect()
+}
+
+fn pipeline(totals: &'static Totals) -> [Metric; 9] {
+    let total = |name, help, total: &'static Total| Metric {
+        name,
+        help,
+        kind: MetricKind::Counter,
+        read: Box::new(move || float(total.get())),
+    };
+    [
+        total("tributary_commits_total", "Transactions.", &totals.commits),
+        total("tributary_batches_recorded_total", "Batches and packs recorded.", &totals.batches),
+        total("tributary_readings_recorded_total", "Readings in them.", &totals.readings),
+        total("tributary_batches_known_total", "Batches and packs that were there already.", &totals.known),
+        total("tributary_quarantined_total", "Items put into quarantine.", &totals.quarantined),
+        total("tributary_refused_total", "Batches and packs refused.", &totals.refused),
+        total("tributary_receipts_sent_total", "Receipts handed to a connection.", &totals.receipts_sent),
+        total("tributary_receipts_dropped_total", "Receipts that found no room.", &totals.receipts_dropped),
+        total("tributary_store_failures_total", "Times the store took nothing.", &totals.store_failures),
+    ]
+}
+
+/// Reads one of the listener's counts.
+type Read = fn(&Counters) -> u64;
+
+fn listener(counters: &Arc<Counters>) -> Vec<Metric> {
+    let gauge = (
+        "tributary_connections_open",
+        "Devices connected now.",
+        MetricKind::Gauge,
+        (|counters| counters.connections_open.get()) as Read,
+    );
+    let totals: [(&'static str, &'static str, Read); 8] = [
+        ("tributary_connections_total", "CONNECTs accepted.", |counters| counters.connections.get()),
+        ("tributary_handshakes_failed_total", "TLS handshakes failed.", |counters| counters.handshakes_failed.get()),
+        ("tributary_connects_refused_total", "CONNECTs refused.", |counters| counters.connects_refused.get()),
+        ("tributary_takeovers_total", "Connections ended by a newer one.", |counters| counters.takeovers.get()),
+        ("tributary_publishes_total", "Publishes taken in.", |counters| counters.publishes.get()),
+        ("tributary_publishes_denied_total", "Publishes without a right.", |counters| counters.publishes_denied.get()),
+        ("tributary_oversized_total", "Packets too large.", |counters| counters.oversized.get()),
+        ("tributary_protocol_errors_total", "Packets that are not MQTT.", |counters| counters.protocol_errors.get()),
+    ];
+    let totals = totals.map(|(name, help, read)| (name, help, MetricKind::Counter, read));
+    let metric = |(name, help, kind, read): (_, _, _, Read)| {
+        let counters = Arc::clone(counters);
+        Metric { name, help, kind, read: Box::new(move || float(read(&counters))) }
+    };
+    std::iter::once(gauge).chain(totals).map(metric).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows doubles only; exact to 2^53")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
