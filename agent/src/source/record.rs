@@ -74,3 +74,71 @@ impl Parser {
         time.reader.read(text.trim()).map_err(|problem| format!("field {} {problem}", time.label))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::fields::SeriesSettings;
+    use proptest::prelude::*;
+
+    fn parser(format: LineFormat, keys: [Key; 2]) -> Parser {
+        let [time, value] = keys;
+        let series: SeriesSettings = toml::from_str("column = 1\nname = \"v\"\nmin = 0").unwrap();
+        let settings = TimeSettings { column: time, format: None, unit: None };
+        Parser {
+            format,
+            mapping: Mapping::new(&[SeriesSettings { column: value, ..series }]).unwrap(),
+            time: Some(TimeField::new(&settings, Some("Europe/Berlin")).unwrap()),
+            columns: None,
+        }
+    }
+
+    fn parsers() -> [Parser; 3] {
+        let names = || [Key::Name("t".into()), Key::Name("v".into())];
+        [
+            parser(LineFormat::Csv { separator: ',' }, [Key::Number(1), Key::Number(2)]),
+            parser(LineFormat::Json, names()),
+            parser(LineFormat::KeyValue { separator: ' ' }, names()),
+        ]
+    }
+
+    const GOOD: [&str; 3] =
+        ["2026-03-01T12:00:00Z,4711", r#"{"t":"2026-03-01T12:00:00Z","v":4711}"#, "t=2026-03-01T12:00:00Z v=4711"];
+
+    #[test]
+    fn every_format_says_the_same() {
+        for (parser, line) in parsers().iter().zip(GOOD) {
+            let taken = parser.read(line.as_bytes(), Instant(0)).unwrap().unwrap();
+            assert_eq!(taken.samples[0].reading.time, Instant(1_772_366_400_000_000));
+            assert_eq!(taken.samples[0].reading.value, proto::Value::Number(4_711.0));
+            assert_eq!(taken.samples[0].reading.utc_offset_minutes, Some(60));
+        }
+    }
+
+    #[test]
+    fn no_reason_repeats_a_value() {
+        for (parser, line) in parsers().iter().zip(GOOD) {
+            for wrong in ["-4711", "4711x", "x4711 4711", "\"4711"] {
+                let problem = parser.read(line.replace("4711", wrong).as_bytes(), Instant(0)).unwrap_err();
+                assert!(!problem.contains("4711"), "{problem}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            for parser in parsers() {
+                parser.read(&bytes, Instant(0)).ok();
+            }
+        }
+
+        #[test]
+        fn any_damage_to_a_good_line_is_answered(which in 0_usize..3, place in 0_usize..60, byte: u8) {
+            let mut bytes = GOOD[which].as_bytes().to_vec();
+            let place = place % bytes.len();
+            bytes[place] = byte;
+            parsers()[which].read(&bytes, Instant(0)).ok();
+        }
+    }
+}

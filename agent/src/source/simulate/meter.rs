@@ -73,7 +73,7 @@ impl Iterator for Meter {
         self.seconds += 1;
         let tenths = self.power_tenths();
         self.energy_tenths += tenths;
-        let energy = (seconds % ENERGY_EVERY_S == 0).then(|| Value::Number((self.energy_tenths / 36_000) as f64));
+        let energy = (seconds % ENERGY_EVERY_S == 0).then_some(Value::Number((self.energy_tenths / 36_000) as f64));
         Some((seconds, Value::Number(tenths as f64 / 10.0), energy))
     }
 }
