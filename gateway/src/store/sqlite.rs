@@ -135,8 +135,14 @@ impl StoreError {
     /// error comes from what was to be written.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        let Self::Sqlite(rusqlite::Error::SqliteFailure(failure, _)) = self else { return true };
-        !matches!(failure.code, ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+        use ErrorCode::{ConstraintViolation, ParameterOutOfRange, TooBig, TypeMismatch};
+        match self {
+            Self::Sqlite(rusqlite::Error::SqliteFailure(failure, _)) => {
+                !matches!(failure.code, ConstraintViolation | ParameterOutOfRange | TooBig | TypeMismatch)
+            }
+            Self::Sqlite(_) => false,
+            _ => true,
+        }
     }
 }
 

@@ -47,7 +47,8 @@ impl Work<'_> {
         let sql = "insert into boot_clock (tenant, device, boot, offset_us, quality) values (?1, ?2, ?3, ?4, ?5)";
         let values = params![TENANT, device, clock.boot.0, clock.offset_us, quality_code(clock.quality)];
         self.db.prepare_cached(sql)?.execute(values)?;
-        let sql = "select offset_us, first_reading, last_reading from unset_run where device = ?1 and boot = ?2 order by id";
+        let sql =
+            "select offset_us, first_reading, last_reading from unset_run where device = ?1 and boot = ?2 order by id";
         let runs: Vec<UnsetRun> = self
             .db
             .prepare_cached(sql)?
@@ -88,7 +89,8 @@ impl Work<'_> {
         let sql = "select offset_us, quality from boot_clock where device = ?1 and boot = ?2";
         let mut statement = self.db.prepare_cached(sql)?;
         let clock = statement.query_row(params![device, boot.0], |row| {
-            let quality = if row.get::<_, i64>(1)? == quality_code(Quality::Held) { Quality::Held } else { Quality::Synced };
+            let quality =
+                if row.get::<_, i64>(1)? == quality_code(Quality::Held) { Quality::Held } else { Quality::Synced };
             Ok(Clock { boot, offset_us: row.get(0)?, quality })
         });
         Ok(clock.optional()?)
@@ -125,9 +127,14 @@ impl Work<'_> {
     }
 
     fn move_reading(&self, row: &UnsetRow, time: Instant, quality: Quality) -> Result<Option<Instant>, StoreError> {
-        let rank = if time.0 == row.time { None } else { Some(ordinals::next_rank(self.db, row.series, time.0)?.unwrap_or(0)) };
+        let rank = if time.0 == row.time {
+            None
+        } else {
+            Some(ordinals::next_rank(self.db, row.series, time.0)?.unwrap_or(0))
+        };
         let future = future_flag(time.0, self.now);
-        let sql = "update reading set time_us = ?2, ordinal = coalesce(?3, ordinal), quality = ?4, flags = ?5 where id = ?1";
+        let sql =
+            "update reading set time_us = ?2, ordinal = coalesce(?3, ordinal), quality = ?4, flags = ?5 where id = ?1";
         let flags = (row.flags & !FLAG_FUTURE) | future;
         self.db.prepare_cached(sql)?.execute(params![row.id, time.0, rank, quality_code(quality), flags])?;
         Ok((future == 0).then_some(time))

@@ -83,7 +83,8 @@ impl Work<'_> {
         let (first, last) = (to_sql(range.first), to_sql(range.last).min(i64::MAX - 1));
         let values = params![device, epoch, first, last, span.source, span.boot, span.reason];
         let mut statement = self.db.prepare_cached(sql)?;
-        let rows = statement.query_map(values, |row| Ok((Span::read(row)?, from_sql(row.get(6)?), from_sql(row.get(7)?))))?;
+        let rows =
+            statement.query_map(values, |row| Ok((Span::read(row)?, from_sql(row.get(6)?), from_sql(row.get(7)?))))?;
         let mut joined = range;
         for row in rows {
             let (neighbour, first, last) = row?;
@@ -120,7 +121,8 @@ impl Work<'_> {
         let (epoch, range) = numbers.unzip();
         let (first, last) = range.map(|range| (to_sql(range.first), to_sql(range.last))).unzip();
         let Span { source, from, until, boot, readings, reason } = span;
-        let sql = "insert into gap (tenant, device, epoch, first, last, source, from_us, until_us, boot, readings, reason)
+        let sql =
+            "insert into gap (tenant, device, epoch, first, last, source, from_us, until_us, boot, readings, reason)
                    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         let values = params![TENANT, device, epoch, first, last, source, from, until, boot, readings, reason];
         self.db.prepare_cached(sql)?.execute(values)?;
@@ -138,8 +140,7 @@ impl Work<'_> {
                      (select id from gap where device = ?1 and epoch is null order by id limit ?2)
                    returning source, from_us, until_us, boot, readings, reason";
         let mut statement = self.db.prepare_cached(sql)?;
-        let oldest: Vec<Span> =
-            statement.query_map([device, SPANS_MAX / 10], Span::read)?.collect::<Result<_, _>>()?;
+        let oldest: Vec<Span> = statement.query_map([device, SPANS_MAX / 10], Span::read)?.collect::<Result<_, _>>()?;
         let readings = oldest.iter().map(|span| span.readings).sum();
         let reason = word(GapReason::Unexplained).to_owned();
         let joined = Span { source: None, from: None, until: None, boot: None, readings, reason };

@@ -60,7 +60,8 @@ impl Work<'_> {
         // What the device has given away and holds no more cannot come again, but for a copy that is still under way,
         // which the ranges know.
         let Some(given) = next.and_then(|next| Range::new(1, next.checked_sub(1)?)) else { return Ok(()) };
-        let mut statement = self.db.prepare_cached("delete from batch where epoch = ?1 and number between ?2 and ?3")?;
+        let mut statement =
+            self.db.prepare_cached("delete from batch where epoch = ?1 and number between ?2 and ?3")?;
         for gone in held.missing_in(given).iter() {
             statement.execute(params![key, to_sql(gone.first), to_sql(gone.last)])?;
         }

@@ -207,10 +207,7 @@ fn write_ranges(db: &Connection, epoch: i64, state: i64, set: &Ranges, moved: Ra
 }
 
 /// The ranges that a query of two columns gives.
-fn read_ranges(
-    statement: &mut rusqlite::Statement<'_>,
-    values: &[&dyn rusqlite::ToSql],
-) -> Result<Ranges, StoreError> {
+fn read_ranges(statement: &mut rusqlite::Statement<'_>, values: &[&dyn rusqlite::ToSql]) -> Result<Ranges, StoreError> {
     let rows = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut ranges = Ranges::new();
     for row in rows {

@@ -130,8 +130,7 @@ impl Added {
                      live_time_us = max(coalesce(live_time_us, ?6), coalesce(?6, live_time_us))
                    where id = ?1";
         let newest = self.newest.map(|newest| newest.0);
-        db.prepare_cached(sql)?
-            .execute(params![device, seen, readings, self.batches, newest, live_time, live_lag])?;
+        db.prepare_cached(sql)?.execute(params![device, seen, readings, self.batches, newest, live_time, live_lag])?;
         let sql = "insert into series_tally (series, tenant, readings) values (?1, ?2, ?3)
                    on conflict do update set readings = readings + ?3";
         let mut statement = db.prepare_cached(sql)?;

@@ -60,7 +60,9 @@ impl Work<'_> {
         let counts = match best {
             _ if origin.change == Change::Retract => false,
             Some(best) if best > ours => false,
-            Some(best) if best == ours && origin.change == Change::Add => !self.is_repeated(series, origin, reading, time)?,
+            Some(best) if best == ours && origin.change == Change::Add => {
+                !self.is_repeated(series, origin, reading, time)?
+            }
             _ => true,
         };
         // What counted so far gives way, except that several readings may come of one revision of one record.

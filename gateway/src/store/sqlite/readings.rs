@@ -178,7 +178,8 @@ impl Work<'_> {
             None => 2,
         };
         let (offset_us, quality) = row.clock.map(|clock| (clock.offset_us, quality_code(clock.quality))).unzip();
-        let sql = "insert or replace into batch (tenant, epoch, number, hash, lane, offset_us, quality, arrived_us, readings)
+        let sql =
+            "insert or replace into batch (tenant, epoch, number, hash, lane, offset_us, quality, arrived_us, readings)
                    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let arrived_us = row.arrived.0;
         self.db.prepare_cached(sql)?.execute(params![

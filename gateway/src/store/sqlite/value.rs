@@ -84,7 +84,6 @@ pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Value> {
     })
 }
 
-
 /// How high a reading stands among others: `low` below and `high` above any number. None for what is neither.
 pub(super) fn height(value: Option<f64>, form: i64) -> Option<f64> {
     match form {

@@ -83,7 +83,9 @@ impl Writer {
     /// # Errors
     /// The disk.
     pub fn settled(&mut self, device: &DeviceId, epoch: Epoch) -> Result<SettledRanges, StoreError> {
-        let Some(device) = self.memory.names.known_device(&self.db, device)? else { return Ok(SettledRanges::default()) };
+        let Some(device) = self.memory.names.known_device(&self.db, device)? else {
+            return Ok(SettledRanges::default());
+        };
         let found = self.memory.epochs.known(&self.db, device, epoch)?;
         Ok(found.map(|epoch| epoch.settled()).unwrap_or_default())
     }
@@ -134,7 +136,8 @@ impl Memory {
     /// Forgets everything but the place in the feed, which is read again.
     fn reload(&mut self, db: &Connection) -> Result<(), StoreError> {
         *self = Self::default();
-        self.last_reading = db.query_row("select last_reading from feed where tenant = ?", [TENANT], |row| row.get(0))?;
+        self.last_reading =
+            db.query_row("select last_reading from feed where tenant = ?", [TENANT], |row| row.get(0))?;
         Ok(())
     }
 

@@ -25,14 +25,16 @@ impl View<'_> {
     /// Too late, or the disk.
     pub fn ledger(&self, device: &str) -> Result<Option<Ledger>, ReadError> {
         let sql = "select id, connected from device where tenant = ?1 and name = ?2";
-        let found = self.db.prepare_cached(sql)?.query_row(params![TENANT, device], |row| Ok((row.get(0)?, row.get(1)?)));
+        let found =
+            self.db.prepare_cached(sql)?.query_row(params![TENANT, device], |row| Ok((row.get(0)?, row.get(1)?)));
         let Some((key, connected)) = optional(found)? else { return Ok(None) };
         let (epochs, gaps) = (self.epochs(key)?, self.gaps(key)?);
         Ok(Some(Ledger { device: device.to_owned(), connected, epochs, gaps }))
     }
 
     fn epochs(&self, device: i64) -> Result<Vec<LedgerEpoch>, ReadError> {
-        let sql = "select epoch, first_arrival_us, last_arrival_us from epoch where device = ?1 order by id desc limit ?2";
+        let sql =
+            "select epoch, first_arrival_us, last_arrival_us from epoch where device = ?1 order by id desc limit ?2";
         let mut statement = self.db.prepare_cached(sql)?;
         let mut rows = statement.query([device, EPOCHS_MAX])?;
         let mut epochs = Vec::new();

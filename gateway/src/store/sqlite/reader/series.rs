@@ -62,15 +62,24 @@ impl View<'_> {
         optional(statement.query_row(params![TENANT, id], read))?.map(|series| self.with_extent(series)).transpose()
     }
 
+    /// Whose a series is.
+    ///
+    /// # Errors
+    /// Too late, or the disk.
+    pub fn device_of(&self, series: i64) -> Result<Option<String>, ReadError> {
+        let sql = "select d.name from series s join device d on d.id = s.device where s.id = ?";
+        optional(self.db.prepare_cached(sql)?.query_row([series], |row| row.get(0)))
+    }
+
     fn series_where(&self, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<Series>, ReadError> {
         let sql = format!("{SELECT} and {condition} order by d.name, s.name, s.id limit ?3");
-        let series: Vec<Series> =
-            self.db.prepare_cached(&sql)?.query_map(values, read)?.collect::<Result<_, _>>()?;
+        let series: Vec<Series> = self.db.prepare_cached(&sql)?.query_map(values, read)?.collect::<Result<_, _>>()?;
         series.into_iter().map(|series| self.with_extent(series)).collect()
     }
 
     fn with_extent(&self, series: Series) -> Result<Series, ReadError> {
-        let sql = format!("select r.time_us from reading r where r.series = ?1 and {VISIBLE} order by r.time_us limit 1");
+        let sql =
+            format!("select r.time_us from reading r where r.series = ?1 and {VISIBLE} order by r.time_us limit 1");
         let first_us = optional(self.db.prepare_cached(&sql)?.query_row([series.id], |row| row.get(0)))?;
         Ok(Series { first_us, latest: self.latest(series.id)?, ..series })
     }
