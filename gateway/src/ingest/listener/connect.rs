@@ -196,3 +196,29 @@ fn keep_alive(version: Version, asked_s: u16, s_max: u16) -> (u16, Option<u16>) 
         (Version::V5, asked_s) => (asked_s, None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keep_alive_is_the_clients_within_ours_where_it_can_be_told() {
+        assert_eq!(keep_alive(Version::V5, 60, 1_200), (60, None));
+        assert_eq!(keep_alive(Version::V5, 0, 1_200), (1_200, Some(1_200)));
+        assert_eq!(keep_alive(Version::V5, 1_201, 1_200), (1_200, Some(1_200)));
+        assert_eq!(keep_alive(Version::V3, 60, 1_200), (60, None));
+        assert_eq!(keep_alive(Version::V3, 0, 1_200), (1_200, None));
+        assert_eq!(keep_alive(Version::V3, 65_535, 1_200), (65_535, None));
+    }
+
+    #[test]
+    fn no_body_of_a_connect_cut_anywhere_is_a_connect() {
+        let good = b"\0\x04MQTT\x05\xc6\0\x3c\x05\x11\0\0\0\x09\0\x01m\0\0\x01t\0\x01p\0\x01u\0\x01w";
+        assert!(matches!(parse(0x10, good), Ok(First::Connect(_))));
+        for end in 0..good.len() {
+            assert!(parse(0x10, good.get(..end).unwrap()).is_err(), "cut at {end}");
+        }
+        assert!(parse(0x10, &[&good[..], &[0]].concat()).is_err(), "something left over");
+        assert!(parse(0x11, good).is_err(), "reserved flags");
+    }
+}

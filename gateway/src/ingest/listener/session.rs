@@ -22,7 +22,7 @@ pub(super) enum End {
     #[error("the device closed the connection without saying so")]
     Vanished,
     #[error("the connection failed: {0}")]
-    Failed(#[from] io::Error),
+    Failed(io::Error),
     #[error("nothing was heard from the device for one and a half times its keep alive")]
     Silent,
     #[error("the device did not take what was written to it in time")]
@@ -67,6 +67,16 @@ impl End {
     }
 }
 
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Self::Vanished,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
 /// The state of a connected device.
 pub(super) struct Session {
     pub(super) device: DeviceId,
@@ -75,11 +85,14 @@ pub(super) struct Session {
     version: Version,
     packet_bytes_max: usize,
     subscribed: Vec<Channel>,
+    /// A denial has been logged; the others are only counted, so that no device can fill a disk.
+    denied: bool,
 }
 
 impl Session {
     pub(super) fn new(device: DeviceId, connection: ConnectionId, version: Version, packet_bytes_max: usize) -> Self {
-        Self { device, connection, in_flight: InFlight::default(), version, packet_bytes_max, subscribed: Vec::new() }
+        let (in_flight, subscribed) = (InFlight::default(), Vec::new());
+        Self { device, connection, in_flight, version, packet_bytes_max, subscribed, denied: false }
     }
 
     pub(super) fn version(&self) -> Version {
@@ -169,12 +182,7 @@ impl Session {
 
     fn deny(&mut self, packet_id: Option<u16>, counters: &Counters) -> Result<Option<Arrival>, End> {
         counters.publishes_denied.add();
-        // The topic may be another device's, so it stays out of the log.
-        tracing::warn!(
-            device.id = %self.device,
-            "publish denied: only trib/1/{}/ and a channel of its own is open to it, and only its status may be retained",
-            self.device
-        );
+        self.warn_of_denial("publish");
         match (self.version, packet_id) {
             (Version::V5, Some(packet_id)) => {
                 self.in_flight.push_over(packet_id, Verdict::Refused(RefusalCode::NotAuthorized));
@@ -187,13 +195,26 @@ impl Session {
     fn subscribe(&mut self, filter: &str, counters: &Counters) -> bool {
         let Some(channel) = rights::subscribe(&self.device, filter) else {
             counters.subscriptions_denied.add();
-            tracing::warn!(device.id = %self.device, "subscription denied: only its own topics, without wildcards");
+            self.warn_of_denial("subscription");
             return false;
         };
         if !self.subscribed.contains(&channel) {
             self.subscribed.push(channel);
         }
         true
+    }
+
+    /// Once a connection. The topic may be another device's, so it stays out of the log.
+    fn warn_of_denial(&mut self, what: &str) {
+        if !self.denied {
+            self.denied = true;
+            let id = &self.device;
+            tracing::warn!(
+                device.id = %id,
+                "{what} denied: trib/1/{id}/ and one of its channels is all that is open to it, each in one direction, \
+                 without wildcards; only its status may be retained"
+            );
+        }
     }
 
     fn unsubscribe(&mut self, filter: &str) -> bool {
