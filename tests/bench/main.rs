@@ -1,3 +1,145 @@
-//! Placeholder while the parts come together.
+//! `make bench`: the numbers that the design states, each measured beside what it is compared with, in one run.
+//!
+//! Prints a table, writes `target/bench.json`, and fails when a stated limit is broken. On a noisy machine the ratios
+//! count; an absolute time is a hint.
 
-fn main() {}
+#![allow(clippy::print_stdout, reason = "it answers a person")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::table::Table;
+
+mod buffer;
+mod codec;
+mod data;
+mod drain;
+mod flash;
+mod footprint;
+mod latency;
+mod pipeline;
+mod proc;
+mod query;
+mod rivals;
+mod rounds;
+mod table;
+mod wire;
+
+/// How a group of measures is taken.
+type Measurer = fn(&Bench, &mut Table) -> anyhow::Result<()>;
+
+/// Every group: the names of its measures, and how they are taken.
+const GROUPS: &[(&[&str], Measurer)] = &[
+    (&["wire_cgm_288", "wire_power_100"], wire::measure),
+    (&["codec_cgm", "codec_power"], codec::measure),
+    (&["agent_accept"], buffer::measure),
+    (&["flash_bytes", "flash_day", "flash_fsyncs"], flash::measure),
+    (&["gateway_sqlite", "stored_sqlite"], pipeline::measure),
+    (&["gateway_start", "gateway_rss", "agent_rss_idle", "agent_binary"], footprint::measure),
+    (&["year_query_sqlite"], query::measure),
+    (&["receipt_p50", "receipt_p99"], latency::measure),
+    (&["backlog_drain", "agent_rss_drain"], drain::measure),
+];
+
+const HELP: &str = "tributary-bench [--only NAME] [--quick]
+  --only NAME   only the measures whose name starts with NAME; writes no file
+  --quick       one round on less data, to see that everything works; writes target/bench-quick.json";
+
+/// How to measure, and where.
+pub struct Bench {
+    /// Fewer repetitions on less data.
+    pub quick: bool,
+    /// A folder of this run, on the disk that the build is on: a tmpfs would make every fsync free.
+    pub folder: PathBuf,
+}
+
+impl Bench {
+    /// How often a comparison is repeated.
+    #[must_use]
+    pub fn rounds(&self) -> usize {
+        if self.quick { 1 } else { 5 }
+    }
+
+    /// `full` things, or a tenth of them.
+    #[must_use]
+    pub fn size(&self, full: usize) -> usize {
+        if self.quick { full.div_ceil(10) } else { full }
+    }
+
+    /// A path in the folder of this run that nothing lies at, nor beside.
+    ///
+    /// # Errors
+    /// When what lay there cannot be removed.
+    pub fn fresh(&self, name: &str) -> std::io::Result<PathBuf> {
+        let folder = self.folder.join(name);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+}
+
+struct Options {
+    only: Option<String>,
+    quick: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.first().map(String::as_str) {
+        Some(flash::CHILD) => flash::child(&arguments[1..]).map(|()| true),
+        _ => options(arguments).and_then(|options| run(&options)),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("tributary-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(arguments: Vec<String>) -> anyhow::Result<Options> {
+    let mut options = Options { only: None, quick: false };
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--quick" => options.quick = true,
+            "--only" => options.only = Some(arguments.next().context("--only wants a name")?),
+            other => anyhow::bail!("`{other}` is not known\n{HELP}"),
+        }
+    }
+    Ok(options)
+}
+
+/// Takes every measure that is wanted. Answers whether all limits were kept.
+fn run(options: &Options) -> anyhow::Result<bool> {
+    let own = std::env::current_exe().context("find the path of this program")?;
+    let target = own.ancestors().nth(2).context("find the build's folder")?.to_path_buf();
+    let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&target).context("make a folder")?;
+    let bench = Bench { quick: options.quick, folder: folder.path().into() };
+    let only = options.only.as_deref().unwrap_or_default();
+    let wanted = |names: &[&str]| names.iter().any(|name| name.starts_with(only) || only.starts_with(name));
+    let groups: Vec<_> = GROUPS.iter().filter(|(names, _)| wanted(names)).collect();
+    if groups.is_empty() {
+        let names: Vec<&str> = GROUPS.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+        anyhow::bail!("`{only}` names no measure; there are {}", names.join(", "));
+    }
+    let mut table = Table::begin(!cfg!(debug_assertions));
+    for (names, measure) in groups {
+        match catch_unwind(AssertUnwindSafe(|| measure(&bench, &mut table))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => table.failed(names[0], &format!("{error:#}")),
+            Err(_) => table.failed(names[0], "it panicked; see above"),
+        }
+    }
+    if options.only.is_none() {
+        table.write(&target.join(if options.quick { "bench-quick.json" } else { "bench.json" }))?;
+    }
+    Ok(table.end())
+}

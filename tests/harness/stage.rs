@@ -116,7 +116,7 @@ impl Stage {
     fn replayed(&self, stored: &[Key]) -> Vec<Key> {
         let Some(start) = stored.iter().map(|key| key.time_us).min() else { return Vec::new() };
         let last = self.rows.iter().map(|row| row.time_us).max().unwrap_or(0);
-        let day: Vec<&Row> = self.rows.iter().filter(|row| row.time_us > last - DAY_US).collect();
+        let day: Vec<&Row> = self.rows.iter().filter(|row| row.time_us >= last - DAY_US).collect();
         let first = day.first().map_or(0, |row| row.time_us);
         let due = |row: &Row| start + (row.time_us - first) / self.speed;
         offered::keys("glucose", day.iter().take(stored.len()).map(|row| (due(row), row.value)))
