@@ -115,3 +115,20 @@ impl Now for Invented {
         Some(Instant(self.wall.0.saturating_add(self.boot().0)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_instant_is_reached_neither_early_nor_late_and_a_stop_ends_the_wait() {
+        let (clock, stop) = (SourceClock::invented(Instant(0)), CancellationToken::new());
+        let due = SLEEP_MAX + Duration::from_millis(300);
+        assert!(clock.reached(Instant(30_300_000), &stop).await);
+        let waited = Duration::from_micros(clock.boot().0.unsigned_abs());
+        assert!((due..due + Duration::from_millis(5)).contains(&waited), "{waited:?}");
+        stop.cancel();
+        assert!(!clock.reached(Instant(i64::MAX), &stop).await);
+        assert!(!clock.reached(Instant(0), &stop).await);
+    }
+}

@@ -2,9 +2,10 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use proto::{Instant, Value};
+use proto::{Instant, Lane, Value};
 
 use super::*;
+use crate::source::Intake;
 use crate::source::testing::{NOON, Running, all_of, assert_golden, configured, intake, told_all};
 use crate::source::{Configured, Settings as Any};
 

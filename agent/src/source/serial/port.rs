@@ -74,3 +74,25 @@ impl Port {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One end of a terminal pair reports the other end's going as an input/output error, as an unplugged adapter does.
+    #[tokio::test]
+    async fn an_error_and_a_lasting_end_of_input_are_both_a_loss() {
+        let (near, far) = SerialStream::pair().unwrap();
+        let mut port = Port { stream: near, opened: Instant::now(), suspect: false };
+        assert!(matches!(port.read(&mut [0; 8], Duration::from_millis(20)).await, Heard::Silence));
+        drop(far);
+        let heard = timeout(Duration::from_secs(20), port.read(&mut [0; 8], Duration::from_secs(60))).await.unwrap();
+        assert!(matches!(&heard, Heard::Lost(problem) if problem.contains("os error 5")), "{heard:?}");
+
+        let (near, far) = SerialStream::pair().unwrap();
+        let mut port = Port { stream: far, opened: Instant::now(), suspect: false };
+        drop(near);
+        let heard = timeout(Duration::from_secs(20), port.read(&mut [0; 8], Duration::from_secs(60))).await.unwrap();
+        assert!(matches!(&heard, Heard::Lost(_)), "{heard:?}");
+    }
+}
