@@ -49,23 +49,23 @@ const HELP: &str = "tributary-bench [--only NAME] [--quick]
   --quick       one round on less data, to see that everything works; writes target/bench-quick.json";
 
 /// How to measure, and where.
-pub struct Bench {
+pub(crate) struct Bench {
     /// Fewer repetitions on less data.
-    pub quick: bool,
+    pub(crate) quick: bool,
     /// A folder of this run, on the disk that the build is on: a tmpfs would make every fsync free.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Bench {
     /// How often a comparison is repeated.
     #[must_use]
-    pub fn rounds(&self) -> usize {
+    pub(crate) fn rounds(&self) -> usize {
         if self.quick { 1 } else { 5 }
     }
 
     /// `full` things, or a tenth of them.
     #[must_use]
-    pub fn size(&self, full: usize) -> usize {
+    pub(crate) fn size(&self, full: usize) -> usize {
         if self.quick { full.div_ceil(10) } else { full }
     }
 
@@ -73,7 +73,7 @@ impl Bench {
     ///
     /// # Errors
     /// When what lay there cannot be removed.
-    pub fn fresh(&self, name: &str) -> std::io::Result<PathBuf> {
+    pub(crate) fn fresh(&self, name: &str) -> std::io::Result<PathBuf> {
         let folder = self.folder.join(name);
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;

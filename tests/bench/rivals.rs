@@ -9,7 +9,7 @@ use crate::data::Row;
 
 /// One object a reading.
 #[derive(Serialize, Deserialize)]
-pub struct JsonReading<'a> {
+pub(crate) struct JsonReading<'a> {
     name: &'a str,
     unit: &'a str,
     time_us: i64,
@@ -18,7 +18,7 @@ pub struct JsonReading<'a> {
 
 /// Plain structs one after the other, the series said once.
 #[derive(Serialize, Deserialize)]
-pub struct PlainRows<'a> {
+pub(crate) struct PlainRows<'a> {
     name: &'a str,
     unit: &'a str,
     rows: Vec<PlainRow>,
@@ -26,21 +26,21 @@ pub struct PlainRows<'a> {
 
 /// One of them.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub struct PlainRow {
+pub(crate) struct PlainRow {
     time_us: i64,
     value: f64,
 }
 
 /// `rows` as JSON objects.
 #[must_use]
-pub fn json_readings<'a>(series: &'a Series, rows: &[Row]) -> Vec<JsonReading<'a>> {
+pub(crate) fn json_readings<'a>(series: &'a Series, rows: &[Row]) -> Vec<JsonReading<'a>> {
     let (name, unit) = (series.name.as_str(), series.unit.as_str());
     rows.iter().map(|&Row { time_us, value }| JsonReading { name, unit, time_us, value }).collect()
 }
 
 /// `rows` as plain structs.
 #[must_use]
-pub fn plain_rows<'a>(series: &'a Series, rows: &[Row]) -> PlainRows<'a> {
+pub(crate) fn plain_rows<'a>(series: &'a Series, rows: &[Row]) -> PlainRows<'a> {
     let rows = rows.iter().map(|&Row { time_us, value }| PlainRow { time_us, value }).collect();
     PlainRows { name: series.name.as_str(), unit: series.unit.as_str(), rows }
 }
@@ -50,7 +50,7 @@ pub fn plain_rows<'a>(series: &'a Series, rows: &[Row]) -> PlainRows<'a> {
 ///
 /// # Errors
 /// When CBOR cannot be written.
-pub fn senml(series: &Series, rows: &[Row]) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn senml(series: &Series, rows: &[Row]) -> anyhow::Result<Vec<u8>> {
     const BASE_NAME: i32 = -2;
     const BASE_TIME: i32 = -3;
     const BASE_UNIT: i32 = -4;

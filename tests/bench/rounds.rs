@@ -4,18 +4,18 @@ use std::time::Duration;
 
 /// What two ways gave: medians of a rate, and how far the rounds lay apart.
 #[derive(Clone, Debug)]
-pub struct Compared {
+pub(crate) struct Compared {
     /// Ours, in things a second.
-    pub ours: f64,
+    pub(crate) ours: f64,
     /// The other's.
-    pub theirs: f64,
+    pub(crate) theirs: f64,
     ratios: Vec<f64>,
 }
 
 impl Compared {
     /// The rounds in words.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let (least, most) = (self.ratios.first().unwrap_or(&0.0), self.ratios.last().unwrap_or(&0.0));
         let rounds = self.ratios.len();
         format!("median of {rounds} alternated rounds; ratio of a round from {least:.3} to {most:.3}")
@@ -26,7 +26,7 @@ impl Compared {
 ///
 /// # Errors
 /// The first error of either.
-pub fn alternate(
+pub(crate) fn alternate(
     rounds: usize,
     mut ours: impl FnMut() -> anyhow::Result<f64>,
     mut theirs: impl FnMut() -> anyhow::Result<f64>,
@@ -50,13 +50,13 @@ pub fn alternate(
 
 /// The middle one of `values`; zero if there are none.
 #[must_use]
-pub fn median(values: Vec<f64>) -> f64 {
+pub(crate) fn median(values: Vec<f64>) -> f64 {
     quantile(values, 0.5)
 }
 
 /// The value below which `share` of `values` lie; zero if there are none.
 #[must_use]
-pub fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
+pub(crate) fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index into what is in memory")]
@@ -66,13 +66,13 @@ pub fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
 
 /// `count` things in `took`, as a rate.
 #[must_use]
-pub fn rate(count: usize, took: Duration) -> f64 {
+pub(crate) fn rate(count: usize, took: Duration) -> f64 {
     float(count) / took.as_secs_f64().max(1e-9)
 }
 
 /// A count as a number to divide with.
 #[must_use]
-pub fn float(count: usize) -> f64 {
+pub(crate) fn float(count: usize) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let float = count as f64;
     float

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// A limit that the design states.
 #[derive(Clone, Copy, Debug)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// The value is at most this.
     AtMost(f64),
     /// The value is less than this.
@@ -34,7 +34,7 @@ impl Limit {
 
 /// One figure.
 #[derive(Clone, Debug)]
-pub struct Measure {
+pub(crate) struct Measure {
     name: String,
     value: f64,
     unit: &'static str,
@@ -48,27 +48,27 @@ pub struct Measure {
 impl Measure {
     /// `value` in `unit`.
     #[must_use]
-    pub fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
+    pub(crate) fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
         Self { name: name.into(), value, unit, against: None, limit: None, notes: Vec::new() }
     }
 
     /// Compared with `what`, which has `value` in the same unit.
     #[must_use]
-    pub fn against(mut self, what: impl Into<String>, value: f64) -> Self {
+    pub(crate) fn against(mut self, what: impl Into<String>, value: f64) -> Self {
         self.against = Some((what.into(), value));
         self
     }
 
     /// The design's limit.
     #[must_use]
-    pub fn limit(mut self, limit: Limit) -> Self {
+    pub(crate) fn limit(mut self, limit: Limit) -> Self {
         self.limit = Some(limit);
         self
     }
 
     /// Something to know about it.
     #[must_use]
-    pub fn note(mut self, note: impl Into<String>) -> Self {
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
     }
@@ -101,7 +101,7 @@ impl Measure {
 }
 
 /// Everything that was measured so far.
-pub struct Table {
+pub(crate) struct Table {
     figures: Vec<Value>,
     /// What broke its limit or could not be measured though it should.
     broken: Vec<String>,
@@ -112,25 +112,25 @@ pub struct Table {
 impl Table {
     /// An empty table.
     #[must_use]
-    pub fn begin(is_strict: bool) -> Self {
+    pub(crate) fn begin(is_strict: bool) -> Self {
         if !is_strict {
             println!("a debug build: no figure here says anything, and no limit counts\n");
         }
-        println!("{:<22} {:>12} {:<14} {:>7}  compared with", "measure", "value", "unit", "ratio");
+        println!("{:<30} {:>10} {:<15} {:>7}  compared with", "measure", "value", "unit", "ratio");
         Self { figures: Vec::new(), broken: Vec::new(), is_strict }
     }
 
     /// Adds `measure`, and prints it.
-    pub fn add(&mut self, measure: &Measure) {
+    pub(crate) fn add(&mut self, measure: &Measure) {
         let Measure { name, value, unit, limit, notes, .. } = measure;
         let ratio = measure.ratio().map_or_else(String::new, |ratio| format!("{ratio:.3}"));
         let compared = measure.compared_with().unwrap_or_default();
-        println!("{name:<22} {:>12} {unit:<14} {ratio:>7}  {compared}", number(*value));
+        println!("{name:<30} {:>10} {unit:<15} {ratio:>7}  {compared}", number(*value));
         if let Some(limit) = limit {
             let verdict = if measure.is_kept() { "kept" } else { "BROKEN" };
-            println!("{:24}limit {}: {verdict}", "", limit.words());
+            println!("{:6}limit {}: {verdict}", "", limit.words());
         }
-        notes.iter().for_each(|note| println!("{:24}{note}", ""));
+        notes.iter().for_each(|note| println!("{:6}{note}", ""));
         if !measure.is_kept() {
             let limit = limit.map(Limit::words).unwrap_or_default();
             self.broken.push(format!("{name} is {} {unit} (limit: {limit})", number(*value)));
@@ -139,15 +139,15 @@ impl Table {
     }
 
     /// `name` cannot be measured here.
-    pub fn skip(&mut self, name: &str, reason: &str) {
-        println!("{name:<22} skipped: {reason}");
+    pub(crate) fn skip(&mut self, name: &str, reason: &str) {
+        println!("{name:<30} skipped: {reason}");
         let why = format!("skipped: {reason}");
         self.figures.push(json!({"name": name, "value": null, "unit": null, "compared_with": why, "ratio": null}));
     }
 
     /// `name` could not be measured though it should.
-    pub fn failed(&mut self, name: &str, why: &str) {
-        println!("{name:<22} FAILED: {why}");
+    pub(crate) fn failed(&mut self, name: &str, why: &str) {
+        println!("{name:<30} FAILED: {why}");
         self.broken.push(format!("{name}: {why}"));
         let why = format!("failed: {why}");
         self.figures.push(json!({"name": name, "value": null, "unit": null, "compared_with": why, "ratio": null}));
@@ -157,7 +157,7 @@ impl Table {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(&self.figures).context("write JSON")?;
         std::fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))?;
         println!("\nwritten to {}", path.display());
@@ -166,7 +166,7 @@ impl Table {
 
     /// Says what was broken. Answers whether nothing was.
     #[must_use]
-    pub fn end(self) -> bool {
+    pub(crate) fn end(self) -> bool {
         if self.broken.is_empty() {
             println!("\nevery limit was kept");
             return true;
@@ -179,7 +179,7 @@ impl Table {
 
 /// Digits enough to compare, in groups of three.
 #[must_use]
-pub fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if value.abs() < 1_000.0 {
         return format!("{value:.*}", if value.abs() < 10.0 { 3 } else { 1 });
     }

@@ -3,11 +3,11 @@
 use proto::frame::{Header, Sealed};
 use proto::{Frame, Lane, senml};
 
+use crate::Bench;
 use crate::data::{CLOCK, EPOCH, Row, Set};
 use crate::rivals;
 use crate::rounds::float;
 use crate::table::{Limit, Measure, Table};
-use crate::Bench;
 
 /// A number that an agent reaches within a day at a batch a second: its length on the wire is that of most numbers.
 const FIRST_NUMBER: u64 = 40_000;
@@ -16,7 +16,7 @@ const FIRST_NUMBER: u64 = 40_000;
 ///
 /// # Errors
 /// When something cannot be encoded.
-pub fn measure(_: &Bench, table: &mut Table) -> anyhow::Result<()> {
+pub(crate) fn measure(_: &Bench, table: &mut Table) -> anyhow::Result<()> {
     one(&Set::cgm(), "wire_cgm_288", Limit::AtMost(1.3), table)?;
     one(&Set::power(), "wire_power_100", Limit::AtMost(2.5), table)
 }
@@ -34,9 +34,8 @@ fn one(set: &Set, name: &str, limit: Limit, table: &mut Table) -> anyhow::Result
         set.batch
     );
     table.add(&Measure::new(name, ours, "B/reading").against("JSON objects", json).limit(limit).note(note));
-    let other = |what: &str, value| {
-        Measure::new(format!("{name}.{what}"), value, "B/reading").against("JSON objects", json)
-    };
+    let other =
+        |what: &str, value| Measure::new(format!("{name}.{what}"), value, "B/reading").against("JSON objects", json);
     table.add(&other("senml_cbor", pack));
     table.add(&other("postcard_rows", plain));
     Ok(())

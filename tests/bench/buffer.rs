@@ -1,0 +1,117 @@
+//! How fast readings are accepted, that is sealed and on disk, beside bare SQLite that writes the same bytes in the
+//! same commits.
+
+use std::path::Path;
+use std::time::Instant;
+
+use agent::buffer::{Append, Batch, Buffer, Settings};
+use proto::frame::Sealed;
+use proto::{Body, Lane};
+use rusqlite::{Connection, params};
+
+use crate::Bench;
+use crate::data::{CLOCK, HOUSEHOLD_SERIES, Household, START_US};
+use crate::rounds::{alternate, rate};
+use crate::table::{Limit, Measure, Table};
+
+/// A cursor such as a source hands over with each append.
+pub(crate) const CURSOR: &[u8] = br#"{"version":1,"start_us":1795132800000000,"steps":40000}"#;
+/// More than any measure writes, so that nothing is evicted.
+const BYTES_MAX: u64 = 4 << 30;
+/// The agent's own settings, as `agent::buffer` states and checks them.
+const PRAGMAS: &str = "pragma journal_mode = wal; pragma synchronous = full; pragma wal_autocheckpoint = 512;
+    pragma journal_size_limit = 4194304; pragma cache_size = -256; pragma mmap_size = 0;";
+/// What bytes an append keeps: a body with its hash, and the source's cursor.
+const SCHEMA: &str = "create table batch (id integer primary key, hash blob not null, body blob not null) strict;
+    create table cursor (source text primary key, position blob not null) strict, without rowid;";
+
+/// Takes the measures of this group.
+///
+/// # Errors
+/// When something cannot be written.
+pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
+    let household = Household::new();
+    let small: Vec<Body> = (0..bench.size(4_000)).map(|second| household.body(START_US, second, 1)).collect();
+    compare(bench, "agent_accept", &small, table)?;
+    let seconds = 4_096 / HOUSEHOLD_SERIES;
+    let large: Vec<Body> =
+        (0..bench.size(200)).map(|place| household.body(START_US, place * seconds, seconds)).collect();
+    compare(bench, "agent_accept.4096", &large, table)
+}
+
+fn compare(bench: &Bench, name: &str, bodies: &[Body], table: &mut Table) -> anyhow::Result<()> {
+    let readings: usize = bodies.iter().map(Body::readings).sum();
+    let sealed = bodies.iter().map(|body| Ok(Sealed::new(body.encode()?))).collect::<anyhow::Result<Vec<_>>>()?;
+    let bytes: usize = sealed.iter().map(|sealed| sealed.body.len()).sum();
+    let compared = alternate(
+        bench.rounds(),
+        || accept(&bench.fresh("accept")?, bodies, readings),
+        || bare(&bench.fresh("bare")?, &sealed, readings),
+    )?;
+    let each = readings / bodies.len();
+    let measure = Measure::new(name, compared.ours, "readings/s")
+        .against("bare rusqlite", compared.theirs)
+        .limit(Limit::RatioAtLeast(0.5))
+        .note(format!(
+            "{} commits of {each} readings, {bytes} bytes of bodies; WAL, synchronous=FULL, 4 KiB pages",
+            bodies.len()
+        ))
+        .note("ours encodes and hashes too; the other is given the bytes; both store a cursor in each commit")
+        .note(compared.words());
+    table.add(&measure);
+    Ok(())
+}
+
+/// What the sealer hands over for `body`.
+///
+/// # Errors
+/// When it cannot be sealed.
+pub(crate) fn append_of(body: &Body) -> anyhow::Result<Append> {
+    let sealed = Sealed::new(body.encode()?);
+    let batch = Batch { lane: Lane::Live, readings: body.readings() as u64, sealed };
+    Ok(Append { batches: vec![batch], cursors: vec![("bench".into(), CURSOR.to_vec())], rejects: Vec::new() })
+}
+
+/// A buffer at `path`.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn open(path: &Path) -> anyhow::Result<Buffer> {
+    Ok(Buffer::open(Settings { path: path.into(), bytes_max: BYTES_MAX }, CLOCK)?)
+}
+
+fn accept(folder: &Path, bodies: &[Body], readings: usize) -> anyhow::Result<f64> {
+    let mut buffer = open(&folder.join("buffer.db"))?;
+    let start = Instant::now();
+    for body in bodies {
+        buffer.append(&append_of(body)?)?;
+    }
+    let rate = rate(readings, start.elapsed());
+    let held = buffer.contents()?.held.count();
+    anyhow::ensure!(held == bodies.len() as u64, "{held} of {} batches are there", bodies.len());
+    Ok(rate)
+}
+
+fn bare(folder: &Path, sealed: &[Sealed], readings: usize) -> anyhow::Result<f64> {
+    let connection = Connection::open(folder.join("bare.db"))?;
+    connection.execute_batch(PRAGMAS)?;
+    connection.execute_batch(SCHEMA)?;
+    let prepare = |sql| connection.prepare(sql);
+    let (mut begin, mut commit) = (prepare("begin immediate")?, prepare("commit")?);
+    let mut batch = prepare("insert into batch (hash, body) values (?, ?)")?;
+    let mut cursor = prepare(
+        "insert into cursor (source, position) values ('bench', ?)
+         on conflict (source) do update set position = excluded.position",
+    )?;
+    let start = Instant::now();
+    for Sealed { hash, body } in sealed {
+        begin.execute([])?;
+        batch.execute(params![hash.0, body])?;
+        cursor.execute([CURSOR])?;
+        commit.execute([])?;
+    }
+    let rate = rate(readings, start.elapsed());
+    let held: i64 = connection.query_row("select count(*) from batch", [], |row| row.get(0))?;
+    anyhow::ensure!(usize::try_from(held)? == sealed.len(), "{held} of {} rows are there", sealed.len());
+    Ok(rate)
+}
