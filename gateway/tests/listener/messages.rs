@@ -150,3 +150,26 @@ async fn a_device_hears_its_own_topics_once_it_has_subscribed() {
         rig.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_device_that_reads_late_gets_every_message_to_its_last_byte() {
+    let mut rig = Rig::start().await;
+    let (mut meter, link) = rig.connect("meter-7", 4).await;
+    meter.send(&subscribe(4, 1, &[&topic("meter-7", Channel::Receipt)])).await;
+    meter.packet().await;
+    let large = Bytes::from(vec![7; 120_000]);
+    let (mut sent, mut refused) = (0, 0);
+    while refused < 50 && sent < 1_000 {
+        if link.send(Channel::Receipt, large.clone()) {
+            (sent, refused) = (sent + 1, 0);
+        } else {
+            refused += 1; // until the sockets' buffers, ours and the link are full
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    assert!(sent < 1_000, "what waits for a device is bounded");
+    for _ in 0..sent {
+        assert!(meter.packet().await.1.ends_with(&large));
+    }
+    rig.stop().await;
+}

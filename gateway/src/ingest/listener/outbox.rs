@@ -56,3 +56,24 @@ impl Outbox {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, BufWriter, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_layer_below_holds_back_is_flushed_before_the_clock_stops() {
+        let (near, mut far) = duplex(1024);
+        let mut writer = BufWriter::new(near); // holds back, as TLS does
+        let mut outbox = Outbox::default();
+        outbox.bytes.extend_from_slice(b"last words");
+        assert!(outbox.has_work() && outbox.deadline(Duration::ZERO).is_some());
+        outbox.drain(&mut writer).await.unwrap();
+        assert!(outbox.deadline(Duration::ZERO).is_none());
+        let mut heard = [0; 10];
+        far.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"last words");
+    }
+}

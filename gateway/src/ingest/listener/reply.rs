@@ -260,9 +260,13 @@ mod tests {
     #[test]
     fn a_publish_that_a_device_does_not_take_is_not_written() {
         let topic = Topic::new("meter-7".parse().unwrap(), Channel::Receipt);
-        let mut out = BytesMut::new();
-        let whole = 1 + 1 + 2 + "trib/1/meter-7/receipt".len() + 1 + 10;
-        assert!(!publish(Version::V5, &topic, &[0; 10], whole - 1, &mut out) && out.is_empty());
-        assert!(publish(Version::V5, &topic, &[0; 10], whole, &mut out) && out.len() == whole);
+        for size in [10, 200, 20_000, 2_100_000] {
+            let payload = vec![7; size];
+            let mut out = BytesMut::new();
+            assert!(publish(Version::V5, &topic, &payload, usize::MAX, &mut out));
+            let whole = out.split().len();
+            assert!(!publish(Version::V5, &topic, &payload, whole - 1, &mut out) && out.is_empty());
+            assert!(publish(Version::V5, &topic, &payload, whole, &mut out) && out.len() == whole);
+        }
     }
 }
