@@ -1,6 +1,6 @@
 //! The API over real HTTP, on a real store.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test that fails says so")]
 
 use std::net::SocketAddr;
 

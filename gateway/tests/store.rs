@@ -1,6 +1,6 @@
 //! The store as the pipeline and the API use it.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test that fails says so")]
 
 use std::time::{Duration, Instant as Moment};
 
@@ -25,7 +25,7 @@ fn fresh() -> (TempDir, Store) {
     (folder, store)
 }
 
-fn ask<T>(store: &Store, ask: impl FnOnce(&View<'_>) -> Result<T, ReadError>) -> T {
+fn ask<T>(store: &Store, ask: impl FnOnce(View<'_>) -> Result<T, ReadError>) -> T {
     store.reader.view(Moment::now() + Duration::from_secs(10), ask).unwrap()
 }
 

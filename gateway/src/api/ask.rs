@@ -14,7 +14,7 @@ impl State {
     pub(super) async fn ask<T, Q>(&self, question: Q) -> Result<T, Problem>
     where
         T: Send + 'static,
-        Q: FnOnce(&View<'_>) -> Result<T, ReadError> + Send + 'static,
+        Q: FnOnce(View<'_>) -> Result<T, ReadError> + Send + 'static,
     {
         let deadline = Instant::now() + DEADLINE;
         let permit = tokio::time::timeout(DEADLINE, self.0.reads.acquire()).await;

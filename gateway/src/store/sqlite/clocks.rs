@@ -1,7 +1,5 @@
 //! The clock of each boot: learned once, and used for every batch of the boot ever after.
 
-use std::collections::HashSet;
-
 use proto::{BootId, Clock, Instant, Quality};
 use rusqlite::{OptionalExtension, params};
 
@@ -56,6 +54,7 @@ impl Work<'_> {
                 Ok(UnsetRun { offset_us: row.get(0)?, first: row.get(1)?, last: row.get(2)? })
             })?
             .collect::<Result<_, _>>()?;
+        self.memory.names.forget_empty(device);
         let mut newest = None;
         for run in runs {
             newest = newest.max(self.retime(&run, clock)?);
@@ -85,15 +84,21 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn boot_clock(&self, device: i64, boot: BootId) -> Result<Option<Clock>, StoreError> {
+    fn boot_clock(&mut self, device: i64, boot: BootId) -> Result<Option<Clock>, StoreError> {
+        let remembered = &mut self.memory.names.entry(device).clock;
+        if let Some(clock) = remembered.filter(|clock| clock.boot == boot) {
+            return Ok(Some(clock));
+        }
         let sql = "select offset_us, quality from boot_clock where device = ?1 and boot = ?2";
         let mut statement = self.db.prepare_cached(sql)?;
         let clock = statement.query_row(params![device, boot.0], |row| {
-            let quality =
-                if row.get::<_, i64>(1)? == quality_code(Quality::Held) { Quality::Held } else { Quality::Synced };
+            let is_held = row.get::<_, i64>(1)? == quality_code(Quality::Held);
+            let quality = if is_held { Quality::Held } else { Quality::Synced };
             Ok(Clock { boot, offset_us: row.get(0)?, quality })
         });
-        Ok(clock.optional()?)
+        let found = clock.optional()?;
+        *remembered = found.or(*remembered);
+        Ok(found)
     }
 
     /// Moves a run to where `clock` places it. Answers the newest instant that is not in the future.
@@ -103,9 +108,6 @@ impl Work<'_> {
             let rows = self.unset_rows(from, run.last)?;
             let Some(last) = rows.last() else { return Ok(newest) };
             from = last.id + 1;
-            for series in rows.iter().map(|row| row.series).collect::<HashSet<_>>() {
-                self.memory.tails.forget(series);
-            }
             for row in rows {
                 // Undone and done again rather than shifted, so that a cut at the end of time is not carried along.
                 let time = clock.absolute(Instant(row.time.saturating_sub(run.offset_us)));

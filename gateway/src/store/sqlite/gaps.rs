@@ -111,7 +111,7 @@ impl Work<'_> {
         );
         let neighbours: Vec<Span> =
             self.db.prepare_cached(&sql)?.query_map(values, Span::read)?.collect::<Result<_, _>>()?;
-        span = neighbours.iter().fold(span, |span, neighbour| span.joined_with(neighbour));
+        span = neighbours.iter().fold(span, Span::joined_with);
         self.insert_gap(device, None, &span)?;
         self.bound_spans(device)?;
         Ok(true)

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 
-use proto::{DeviceId, Instant, Series};
+use proto::{Clock, DeviceId, Instant, Series};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::ordinals::Empty;
 use super::writer::Work;
 use super::{StoreError, TENANT};
 
 /// Series that one device may have. An agent's body holds at most 1 024; more than four times that are no names but
 /// values, or hostile.
 pub(super) const DEVICE_SERIES_MAX: usize = 4_096;
-/// Series remembered, of all devices (about 200 bytes each); beyond it all are forgotten and read again.
-const REMEMBERED_MAX: usize = 100_000;
+/// Series remembered, of all devices (about 400 bytes each); beyond it all are forgotten and read again.
+const REMEMBERED_MAX: usize = 50_000;
 
 /// What is remembered of names.
 #[derive(Default)]
@@ -26,12 +27,20 @@ pub(super) struct Names {
 
 /// What is remembered of one device.
 #[derive(Default)]
-struct Device {
+pub(super) struct Device {
     /// All of its series.
-    series: HashMap<Series, i64>,
+    series: HashMap<Series, SeriesEntry>,
+    /// The clock of the boot it was last asked for.
+    pub(super) clock: Option<Clock>,
     /// Packs in table `pack`, once they have been counted.
     packs: Option<i64>,
     added: Added,
+}
+
+/// What is remembered of one series.
+pub(super) struct SeriesEntry {
+    pub(super) key: i64,
+    pub(super) empty: Empty,
 }
 
 /// What a transaction adds to a device's row.
@@ -40,8 +49,8 @@ pub(super) struct Added {
     touched: bool,
     seen: Option<Instant>,
     pub(super) batches: i64,
-    /// By series. May be negative: a retraction takes away.
-    pub(super) readings: HashMap<i64, i64>,
+    /// By series, which may be there more than once. May be negative: a retraction takes away.
+    pub(super) readings: Vec<(i64, i64)>,
     pub(super) newest: Option<Instant>,
     /// Event time of the newest reading that came by the live lane, and how long after it arrived.
     pub(super) live: Option<(Instant, i64)>,
@@ -87,6 +96,36 @@ impl Names {
         Ok(packs.get_or_insert(0))
     }
 
+    /// A series, which is entered if it is new.
+    pub(super) fn series(
+        &mut self,
+        db: &Connection,
+        device: i64,
+        series: &Series,
+    ) -> Result<&mut SeriesEntry, StoreError> {
+        let known = &mut self.entries.entry(device).or_default().series;
+        if !known.contains_key(series) {
+            let sql = "insert into series (tenant, device, name, unit, kind) values (?1, ?2, ?3, ?4, ?5)";
+            let Series { name, unit, kind } = series;
+            let values = params![TENANT, device, name.as_str(), unit.as_str(), kind.word()];
+            db.prepare_cached(sql)?.execute(values)?;
+            self.remembered += 1;
+            known.insert(series.clone(), SeriesEntry { key: db.last_insert_rowid(), empty: Empty::everywhere() });
+        }
+        Ok(known.get_mut(series).expect("a series that was not there has just been entered"))
+    }
+
+    /// Forgets where a device has no readings, because some of its readings were moved.
+    pub(super) fn forget_empty(&mut self, device: i64) {
+        let series = self.entries.get_mut(&device).into_iter().flat_map(|entry| entry.series.values_mut());
+        series.for_each(|entry| entry.empty = Empty::default());
+    }
+
+    /// What is remembered of a device.
+    pub(super) fn entry(&mut self, device: i64) -> &mut Device {
+        self.entries.entry(device).or_default()
+    }
+
     pub(super) fn forget_much(&mut self) {
         if self.remembered > REMEMBERED_MAX {
             *self = Self::default();
@@ -102,7 +141,7 @@ impl Names {
     }
 }
 
-fn read_series(db: &Connection, device: i64) -> Result<HashMap<Series, i64>, StoreError> {
+fn read_series(db: &Connection, device: i64) -> Result<HashMap<Series, SeriesEntry>, StoreError> {
     let mut statement = db.prepare_cached("select id, name, unit, kind from series where device = ?")?;
     let mut rows = statement.query([device])?;
     let mut series = HashMap::new();
@@ -110,14 +149,14 @@ fn read_series(db: &Connection, device: i64) -> Result<HashMap<Series, i64>, Sto
         let (name, unit, kind): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
         // What does not parse was written by hand; it is never matched by what a device sends.
         let (Ok(name), Ok(unit), Ok(kind)) = (name.parse(), unit.parse(), kind.parse()) else { continue };
-        series.insert(Series { name, unit, kind }, row.get(0)?);
+        series.insert(Series { name, unit, kind }, SeriesEntry { key: row.get(0)?, empty: Empty::default() });
     }
     Ok(series)
 }
 
 impl Added {
-    fn write(self, db: &Connection, device: i64) -> Result<(), StoreError> {
-        let readings: i64 = self.readings.values().sum();
+    fn write(mut self, db: &Connection, device: i64) -> Result<(), StoreError> {
+        let readings: i64 = self.readings.iter().map(|(_, readings)| readings).sum();
         let seen = self.seen.map(|seen| seen.0);
         let (live_time, live_lag) = self.live.map(|(time, lag)| (time.0, lag)).unzip();
         // In `set`, a column's name means its value before the update.
@@ -134,7 +173,10 @@ impl Added {
         let sql = "insert into series_tally (series, tenant, readings) values (?1, ?2, ?3)
                    on conflict do update set readings = readings + ?3";
         let mut statement = db.prepare_cached(sql)?;
-        for (series, readings) in self.readings {
+        self.readings.sort_unstable_by_key(|(series, _)| *series);
+        for of_one in self.readings.chunk_by(|(left, _), (right, _)| left == right) {
+            let Some((series, _)) = of_one.first() else { continue };
+            let readings: i64 = of_one.iter().map(|(_, readings)| readings).sum();
             statement.execute(params![series, TENANT, readings])?;
         }
         Ok(())
@@ -177,21 +219,5 @@ impl Work<'_> {
             room = room.saturating_sub(1);
             fits
         })
-    }
-
-    /// The key of a series, which is entered if it is new.
-    pub(super) fn series(&mut self, device: i64, series: &Series) -> Result<i64, StoreError> {
-        let entry = self.memory.names.entries.entry(device).or_default();
-        if let Some(&key) = entry.series.get(series) {
-            return Ok(key);
-        }
-        let sql = "insert into series (tenant, device, name, unit, kind) values (?1, ?2, ?3, ?4, ?5)";
-        let Series { name, unit, kind } = series;
-        let values = params![TENANT, device, name.as_str(), unit.as_str(), kind.word()];
-        self.db.prepare_cached(sql)?.execute(values)?;
-        let key = self.db.last_insert_rowid();
-        entry.series.insert(series.clone(), key);
-        self.memory.names.remembered += 1;
-        Ok(key)
     }
 }

@@ -1,21 +1,23 @@
 //! The rank of a reading among those of its series at one instant: 0, 1, 2 … in commit order, fixed in the commit.
 //!
-//! Most readings are newer than all before them, or fill a hole; both are seen without a query per reading.
+//! Most readings are newer than all before them, or fill a hole from one of its ends. So what is remembered of a series
+//! is where it is known to have no readings: what falls there needs no query.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use rusqlite::{Connection, params};
 
 use super::StoreError;
 
-/// Series whose newest instant is remembered (about 40 bytes each); beyond it all are forgotten and read again.
-const REMEMBERED_MAX: usize = 200_000;
+/// Empty spans remembered of one series: the future, a hole that is being filled, and a few that are left over.
+const SPANS_MAX: usize = 6;
 
-/// The newest instant of each series.
+/// Spans of time in which a series is known to have no readings. Without their ends; disjoint.
 #[derive(Default)]
-pub(super) struct Tails {
-    /// None for a series without readings.
-    newest_us: HashMap<i64, Option<i64>>,
+pub(super) struct Empty {
+    /// The likeliest last.
+    spans: Vec<(i64, i64)>,
 }
 
 /// The ranks of some readings of one series, in their order.
@@ -36,46 +38,60 @@ impl Ranks {
     }
 }
 
-impl Tails {
+impl Empty {
+    /// What is known of a series that is entered just now.
+    pub(super) fn everywhere() -> Self {
+        Self { spans: vec![(i64::MIN, i64::MAX)] }
+    }
+
     /// The ranks of readings that are about to be added at `times`, in this order.
     pub(super) fn ranks(&mut self, db: &Connection, series: i64, times: &[i64]) -> Result<Ranks, StoreError> {
         let (Some(&lowest), Some(&highest)) = (times.iter().min(), times.iter().max()) else { return Ok(Ranks::First) };
-        let newest = self.newest(db, series)?;
-        self.newest_us.insert(series, newest.max(Some(highest)));
-        let ascending = times.windows(2).all(|pair| matches!(pair, [left, right] if left < right));
-        let mut next = match newest {
-            Some(newest) if newest >= lowest => next_ranks(db, series, times, (lowest, highest))?,
-            _ => HashMap::new(),
+        let around = self.spans.iter().rposition(|(after, before)| *after < lowest && highest < *before);
+        let (next, (after, before)) = match around {
+            Some(place) => (HashMap::new(), self.spans.remove(place)),
+            None => {
+                self.spans.retain(|(after, before)| *before <= lowest || highest <= *after);
+                (next_ranks(db, series, times, (lowest, highest))?, neighbours(db, series, (lowest, highest))?)
+            }
         };
-        if ascending && next.is_empty() {
-            return Ok(Ranks::First);
-        }
-        let rank = |time: &i64| {
-            let next = next.entry(*time).or_insert(0);
-            *next += 1;
-            *next - 1
-        };
-        Ok(Ranks::Each(times.iter().map(rank).collect()))
+        self.remember((after, lowest), (highest, before));
+        let is_ascending = times.windows(2).all(|pair| matches!(pair, [left, right] if left < right));
+        if is_ascending && next.is_empty() { Ok(Ranks::First) } else { Ok(Ranks::Each(count_up(next, times))) }
     }
 
-    /// Forgets a series whose readings were moved.
-    pub(super) fn forget(&mut self, series: i64) {
-        self.newest_us.remove(&series);
-    }
-
-    pub(super) fn forget_much(&mut self) {
-        if self.newest_us.len() > REMEMBERED_MAX {
-            self.newest_us.clear();
+    /// Remembers what is empty on both sides of what is being added. The narrower is likely left over for good.
+    fn remember(&mut self, below: (i64, i64), above: (i64, i64)) {
+        let width = |(after, before): (i64, i64)| before.saturating_sub(after);
+        let (narrow, wide) = if width(below) < width(above) { (below, above) } else { (above, below) };
+        if self.spans.len() >= SPANS_MAX {
+            self.spans.remove(0);
         }
-    }
-
-    fn newest(&mut self, db: &Connection, series: i64) -> Result<Option<i64>, StoreError> {
-        if let Some(&newest) = self.newest_us.get(&series) {
-            return Ok(newest);
+        if width(narrow) > 1 && self.spans.len() + 1 < SPANS_MAX {
+            self.spans.insert(0, narrow);
         }
-        let sql = "select max(time_us) from reading where series = ?";
-        Ok(db.prepare_cached(sql)?.query_row([series], |row| row.get(0))?)
+        self.spans.push(wide);
     }
+}
+
+/// Deals ranks to `times`, starting at 0 or at what `next` says.
+fn count_up(mut next: HashMap<i64, i64>, times: &[i64]) -> Vec<i64> {
+    let rank = |time: &i64| {
+        let next = next.entry(*time).or_insert(0);
+        *next += 1;
+        *next - 1
+    };
+    times.iter().map(rank).collect()
+}
+
+/// The instants of the readings next to a span, or the ends of time.
+fn neighbours(db: &Connection, series: i64, (lowest, highest): (i64, i64)) -> Result<(i64, i64), StoreError> {
+    let end = |sql, bound| -> Result<Option<i64>, StoreError> {
+        Ok(db.prepare_cached(sql)?.query_row([series, bound], |row| row.get(0))?)
+    };
+    let after = end("select max(time_us) from reading where series = ?1 and time_us < ?2", lowest)?;
+    let before = end("select min(time_us) from reading where series = ?1 and time_us > ?2", highest)?;
+    Ok((after.unwrap_or(i64::MIN), before.unwrap_or(i64::MAX)))
 }
 
 /// For those of `times` at which there already are readings, the rank that the next one gets.
@@ -103,7 +119,7 @@ fn next_ranks(
     }
     next.clear();
     for &time in times {
-        if let std::collections::hash_map::Entry::Vacant(entry) = next.entry(time)
+        if let Entry::Vacant(entry) = next.entry(time)
             && let Some(rank) = next_rank(db, series, time)?
         {
             entry.insert(rank);
@@ -116,4 +132,57 @@ fn next_ranks(
 pub(super) fn next_rank(db: &Connection, series: i64, time: i64) -> Result<Option<i64>, StoreError> {
     let sql = "select max(ordinal) + 1 from reading where series = ?1 and time_us = ?2";
     Ok(db.prepare_cached(sql)?.query_row(params![series, time], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A table as far as ranks need it.
+    fn table() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch("create table reading (series, time_us, ordinal)").unwrap();
+        db
+    }
+
+    proptest! {
+        #[test]
+        fn ranks_count_up_at_each_instant_whatever_is_remembered(
+            batches in prop::collection::vec(prop::collection::vec(0_i64..30, 1..6), 1..40),
+            forget in prop::collection::vec(any::<bool>(), 40),
+        ) {
+            let db = table();
+            let mut empty = Empty::everywhere();
+            let mut count = HashMap::new();
+            for (times, forget) in batches.iter().zip(forget) {
+                let ranks = empty.ranks(&db, 1, times).unwrap();
+                for (place, time) in times.iter().enumerate() {
+                    let expected = count.entry(*time).or_insert(0_i64);
+                    prop_assert_eq!(ranks.of(place), *expected);
+                    *expected += 1;
+                    db.execute("insert into reading values (1, ?1, ?2)", [*time, ranks.of(place)]).unwrap();
+                }
+                prop_assert!(empty.spans.len() <= SPANS_MAX);
+                if forget {
+                    empty = Empty::default();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_hole_is_filled_from_either_end_without_a_query() {
+        let db = table();
+        let mut empty = Empty::everywhere();
+        // Live readings at the end of time, old ones at its start; then the hole between is filled.
+        empty.ranks(&db, 1, &[1_000]).unwrap();
+        empty.ranks(&db, 1, &[0]).unwrap();
+        db.execute_batch("drop table reading").unwrap();
+        for step in 1..400 {
+            for time in [step, 1_000 - step, 1_000 + step] {
+                assert!(matches!(empty.ranks(&db, 1, &[time]), Ok(Ranks::First)), "{time}");
+            }
+        }
+    }
 }

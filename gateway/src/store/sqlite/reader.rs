@@ -63,13 +63,13 @@ impl Reader {
     pub fn view<T>(
         &self,
         deadline: Instant,
-        ask: impl FnOnce(&View<'_>) -> Result<T, ReadError>,
+        ask: impl FnOnce(View<'_>) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
         let mut lent = self.lend(deadline)?;
         let db = lent.connection()?;
         db.progress_handler(STEPS, Some(move || Instant::now() >= deadline))?;
         let moment = db.unchecked_transaction()?;
-        let answer = ask(&View { db: &moment });
+        let answer = ask(View { db: &moment });
         moment.finish()?;
         answer
     }

@@ -2,7 +2,7 @@
 
 use proto::message::{Refusal, Settlement};
 use proto::{Basis, BodyHash, Channel, Clock, Column, Instant, Lane, Number, Quality, Range};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Statement, params};
 
 use super::value::Cells;
 use super::writer::Work;
@@ -17,6 +17,11 @@ pub(super) const FLAG_FUTURE: i64 = 1;
 pub(super) const FLAG_ORIGIN: i64 = 2;
 /// The quality of a time that its origin gave, beside [`quality_code`]'s.
 pub(super) const QUALITY_SOURCE: i64 = 3;
+
+const INSERT: &str = "insert into reading
+      (tenant, epoch, number, series, quality, id, time_us, ordinal, value, form, code, text, utc_offset_minutes,
+       local_text, flags)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
 /// The code of a clock's quality in the columns `quality`.
 pub(super) fn quality_code(quality: Quality) -> i64 {
@@ -90,63 +95,72 @@ impl Work<'_> {
 
     /// Appends readings.
     pub(super) fn append(&mut self, arrived: &Arrived<'_>) -> Result<(), StoreError> {
+        let db = self.db;
+        let mut statement = db.prepare_cached(INSERT)?;
+        // What all readings of a batch share is bound once; a binding outlives the execution.
+        let (epoch, number) = arrived.batch.map(|(epoch, number)| (epoch, to_sql(number))).unzip();
+        statement.raw_bind_parameter(1, TENANT)?;
+        statement.raw_bind_parameter(2, epoch)?;
+        statement.raw_bind_parameter(3, number)?;
+        let mut times = Vec::new();
         for column in arrived.columns {
-            let series = self.series(arrived.device, &column.series)?;
-            self.append_column(arrived, series, column)?;
+            let on_boot_clock = column.basis == Basis::Boot;
+            let place = |time: Instant| if on_boot_clock { arrived.clock.absolute(time).0 } else { time.0 };
+            times.clear();
+            times.extend(column.readings.iter().map(|reading| place(reading.time)));
+            let before = self.memory.last_reading;
+            let (series, newest) = self.append_column(arrived, column, &times, &mut statement)?;
+            let hidden = self.note_origins(series, column, &times, before + 1)?;
+            self.count(arrived, series, self.memory.last_reading - before - hidden, newest);
         }
+        statement.clear_bindings();
         Ok(())
     }
 
-    fn append_column(&mut self, arrived: &Arrived<'_>, series: i64, column: &Column) -> Result<(), StoreError> {
+    /// Answers the series and the newest instant that is not in the future.
+    fn append_column(
+        &mut self,
+        arrived: &Arrived<'_>,
+        column: &Column,
+        times: &[i64],
+        insert: &mut Statement<'_>,
+    ) -> Result<(i64, Option<Instant>), StoreError> {
+        let entry = self.memory.names.series(self.db, arrived.device, &column.series)?;
+        let ranks = entry.empty.ranks(self.db, entry.key, times)?;
         let on_boot_clock = column.basis == Basis::Boot;
-        let place = |time: Instant| if on_boot_clock { arrived.clock.absolute(time).0 } else { time.0 };
-        let times: Vec<i64> = column.readings.iter().map(|reading| place(reading.time)).collect();
-        let ranks = self.memory.tails.ranks(self.db, series, &times)?;
         let quality = if on_boot_clock { quality_code(arrived.clock.quality) } else { QUALITY_SOURCE };
-        let (epoch, number) = arrived.batch.map(|(epoch, number)| (epoch, to_sql(number))).unzip();
-        let mut statement = self.db.prepare_cached(
-            "insert into reading (tenant, series, quality, epoch, number, id, time_us, ordinal, value, form, code, text,
-                                  utc_offset_minutes, local_text, flags)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        )?;
-        // What all readings of a column share is bound once; a binding outlives the execution.
-        for (parameter, value) in [(1, Some(TENANT)), (2, Some(series)), (3, Some(quality)), (4, epoch), (5, number)] {
-            statement.raw_bind_parameter(parameter, value)?;
-        }
         // An instant of a clock that does not know the time is neither new nor old.
         let is_timed = !on_boot_clock || arrived.clock.quality != Quality::Unset;
-        let (first_id, mut newest) = (self.memory.last_reading + 1, None);
-        for (place, (reading, &time)) in column.readings.iter().zip(&times).enumerate() {
+        insert.raw_bind_parameter(4, entry.key)?;
+        insert.raw_bind_parameter(5, quality)?;
+        let mut newest = None;
+        for (place, (reading, &time)) in column.readings.iter().zip(times).enumerate() {
             let cells = Cells::of(&reading.value);
             let future = future_flag(time, arrived.at);
             let origin = if reading.origin.is_some() { FLAG_ORIGIN } else { 0 };
             self.memory.last_reading += 1;
-            statement.raw_bind_parameter(6, self.memory.last_reading)?;
-            statement.raw_bind_parameter(7, time)?;
-            statement.raw_bind_parameter(8, ranks.of(place))?;
-            statement.raw_bind_parameter(9, cells.value)?;
-            statement.raw_bind_parameter(10, cells.form)?;
-            statement.raw_bind_parameter(11, cells.code)?;
-            statement.raw_bind_parameter(12, cells.text)?;
-            statement.raw_bind_parameter(13, reading.utc_offset_minutes)?;
-            statement.raw_bind_parameter(14, reading.local_text.as_deref())?;
-            statement.raw_bind_parameter(15, future | origin)?;
-            statement.raw_execute()?;
+            insert.raw_bind_parameter(6, self.memory.last_reading)?;
+            insert.raw_bind_parameter(7, time)?;
+            insert.raw_bind_parameter(8, ranks.of(place))?;
+            insert.raw_bind_parameter(9, cells.value)?;
+            insert.raw_bind_parameter(10, cells.form)?;
+            insert.raw_bind_parameter(11, cells.code)?;
+            insert.raw_bind_parameter(12, cells.text)?;
+            insert.raw_bind_parameter(13, reading.utc_offset_minutes)?;
+            insert.raw_bind_parameter(14, reading.local_text.as_deref())?;
+            insert.raw_bind_parameter(15, future | origin)?;
+            insert.raw_execute()?;
             if future == 0 && is_timed {
                 newest = newest.max(Some(Instant(time)));
             }
         }
-        statement.clear_bindings();
-        drop(statement);
-        let hidden = self.note_origins(series, column, &times, first_id)?;
-        self.count(arrived, series, to_sql(column.readings.len() as u64) - hidden, newest);
-        Ok(())
+        Ok((entry.key, newest))
     }
 
     /// Adds to what the commit will say of the device.
     fn count(&mut self, arrived: &Arrived<'_>, series: i64, readings: i64, newest: Option<Instant>) {
         let added = self.memory.names.added(arrived.device);
-        *added.readings.entry(series).or_default() += readings;
+        added.readings.push((series, readings));
         added.newest = added.newest.max(newest);
         if arrived.lane != Some(Lane::Backfill)
             && let Some(newest) = newest

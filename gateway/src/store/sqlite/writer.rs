@@ -1,6 +1,6 @@
 //! The one that writes: many items in one durable transaction.
 //!
-//! What it looks up often it keeps in memory: names, ledger ranges, the newest instant of each series. All of that can
+//! What it looks up often it keeps in memory: names, ledger ranges, where a series has no readings. All of that can
 //! be read again, and is, after a transaction that failed.
 
 use std::fs::File;
@@ -11,7 +11,6 @@ use tokio::sync::watch;
 
 use super::ledger::Epochs;
 use super::names::Names;
-use super::ordinals::Tails;
 use super::{Now, StoreError, SubjectSeed, TENANT, people};
 use crate::store::{Item, Outcome, SettledRanges};
 
@@ -39,7 +38,6 @@ pub struct Writer {
 pub(super) struct Memory {
     pub(super) names: Names,
     pub(super) epochs: Epochs,
-    pub(super) tails: Tails,
     /// The last id that was given to a reading.
     pub(super) last_reading: i64,
 }
@@ -145,7 +143,6 @@ impl Memory {
     fn forget_much(&mut self) {
         self.names.forget_much();
         self.epochs.forget_much();
-        self.tails.forget_much();
     }
 }
 
