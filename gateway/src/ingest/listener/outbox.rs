@@ -72,6 +72,7 @@ mod tests {
         assert!(outbox.has_work() && outbox.deadline(Duration::ZERO).is_some());
         outbox.drain(&mut writer).await.unwrap();
         assert!(outbox.deadline(Duration::ZERO).is_none());
+        drop(writer); // what it still held is lost
         let mut heard = [0; 10];
         far.read_exact(&mut heard).await.unwrap();
         assert_eq!(&heard, b"last words");
