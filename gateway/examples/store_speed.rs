@@ -193,7 +193,9 @@ fn year() {
 fn main() {
     // On a real disk: the temporary folder is often memory, where a sync costs nothing.
     let base = std::env::args().nth(1).unwrap_or_else(|| ".".into());
-    for shape in &SHAPES {
+    // A second argument picks shapes by a part of their name.
+    let wanted = std::env::args().nth(2).unwrap_or_default();
+    for shape in SHAPES.iter().filter(|shape| shape.name.contains(&wanted)) {
         let (mut ours, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..RUNS {
             let folder = tempfile::tempdir_in(&base).unwrap();

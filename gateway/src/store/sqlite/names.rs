@@ -28,8 +28,11 @@ pub(super) struct Names {
 /// What is remembered of one device.
 #[derive(Default)]
 pub(super) struct Device {
-    /// All of its series.
-    series: HashMap<Series, SeriesEntry>,
+    /// All of its series, and where each is among them.
+    series: Vec<SeriesEntry>,
+    places: HashMap<Series, usize>,
+    /// Where the next series is expected: most batches have the same columns in the same order as the last one.
+    expected: usize,
     /// The clock of the boot it was last asked for.
     pub(super) clock: Option<Clock>,
     /// Packs in table `pack`, once they have been counted.
@@ -39,6 +42,7 @@ pub(super) struct Device {
 
 /// What is remembered of one series.
 pub(super) struct SeriesEntry {
+    series: Series,
     pub(super) key: i64,
     pub(super) empty: Empty,
 }
@@ -66,10 +70,10 @@ impl Names {
         let found: Option<i64> =
             db.prepare_cached(sql)?.query_row(params![TENANT, id.as_str()], |row| row.get(0)).optional()?;
         let Some(key) = found else { return Ok(None) };
-        let series = read_series(db, key)?;
-        self.remembered += 1 + series.len();
+        let entry = read_series(db, key)?;
+        self.remembered += 1 + entry.series.len();
         self.devices.insert(id.clone(), key);
-        self.entries.insert(key, Device { series, ..Device::default() });
+        self.entries.insert(key, entry);
         Ok(Some(key))
     }
 
@@ -103,21 +107,27 @@ impl Names {
         device: i64,
         series: &Series,
     ) -> Result<&mut SeriesEntry, StoreError> {
-        let known = &mut self.entries.entry(device).or_default().series;
-        if !known.contains_key(series) {
-            let sql = "insert into series (tenant, device, name, unit, kind) values (?1, ?2, ?3, ?4, ?5)";
-            let Series { name, unit, kind } = series;
-            let values = params![TENANT, device, name.as_str(), unit.as_str(), kind.word()];
-            db.prepare_cached(sql)?.execute(values)?;
-            self.remembered += 1;
-            known.insert(series.clone(), SeriesEntry { key: db.last_insert_rowid(), empty: Empty::everywhere() });
-        }
-        Ok(known.get_mut(series).expect("a series that was not there has just been entered"))
+        let entry = self.entries.entry(device).or_default();
+        let is_expected = entry.series.get(entry.expected).is_some_and(|expected| expected.series == *series);
+        let place = if is_expected { Some(entry.expected) } else { entry.places.get(series).copied() };
+        let place = match place {
+            Some(place) => place,
+            None => {
+                let sql = "insert into series (tenant, device, name, unit, kind) values (?1, ?2, ?3, ?4, ?5)";
+                let Series { name, unit, kind } = series;
+                let values = params![TENANT, device, name.as_str(), unit.as_str(), kind.word()];
+                db.prepare_cached(sql)?.execute(values)?;
+                self.remembered += 1;
+                entry.enter(series.clone(), db.last_insert_rowid(), Empty::everywhere())
+            }
+        };
+        entry.expected = if place + 1 < entry.series.len() { place + 1 } else { 0 };
+        Ok(entry.series.get_mut(place).expect("a series is where its place says"))
     }
 
     /// Forgets where a device has no readings, because some of its readings were moved.
     pub(super) fn forget_empty(&mut self, device: i64) {
-        let series = self.entries.get_mut(&device).into_iter().flat_map(|entry| entry.series.values_mut());
+        let series = self.entries.get_mut(&device).into_iter().flat_map(|entry| &mut entry.series);
         series.for_each(|entry| entry.empty = Empty::default());
     }
 
@@ -141,17 +151,27 @@ impl Names {
     }
 }
 
-fn read_series(db: &Connection, device: i64) -> Result<HashMap<Series, SeriesEntry>, StoreError> {
+fn read_series(db: &Connection, device: i64) -> Result<Device, StoreError> {
     let mut statement = db.prepare_cached("select id, name, unit, kind from series where device = ?")?;
     let mut rows = statement.query([device])?;
-    let mut series = HashMap::new();
+    let mut entry = Device::default();
     while let Some(row) = rows.next()? {
         let (name, unit, kind): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
         // What does not parse was written by hand; it is never matched by what a device sends.
         let (Ok(name), Ok(unit), Ok(kind)) = (name.parse(), unit.parse(), kind.parse()) else { continue };
-        series.insert(Series { name, unit, kind }, SeriesEntry { key: row.get(0)?, empty: Empty::default() });
+        entry.enter(Series { name, unit, kind }, row.get(0)?, Empty::default());
     }
-    Ok(series)
+    Ok(entry)
+}
+
+impl Device {
+    /// Adds a series. Answers its place.
+    fn enter(&mut self, series: Series, key: i64, empty: Empty) -> usize {
+        let place = self.series.len();
+        self.places.insert(series.clone(), place);
+        self.series.push(SeriesEntry { series, key, empty });
+        place
+    }
 }
 
 impl Added {
@@ -207,11 +227,14 @@ impl Work<'_> {
     }
 
     /// Whether `device` may have all of `wanted`.
-    pub(super) fn has_room_for<'s>(&self, device: i64, mut wanted: impl Iterator<Item = &'s Series>) -> bool {
+    pub(super) fn has_room_for<'s>(&self, device: i64, mut wanted: impl ExactSizeIterator<Item = &'s Series>) -> bool {
         let Some(entry) = self.memory.names.entries.get(&device) else { return true };
         let mut room = DEVICE_SERIES_MAX.saturating_sub(entry.series.len());
+        if wanted.len() <= room {
+            return true;
+        }
         wanted.all(|series| {
-            if entry.series.contains_key(series) {
+            if entry.places.contains_key(series) {
                 return true;
             }
             // Two columns may be of one new series: counted twice, which only matters at the bound.

@@ -2,7 +2,7 @@
 
 use proto::message::{Refusal, Settlement};
 use proto::{Basis, BodyHash, Channel, Clock, Column, Instant, Lane, Number, Quality, Range};
-use rusqlite::{OptionalExtension, Statement, params};
+use rusqlite::{CachedStatement, OptionalExtension, params};
 
 use super::value::Cells;
 use super::writer::Work;
@@ -46,6 +46,13 @@ pub(super) struct Arrived<'a> {
     pub(super) lane: Option<Lane>,
     pub(super) clock: Clock,
     pub(super) columns: &'a [Column],
+}
+
+/// [`INSERT`] at work.
+struct Insert<'a> {
+    statement: CachedStatement<'a>,
+    /// Whether the last reading was a number and no more, so that the columns beside it are bound to null.
+    was_plain: bool,
 }
 
 impl Work<'_> {
@@ -96,24 +103,26 @@ impl Work<'_> {
     /// Appends readings.
     pub(super) fn append(&mut self, arrived: &Arrived<'_>) -> Result<(), StoreError> {
         let db = self.db;
-        let mut statement = db.prepare_cached(INSERT)?;
+        let mut insert = Insert { statement: db.prepare_cached(INSERT)?, was_plain: false };
         // What all readings of a batch share is bound once; a binding outlives the execution.
         let (epoch, number) = arrived.batch.map(|(epoch, number)| (epoch, to_sql(number))).unzip();
-        statement.raw_bind_parameter(1, TENANT)?;
-        statement.raw_bind_parameter(2, epoch)?;
-        statement.raw_bind_parameter(3, number)?;
-        let mut times = Vec::new();
+        insert.statement.raw_bind_parameter(1, TENANT)?;
+        insert.statement.raw_bind_parameter(2, epoch)?;
+        insert.statement.raw_bind_parameter(3, number)?;
+        let (mut times, mut counts, mut newest_of_all) = (Vec::new(), Vec::with_capacity(arrived.columns.len()), None);
         for column in arrived.columns {
             let on_boot_clock = column.basis == Basis::Boot;
             let place = |time: Instant| if on_boot_clock { arrived.clock.absolute(time).0 } else { time.0 };
             times.clear();
             times.extend(column.readings.iter().map(|reading| place(reading.time)));
             let before = self.memory.last_reading;
-            let (series, newest) = self.append_column(arrived, column, &times, &mut statement)?;
+            let (series, newest) = self.append_column(arrived, column, &times, &mut insert)?;
             let hidden = self.note_origins(series, column, &times, before + 1)?;
-            self.count(arrived, series, self.memory.last_reading - before - hidden, newest);
+            counts.push((series, self.memory.last_reading - before - hidden));
+            newest_of_all = newest_of_all.max(newest);
         }
-        statement.clear_bindings();
+        insert.statement.clear_bindings();
+        self.count(arrived, &counts, newest_of_all);
         Ok(())
     }
 
@@ -123,7 +132,7 @@ impl Work<'_> {
         arrived: &Arrived<'_>,
         column: &Column,
         times: &[i64],
-        insert: &mut Statement<'_>,
+        Insert { statement: insert, was_plain }: &mut Insert<'_>,
     ) -> Result<(i64, Option<Instant>), StoreError> {
         let entry = self.memory.names.series(self.db, arrived.device, &column.series)?;
         let ranks = entry.empty.ranks(self.db, entry.key, times)?;
@@ -144,10 +153,18 @@ impl Work<'_> {
             insert.raw_bind_parameter(8, ranks.of(place))?;
             insert.raw_bind_parameter(9, cells.value)?;
             insert.raw_bind_parameter(10, cells.form)?;
-            insert.raw_bind_parameter(11, cells.code)?;
-            insert.raw_bind_parameter(12, cells.text)?;
-            insert.raw_bind_parameter(13, reading.utc_offset_minutes)?;
-            insert.raw_bind_parameter(14, reading.local_text.as_deref())?;
+            // Most readings are plain numbers: what they all lack is bound once.
+            let is_plain = cells.code.is_none()
+                && cells.text.is_none()
+                && reading.utc_offset_minutes.is_none()
+                && reading.local_text.is_none();
+            if !(is_plain && *was_plain) {
+                insert.raw_bind_parameter(11, cells.code)?;
+                insert.raw_bind_parameter(12, cells.text)?;
+                insert.raw_bind_parameter(13, reading.utc_offset_minutes)?;
+                insert.raw_bind_parameter(14, reading.local_text.as_deref())?;
+            }
+            *was_plain = is_plain;
             insert.raw_bind_parameter(15, future | origin)?;
             insert.raw_execute()?;
             if future == 0 && is_timed {
@@ -158,9 +175,9 @@ impl Work<'_> {
     }
 
     /// Adds to what the commit will say of the device.
-    fn count(&mut self, arrived: &Arrived<'_>, series: i64, readings: i64, newest: Option<Instant>) {
+    fn count(&mut self, arrived: &Arrived<'_>, readings: &[(i64, i64)], newest: Option<Instant>) {
         let added = self.memory.names.added(arrived.device);
-        added.readings.push((series, readings));
+        added.readings.extend_from_slice(readings);
         added.newest = added.newest.max(newest);
         if arrived.lane != Some(Lane::Backfill)
             && let Some(newest) = newest
