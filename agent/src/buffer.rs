@@ -14,8 +14,8 @@ use rusqlite::Connection;
 use crate::source::{Reject, SourceName};
 
 use self::rows::{
-    begin_epoch, clock_of, epochs, insert_batch, insert_marks, insert_rest, lane_of, ranges, row_key, span_of, write_clock,
-    write_settled,
+    begin_epoch, clock_of, epochs, insert_batch, insert_marks, insert_rest, lane_of, ranges, row_key, span_of,
+    write_clock, write_settled,
 };
 
 mod handle;
@@ -262,9 +262,12 @@ impl Buffer {
     }
 
     fn parcel(&self, span: &EpochSpan, found: Vec<(u64, Sealed)>) -> Result<Option<Parcel>, BufferError> {
-        let (Some(first), Some(last)) = (found.first().map(|f| f.0), found.last().map(|f| f.0)) else { return Ok(None) };
+        let (Some(first), Some(last)) = (found.first().map(|f| f.0), found.last().map(|f| f.0)) else {
+            return Ok(None);
+        };
         let clock = if span.boot == self.clock.boot { self.clock } else { clock_of(&self.connection, span.boot)? };
-        let header = Header { epoch: span.epoch, first: first - span.base, lane: lane_of(&self.connection, last)?, clock };
+        let header =
+            Header { epoch: span.epoch, first: first - span.base, lane: lane_of(&self.connection, last)?, clock };
         let bodies = found.into_iter().map(|(_, sealed)| sealed).collect();
         Ok(Some(Parcel { rows: Range { first, last }, frame: Frame { header, bodies } }))
     }
@@ -348,7 +351,11 @@ impl Buffer {
 }
 
 fn explain(error: rusqlite::Error, path: &Path) -> BufferError {
-    if is_full(&error, path) { BufferError::DiskFull { path: path.into(), source: error } } else { BufferError::Sqlite(error) }
+    if is_full(&error, path) {
+        BufferError::DiskFull { path: path.into(), source: error }
+    } else {
+        BufferError::Sqlite(error)
+    }
 }
 
 /// Whether `error` comes of a full disk. SQLite says so outright only for some files; for its shared memory, say, it

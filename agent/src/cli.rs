@@ -128,7 +128,12 @@ fn status(config: &Path) -> anyhow::Result<()> {
     let config = Config::read(config)?;
     let access = Access::open(&config.buffer.path)?;
     let contents = access.contents()?;
-    let confirmed: u64 = contents.held.iter().flat_map(|held| contents.settled.within(held).collect::<Vec<_>>()).map(|range| range.count()).sum();
+    let confirmed: u64 = contents
+        .held
+        .iter()
+        .flat_map(|held| contents.settled.within(held).collect::<Vec<_>>())
+        .map(|range| range.count())
+        .sum();
     let held = contents.held.count();
     say(format_args!("device           {}", config.device.id))?;
     say(format_args!("batches held     {held}"))?;
@@ -154,9 +159,10 @@ fn look(command: BufferCommand) -> anyhow::Result<()> {
             let mut file = std::fs::File::create_new(&out).with_context(|| format!("create {}", out.display()))?;
             file.write_all(&body).with_context(|| format!("write {}", out.display()))
         }
-        BufferCommand::Rejected(at) => open(&at)?.rejected(LISTED)?.iter().try_for_each(|rejected| {
-            say(format_args!("{}: {}: {}", rejected.source, rejected.place, rejected.reason))
-        }),
+        BufferCommand::Rejected(at) => open(&at)?
+            .rejected(LISTED)?
+            .iter()
+            .try_for_each(|rejected| say(format_args!("{}: {}: {}", rejected.source, rejected.place, rejected.reason))),
     }
 }
 

@@ -146,8 +146,7 @@ impl Config {
     /// # Errors
     /// Each names the file, and the line or the setting.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
         let config: Self = toml::from_str(&text)
             .map_err(|error| ConfigError::Parse { path: path.into(), message: error.to_string() })?;
         match config.first_fault() {
@@ -179,7 +178,10 @@ impl Config {
         }
         for (index, source) in self.sources.iter().enumerate() {
             if self.sources.iter().take(index).any(|other| other.name == source.name) {
-                return fault(&format!("source.{}", source.name), "is there twice; each source needs a name of its own");
+                return fault(
+                    &format!("source.{}", source.name),
+                    "is there twice; each source needs a name of its own",
+                );
             }
             if let Err(error) = source.validate() {
                 return Some((format!("source.{}", source.name), error.to_string()));

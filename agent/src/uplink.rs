@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub mod backoff;
+mod lanes;
 pub mod mqtt;
 pub mod run;
 pub mod session;
-mod lanes;
 mod window;
 
 /// Where the gateway is, and how this device shows who it is.

@@ -98,10 +98,17 @@ fn what_receipts_cover_leaves_first_and_without_a_gap_and_the_rest_leaves_with_o
     assert!(size <= cap.bytes_max + (1 << 20), "{size}");
     let connection = rusqlite::Connection::open(&cap.path).unwrap();
     let mut gaps = connection.prepare("select first_row, last_row, readings from gap order by id").unwrap();
-    let gaps: Vec<(u64, u64, u64)> =
-        gaps.query_map([], |row| Ok((number(row, 0), number(row, 1), number(row, 2)))).unwrap().map(Result::unwrap).collect();
+    let gaps: Vec<(u64, u64, u64)> = gaps
+        .query_map([], |row| Ok((number(row, 0), number(row, 1), number(row, 2))))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
     let lost: Ranges = gaps.iter().map(|gap| range(gap.0, gap.1)).collect();
-    let uncovered: Ranges = evicted.iter().flat_map(|gone| (gone.first..=gone.last).map(Range::one)).filter(|row| !range(11, 20).contains(row.first)).collect();
+    let uncovered: Ranges = evicted
+        .iter()
+        .flat_map(|gone| (gone.first..=gone.last).map(Range::one))
+        .filter(|row| !range(11, 20).contains(row.first))
+        .collect();
     assert_eq!(lost, uncovered, "each unsettled batch that left is named by a gap, and no other");
     assert_eq!(gaps.iter().map(|gap| gap.2).sum::<u64>(), lost.count() * 10);
 }
@@ -141,7 +148,8 @@ fn a_second_agent_is_refused_and_a_reader_is_welcome() {
 fn rejects_are_kept_with_their_place_and_reason() {
     let folder = TempDir::new().unwrap();
     let mut buffer = open(&folder);
-    let reject = Reject { place: "r.csv line 17".into(), reason: "`glucose` is no number".into(), bytes: b"x,y".to_vec() };
+    let reject =
+        Reject { place: "r.csv line 17".into(), reason: "`glucose` is no number".into(), bytes: b"x,y".to_vec() };
     let append = Append { rejects: vec![(Arc::from("r"), reject)], ..Append::default() };
     assert!(buffer.append(&append).unwrap().rows.is_none());
     let rejected = Access::open(&settings(&folder).path).unwrap().rejected(10).unwrap();
@@ -167,7 +175,8 @@ fn a_newer_file_a_foreign_file_and_a_missing_folder_are_named() {
     let missing = Settings { path: folder.path().join("no/such/buffer.db"), bytes_max: 1 << 20 };
     assert!(error_of(Buffer::open(missing, CLOCK)).contains("is the folder there"));
     File::create(folder.path().join("text.db")).unwrap();
-    std::fs::write(folder.path().join("text.db"), "these are words, a lot of them, and no database at all ".repeat(50)).unwrap();
+    std::fs::write(folder.path().join("text.db"), "these are words, a lot of them, and no database at all ".repeat(50))
+        .unwrap();
     let text = Settings { path: folder.path().join("text.db"), bytes_max: 1 << 20 };
     assert!(Buffer::open(text, CLOCK).is_err());
 }

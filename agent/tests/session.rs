@@ -102,7 +102,8 @@ impl World {
 
     fn publish(&mut self, within: Range, lane: Lane, bytes_max: usize) {
         let count = (bytes_max as u64 / BATCH_BYTES).max(1);
-        let Some(held) = (if lane == Lane::Live { self.held.within(within).next_back() } else { self.held.within(within).next() })
+        let Some(held) =
+            (if lane == Lane::Live { self.held.within(within).next_back() } else { self.held.within(within).next() })
         else {
             return self.session.handle(Event::NotThere(within), self.now);
         };
@@ -155,8 +156,12 @@ impl World {
         match self.under_way.pop_front() {
             None => {}
             Some(Up::Frame(epoch, numbers)) => {
-                let refused: Vec<Refused> = self.refuses.into_iter().filter(|n| epoch.0[0] == 1 && numbers.contains(*n))
-                    .map(|number| Refused { number, hash: BodyHash([0; 16]), reason: Refusal::Conflict }).collect();
+                let refused: Vec<Refused> = self
+                    .refuses
+                    .into_iter()
+                    .filter(|n| epoch.0[0] == 1 && numbers.contains(*n))
+                    .map(|number| Refused { number, hash: BodyHash([0; 16]), reason: Refusal::Conflict })
+                    .collect();
                 let stored = self.stored.entry(epoch.0).or_default();
                 stored.insert(numbers);
                 refused.iter().for_each(|refused| stored.remove(Range::one(refused.number)));
@@ -358,7 +363,8 @@ fn live_batches_pass_a_long_backlog_newest_first_and_the_backlog_still_moves() {
             world.receive();
         }
     }
-    let live = world.published.iter().filter(|(lane, _)| *lane == Lane::Live).map(|(_, rows)| rows.count()).sum::<u64>();
+    let live =
+        world.published.iter().filter(|(lane, _)| *lane == Lane::Live).map(|(_, rows)| rows.count()).sum::<u64>();
     assert!(live >= 25, "{live} of 30 live batches left, {:?}", world.published);
     let backfill: Vec<_> = world.published.iter().filter(|(lane, _)| *lane == Lane::Backfill).collect();
     assert!(backfill.len() >= 10, "{backfill:?}");

@@ -45,8 +45,8 @@ pub struct Addresses {
 /// When something cannot be opened, or a part of the gateway ends early.
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
     let tls = tls(&config)?;
-    let mut store = Store::open(&config.store.path, now)
-        .with_context(|| format!("open store {}", config.store.path.display()))?;
+    let mut store =
+        Store::open(&config.store.path, now).with_context(|| format!("open store {}", config.store.path.display()))?;
     for subject in config.subjects() {
         store.ensure_subject(&subject).with_context(|| format!("set up subject {}", subject.id))?;
     }

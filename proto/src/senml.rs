@@ -187,7 +187,7 @@ impl Resolver {
         let text = self.text(raw, Field::Vs)?;
         match (number, switch, text) {
             (Some(number), None, None) => {
-                let number = self.finite("v", number + self.value.unwrap_or(0.0))?;
+                let number = self.finite("v", self.value.map_or(number, |base| base + number))?;
                 Ok(Some((Value::Number(number), Kind::Gauge)))
             }
             (None, Some(switch), None) => Ok(Some((Value::Bool(switch), Kind::State))),

@@ -1,4 +1,6 @@
 //! One file per kind of message and version. A newer reader takes every older file; the files never change.
+
+#![allow(clippy::unwrap_used, clippy::cast_possible_wrap, clippy::cast_possible_truncation, reason = "a test may fail")]
 //!
 //! `GOLDEN=write cargo test -p tributary-proto --test golden` writes files that do not exist yet, and only those.
 

@@ -1,5 +1,7 @@
 //! What is sealed is read back to the bit, and any bytes at all give a value or an error.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_wrap, clippy::cast_possible_truncation, reason = "a test may fail")]
+
 mod common;
 
 use common::{any_body, same_bits};

@@ -13,6 +13,7 @@ use crate::buffer::{append_of, open};
 use crate::data::{HOUSEHOLD_SERIES, Household};
 use crate::proc::{processor_time, resident_mib};
 use crate::rounds::quantile;
+use crate::shipped::Shipped;
 use crate::table::{Limit, Measure, Table};
 
 /// Twenty series, 1 Hz, 1 s linger: a million readings.
@@ -38,8 +39,11 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     let gateway = Gateway::start(&folder.join("gateway"), pki.server(), "");
     let mut agent = Agent::new(&folder.join(DEVICE), DEVICE, Some(gateway.mqtt_port), &pki.device(DEVICE), LIVE);
     fill(&agent.buffer(), batches)?;
-    let drained = watch(&mut agent, &gateway, batches * HOUSEHOLD_SERIES)?;
+    let shipped = Shipped::find()?;
+    let drained = watch(&mut agent, &shipped, &gateway, batches * HOUSEHOLD_SERIES)?;
     add(&drained, batches, table);
+    let note = "VmHWM, its most from start until the backlog was gone; ";
+    shipped.add(table, "agent_rss_drain", drained.rss_mib, Limit::AtMost(12.0), note);
     agent.stop();
     Ok(())
 }
@@ -71,15 +75,15 @@ struct Drained {
     gateway_cpu: Duration,
 }
 
-fn watch(agent: &mut Agent, gateway: &Gateway, readings: usize) -> anyhow::Result<Drained> {
+fn watch(agent: &mut Agent, shipped: &Shipped, gateway: &Gateway, readings: usize) -> anyhow::Result<Drained> {
     let id = |process: &Option<harness::process::Process>| process.as_ref().map(harness::process::Process::id);
     let of_gateway = id(&gateway.process).context("a gateway that runs")?;
     let gateway_before = processor_time(of_gateway)?;
     let database = Connection::open_with_flags(gateway.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     database.busy_timeout(Duration::from_secs(5))?;
     let wanted = i64::try_from(readings)?;
-    agent.start();
     let start = Instant::now();
+    shipped.start(agent)?;
     let of_agent = id(&agent.process).context("an agent that runs")?;
     let mut live = Live { series: None, last_us: i64::MIN, lags: Vec::new() };
     loop {
@@ -132,7 +136,7 @@ impl Live {
 }
 
 fn add(drained: &Drained, batches: usize, table: &mut Table) {
-    let Drained { took, lags, rss_mib, agent_cpu, gateway_cpu } = drained;
+    let Drained { took, lags, agent_cpu, gateway_cpu, .. } = drained;
     let readings = batches * HOUSEHOLD_SERIES;
     let cpu = |of: &Duration| of.as_secs_f64();
     let measure = Measure::new("backlog_drain", took.as_secs_f64(), "s")
@@ -150,8 +154,4 @@ fn add(drained: &Drained, batches: usize, table: &mut Table) {
             .note(format!("250 ms of linger included; p50 {p50:.2} s, most {most:.2} s"));
         table.add(&measure);
     }
-    let measure = Measure::new("agent_rss_drain", *rss_mib, "MiB")
-        .limit(Limit::AtMost(12.0))
-        .note("VmHWM, its most from start until the backlog was gone");
-    table.add(&measure);
 }

@@ -1,14 +1,15 @@
 //! What the programs weigh: on disk, in memory, and until they are there.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use harness::{Agent, Gateway, Pki, binary, wait_for};
+use harness::{Agent, Gateway, Pki, wait_for};
 
 use crate::Bench;
 use crate::proc::resident_mib;
 use crate::rounds::{float, median};
+use crate::shipped::Shipped;
 use crate::table::{Limit, Measure, Table};
 
 /// How long an agent is left alone before it is weighed, and while it is.
@@ -24,13 +25,15 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     let folder = bench.fresh("footprint")?;
     let pki = Pki::create(&folder.join("pki"));
     let gateway = gateway(bench, &folder, &pki, table)?;
-    idle_agent(&folder, &pki, &gateway, table)?;
-    agent_binary(table)
+    let shipped = Shipped::find()?;
+    idle_agent(&folder, &pki, &gateway, &shipped, table)?;
+    agent_binary(&shipped, table)
 }
 
 /// Starts several gateways on empty folders; the last one stays.
-fn gateway(bench: &Bench, folder: &std::path::Path, pki: &Pki, table: &mut Table) -> anyhow::Result<Gateway> {
-    let start = |round: usize| Gateway::start(&folder.join(format!("gateway-{round}")), pki.server(), "");
+fn gateway(bench: &Bench, folder: &Path, pki: &Pki, table: &mut Table) -> anyhow::Result<Gateway> {
+    let files = pki.server();
+    let start = |round: usize| Gateway::start(&folder.join(format!("gateway-{round}")), files.clone(), "");
     let mut gateways: Vec<Gateway> = (0..bench.rounds()).map(start).collect();
     let seconds = median(gateways.iter().map(|gateway| gateway.started_in.as_secs_f64()).collect());
     let note = format!("median of {} starts on an empty folder, until both ports are open", gateways.len());
@@ -43,10 +46,10 @@ fn gateway(bench: &Bench, folder: &std::path::Path, pki: &Pki, table: &mut Table
     Ok(gateway)
 }
 
-fn idle_agent(folder: &std::path::Path, pki: &Pki, gateway: &Gateway, table: &mut Table) -> anyhow::Result<()> {
+fn idle_agent(folder: &Path, pki: &Pki, gateway: &Gateway, shipped: &Shipped, table: &mut Table) -> anyhow::Result<()> {
     let device = "meter-idle";
     let mut agent = Agent::new(&folder.join(device), device, Some(gateway.mqtt_port), &pki.device(device), METER);
-    agent.start();
+    shipped.start(&mut agent)?;
     wait_for("the agent's first reading at the gateway", Duration::from_secs(20), || {
         let answer = gateway.get("/api/v1/devices").ok()?;
         answer["devices"].as_array()?.iter().any(|device| device["readings"].as_u64() > Some(0)).then_some(())
@@ -57,26 +60,15 @@ fn idle_agent(folder: &std::path::Path, pki: &Pki, gateway: &Gateway, table: &mu
         samples.push(resident_mib(id)?.0);
         std::thread::sleep(Duration::from_millis(100));
     }
-    let note = format!("VmRSS, median of {} looks; connected, one source at 1 Hz", samples.len());
-    table.add(&Measure::new("agent_rss_idle", median(samples), "MiB").limit(Limit::AtMost(8.0)).note(note));
+    let note = format!("VmRSS, median of {} looks; connected, one source at 1 Hz; ", samples.len());
+    shipped.add(table, "agent_rss_idle", median(samples), Limit::AtMost(8.0), &note);
     agent.stop();
     Ok(())
 }
 
-/// The agent as it is shipped, if that was built; else the one of this profile, which is larger.
-fn agent_binary(table: &mut Table) -> anyhow::Result<()> {
-    let own = binary("tributary-agent");
-    let target = own.ancestors().nth(2).context("the build's folder")?.to_path_buf();
-    let mut shipped: Vec<PathBuf> = vec![target.join("dist/tributary-agent")];
-    for folder in std::fs::read_dir(&target)?.filter_map(Result::ok) {
-        shipped.push(folder.path().join("dist/tributary-agent"));
-    }
-    let path = shipped.into_iter().find(|path| path.exists()).unwrap_or(own);
-    let bytes = float(usize::try_from(std::fs::metadata(&path)?.len())?);
-    let name = path.strip_prefix(&target).unwrap_or(&path).display().to_string();
-    let is_static = name.contains("musl");
-    let note = format!("{name}, stripped{}", if is_static { ", static" } else { "; it still links libc dynamically" });
-    let measure = Measure::new("agent_binary", bytes / (1024.0 * 1024.0), "MiB").limit(Limit::AtMost(5.0)).note(note);
-    table.add(&measure);
+/// What the agent takes on disk. Its libc is counted only where it is linked statically, as in a musl build.
+fn agent_binary(shipped: &Shipped, table: &mut Table) -> anyhow::Result<()> {
+    let bytes = float(usize::try_from(std::fs::metadata(shipped.path())?.len())?);
+    shipped.add(table, "agent_binary", bytes / (1024.0 * 1024.0), Limit::AtMost(5.0), "stripped; ");
     Ok(())
 }

@@ -25,6 +25,7 @@ mod proc;
 mod query;
 mod rivals;
 mod rounds;
+mod shipped;
 mod table;
 mod wire;
 
@@ -130,6 +131,7 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         let names: Vec<&str> = GROUPS.iter().flat_map(|(names, _)| names.iter().copied()).collect();
         anyhow::bail!("`{only}` names no measure; there are {}", names.join(", "));
     }
+    println!("{}\n", machine());
     let mut table = Table::begin(!cfg!(debug_assertions));
     for (names, measure) in groups {
         match catch_unwind(AssertUnwindSafe(|| measure(&bench, &mut table))) {
@@ -142,4 +144,12 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         table.write(&target.join(if options.quick { "bench-quick.json" } else { "bench.json" }))?;
     }
     Ok(table.end())
+}
+
+/// What the figures were taken on. Others at work on the machine show as load: with it, no absolute time counts.
+fn machine() -> String {
+    let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("{processors} processors, load average {load} before, SQLite {}", rusqlite::version())
 }

@@ -1,9 +1,10 @@
 //! `make demo`: everything at once on this machine, with real readings, until Ctrl-C. `--check` does the same without
-//! a person, and holds the database against the input.
+//! a person, and holds the database against the input; `--with COMMAND …` runs a command against it, which finds the
+//! dashboard's address in `TRIBUTARY_URL`.
 
 #![allow(clippy::print_stdout, reason = "it answers a person")]
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use harness::stage::{CGM, Findings, METER, Stage};
@@ -15,11 +16,16 @@ const SPEED: i64 = 150;
 const LIVE_FOR: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    let check = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("--check") => true,
-        Some(other) => {
-            eprintln!("tributary-demo: `{other}` is not known; use --check or nothing");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let act: Act = match arguments.split_first() {
+        None => Box::new(|stage, _| show(stage)),
+        Some((option, [])) if option == "--check" => Box::new(run_check),
+        Some((option, [program, rest @ ..])) if option == "--with" => {
+            let (program, rest) = (program.clone(), rest.to_vec());
+            Box::new(move |stage, _| run_with(stage, &program, &rest))
+        }
+        Some(_) => {
+            eprintln!("tributary-demo: use --check, --with COMMAND ARGUMENTS, or nothing");
             return ExitCode::FAILURE;
         }
     };
@@ -29,10 +35,22 @@ fn main() -> ExitCode {
     println!("dashboard   {}", stage.gateway.http);
     println!("subject     {}/#/subject/person-1", stage.gateway.http);
     println!("folder      {} (gone at the end)", folder.path().display());
-    let ok = if check { run_check(&mut stage, began) } else { show(&mut stage) };
+    let ok = act(&mut stage, began);
     drop(stage);
     drop(folder);
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What to do with the stage, and when it was set; answers whether all is well.
+type Act = Box<dyn FnOnce(&mut Stage, Instant) -> bool>;
+
+/// Runs a command once the backlog is in.
+fn run_with(stage: &mut Stage, program: &str, arguments: &[String]) -> bool {
+    let backlog = stage.backlog_len() as u64;
+    wait_for("the whole backlog", Duration::from_secs(120), || (stage.readings(CGM) >= backlog).then_some(()));
+    wait_for("the meter", Duration::from_secs(30), || (stage.readings(METER) >= 10).then_some(()));
+    let status = Command::new(program).args(arguments).env("TRIBUTARY_URL", &stage.gateway.http).status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// Watches over the processes until Ctrl-C; whoever is killed is started again.
@@ -78,7 +96,11 @@ fn run_check(stage: &mut Stage, began: Instant) -> bool {
     let soon = Duration::from_secs(120);
     wait_for("the whole backlog", soon, || (stage.readings(CGM) >= backlog).then_some(()));
     let all = began.elapsed();
-    println!("first reading on the dashboard after {:.2} s, whole backlog after {:.2} s", first.as_secs_f64(), all.as_secs_f64());
+    println!(
+        "first reading on the dashboard after {:.2} s, whole backlog after {:.2} s",
+        first.as_secs_f64(),
+        all.as_secs_f64()
+    );
 
     std::thread::sleep(LIVE_FOR); // the one wait for a time: ten seconds of live data are what was asked for
     stage.stop_meter();

@@ -15,6 +15,8 @@ pub struct Agent {
     pub folder: PathBuf,
     /// Its id.
     pub device: String,
+    /// The program itself.
+    pub program: PathBuf,
 }
 
 impl Agent {
@@ -25,7 +27,8 @@ impl Agent {
     #[must_use]
     pub fn new(folder: &Path, device: &str, gateway_port: Option<u16>, files: &Files, sources: &str) -> Self {
         std::fs::create_dir_all(folder).expect("make the agent's folder");
-        let agent = Self { process: None, folder: folder.into(), device: device.to_owned() };
+        let program = binary("tributary-agent");
+        let agent = Self { process: None, folder: folder.into(), device: device.to_owned(), program };
         let Files { authority, certificate, key } = files;
         let uplink = gateway_port.map_or_else(String::new, |port| {
             format!(
@@ -33,10 +36,7 @@ impl Agent {
                  certificate_file = {certificate:?}\nkey_file = {key:?}\nreconnect_s_min = 0.05\nreconnect_s_max = 0.5\n"
             )
         });
-        let text = format!(
-            "[device]\nid = \"{device}\"\n[buffer]\npath = {:?}\n{uplink}{sources}",
-            agent.buffer()
-        );
+        let text = format!("[device]\nid = \"{device}\"\n[buffer]\npath = {:?}\n{uplink}{sources}", agent.buffer());
         std::fs::write(agent.config(), text).expect("write the agent's configuration");
         agent
     }
@@ -59,7 +59,7 @@ impl Agent {
     /// When it cannot be started.
     pub fn start(&mut self) {
         self.process = None;
-        let mut command = Command::new(binary("tributary-agent"));
+        let mut command = Command::new(&self.program);
         command.args(["run", "--config"]).arg(self.config()).env("TRIBUTARY_LOG", "info,rumqttc=error");
         let process = Process::start(command, &self.folder.join("agent.log")).expect("start the agent");
         self.process = Some(process);
@@ -89,7 +89,7 @@ impl Agent {
     /// When it cannot be run.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(binary("tributary-agent"));
+        let mut command = Command::new(&self.program);
         command.args(arguments).arg("--config").arg(self.config()).output().expect("run an agent's command")
     }
 }

@@ -28,6 +28,19 @@ pub fn binary(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name} is not built; run `cargo build --workspace --bins` first"))
 }
 
+/// One of the project's programs as it is shipped to devices; `make test` builds it.
+///
+/// # Panics
+/// When it was not built; says how to build it.
+#[must_use]
+pub fn shipped(name: &str) -> PathBuf {
+    let beside = binary(name);
+    let target = beside.parent().and_then(Path::parent).expect("programs lie in a profile's folder");
+    let path = target.join("dist").join(name);
+    assert!(path.exists(), "{name} is not built; run `cargo build --profile dist -p {name}` first");
+    path
+}
+
 /// The project's own copy of test data, unpacked.
 ///
 /// # Panics

@@ -30,7 +30,8 @@ impl Pki {
     #[must_use]
     pub fn create(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).expect("make a folder for the authority");
-        let authority = Authority::create(&folder.join("authority"), "throwaway", 30, now()).expect("make an authority");
+        let authority =
+            Authority::create(&folder.join("authority"), "throwaway", 60, now()).expect("make an authority");
         Self { folder: folder.into(), authority }
     }
 

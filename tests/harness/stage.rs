@@ -68,6 +68,17 @@ impl Stage {
         self.rows.len()
     }
 
+    /// How many readings the replay has: those of the file's last day.
+    #[must_use]
+    pub fn replay_len(&self) -> usize {
+        self.last_day().count()
+    }
+
+    fn last_day(&self) -> impl Iterator<Item = &Row> {
+        let last = self.rows.iter().map(|row| row.time_us).max().unwrap_or(0);
+        self.rows.iter().filter(move |row| row.time_us >= last - DAY_US)
+    }
+
     /// How many readings of `device` the API shows.
     #[must_use]
     pub fn readings(&self, device: &str) -> u64 {
@@ -115,11 +126,9 @@ impl Stage {
     /// the first one when it began, each other one its share of time later.
     fn replayed(&self, stored: &[Key]) -> Vec<Key> {
         let Some(start) = stored.iter().map(|key| key.time_us).min() else { return Vec::new() };
-        let last = self.rows.iter().map(|row| row.time_us).max().unwrap_or(0);
-        let day: Vec<&Row> = self.rows.iter().filter(|row| row.time_us >= last - DAY_US).collect();
-        let first = day.first().map_or(0, |row| row.time_us);
+        let first = self.last_day().next().map_or(0, |row| row.time_us);
         let due = |row: &Row| start + (row.time_us - first) / self.speed;
-        offered::keys("glucose", day.iter().take(stored.len()).map(|row| (due(row), row.value)))
+        offered::keys("glucose", self.last_day().take(stored.len()).map(|row| (due(row), row.value)))
     }
 }
 

@@ -1,1 +1,10 @@
-//! Whole journeys.
+//! Whole journeys: real binaries, real Mosquitto clients, real faults, an independent judge.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it tried")]
+
+mod bad_input;
+mod footprint;
+mod kills;
+mod links;
+mod mosquitto;
+mod restart;

@@ -12,7 +12,12 @@ const REQUESTS_MAX: usize = 8;
 
 enum Request {
     Append(Append, oneshot::Sender<Result<Appended, BufferError>>),
-    Peek { within: Range, newest_first: bool, bytes_max: usize, answer: oneshot::Sender<Result<Option<Parcel>, BufferError>> },
+    Peek {
+        within: Range,
+        newest_first: bool,
+        bytes_max: usize,
+        answer: oneshot::Sender<Result<Option<Parcel>, BufferError>>,
+    },
     Mark(Ranges),
     Unmark(Ranges),
     SetClock(Clock),
@@ -50,7 +55,12 @@ impl Handle {
     ///
     /// # Errors
     /// As there, or [`BufferError::Gone`].
-    pub async fn peek(&self, within: Range, newest_first: bool, bytes_max: usize) -> Result<Option<Parcel>, BufferError> {
+    pub async fn peek(
+        &self,
+        within: Range,
+        newest_first: bool,
+        bytes_max: usize,
+    ) -> Result<Option<Parcel>, BufferError> {
         let (answer, answered) = oneshot::channel();
         self.ask(Request::Peek { within, newest_first, bytes_max, answer }).await?;
         answered.await.map_err(|_| BufferError::Gone)?

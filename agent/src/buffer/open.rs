@@ -33,11 +33,15 @@ impl Buffer {
         set_up(&connection, &path)?;
         migrate(&connection).map_err(|error| cannot_open(error, &path))?;
         // The newest row is never evicted while there are batches, so rows only grow; epochs' bases cover the rest.
-        let query = "select max(coalesce((select max(row) from batch), 0), coalesce((select max(last) from settled), 0),
+        let query =
+            "select max(coalesce((select max(row) from batch), 0), coalesce((select max(last) from settled), 0),
             coalesce((select max(base) from epoch), 0))";
         let last_row: i64 = connection.query_row(query, [], |row| row.get(0))?;
-        connection.execute("delete from epoch where not exists (select 1 from batch where row > epoch.base
-            and row <= coalesce((select min(base) from epoch as later where later.base > epoch.base), 1 << 62))", [])?;
+        connection.execute(
+            "delete from epoch where not exists (select 1 from batch where row > epoch.base
+            and row <= coalesce((select min(base) from epoch as later where later.base > epoch.base), 1 << 62))",
+            [],
+        )?;
         let next_row = last_row.cast_unsigned() + 1;
         Ok(Self { connection, _lock: lock, settings, clock, epoch: None, next_row, marks: Ranges::new(), appends: 0 })
     }
@@ -45,9 +49,7 @@ impl Buffer {
 
 /// Takes the lock beside the file, so that two agents cannot send one buffer's batches.
 fn lock(path: &Path) -> Result<File, BufferError> {
-    let unopened = |error: std::io::Error| {
-        cannot_open(rusqlite::Error::ToSqlConversionFailure(error.into()), path)
-    };
+    let unopened = |error: std::io::Error| cannot_open(rusqlite::Error::ToSqlConversionFailure(error.into()), path);
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");
     let file = File::options().create(true).append(true).open(PathBuf::from(beside)).map_err(unopened)?;
@@ -97,10 +99,9 @@ fn set_up(connection: &Connection, path: &Path) -> Result<(), BufferError> {
         ("mmap_size", "0", "0"),
     ];
     for (pragma, value, wanted) in pragmas {
-        connection
-            .execute_batch(&format!("pragma {pragma} = {value}"))
-            .map_err(|error| cannot_open(error, path))?;
-        let found = connection.query_row(&format!("pragma {pragma}"), [], |row| row.get::<_, rusqlite::types::Value>(0));
+        connection.execute_batch(&format!("pragma {pragma} = {value}")).map_err(|error| cannot_open(error, path))?;
+        let found =
+            connection.query_row(&format!("pragma {pragma}"), [], |row| row.get::<_, rusqlite::types::Value>(0));
         let found = match found {
             Ok(rusqlite::types::Value::Text(text)) => text,
             Ok(rusqlite::types::Value::Integer(number)) => number.to_string(),
@@ -185,7 +186,8 @@ impl Access {
     /// # Errors
     /// When SQLite fails.
     pub fn tallies(&self) -> Result<HashMap<String, u64>, BufferError> {
-        let query = "select name, count from tally union all select 'held readings', coalesce(sum(readings), 0) from batch
+        let query =
+            "select name, count from tally union all select 'held readings', coalesce(sum(readings), 0) from batch
             union all select 'gaps', count(*) from gap";
         let mut statement = self.connection.prepare(query)?;
         let tallies = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
@@ -227,9 +229,8 @@ impl Access {
     pub fn rejected(&self, limit: u32) -> Result<Vec<Rejected>, BufferError> {
         let mut statement =
             self.connection.prepare("select source, place, reason from reject order by id desc limit ?")?;
-        let rejected = statement.query_map([limit], |row| {
-            Ok(Rejected { source: row.get(0)?, place: row.get(1)?, reason: row.get(2)? })
-        })?;
+        let rejected = statement
+            .query_map([limit], |row| Ok(Rejected { source: row.get(0)?, place: row.get(1)?, reason: row.get(2)? }))?;
         Ok(rejected.collect::<Result<_, _>>()?)
     }
 }

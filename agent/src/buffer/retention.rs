@@ -56,7 +56,8 @@ impl Buffer {
         let transaction = self.connection.transaction()?;
         let (mut gone, mut bytes, mut readings) = (Ranges::new(), 0_u64, 0_i64);
         {
-            let query = "select row, length(body), readings from batch where row between ? and ? and row < ? order by row";
+            let query =
+                "select row, length(body), readings from batch where row between ? and ? and row < ? order by row";
             let mut statement = transaction.prepare_cached(query)?;
             let mut rows = statement.query([row_key(within.first), row_key(within.last), row_key(newest)])?;
             while let Some(row) = rows.next()? {

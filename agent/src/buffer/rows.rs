@@ -13,7 +13,11 @@ pub(super) fn row_key(row: u64) -> i64 {
     i64::try_from(row).unwrap_or(i64::MAX)
 }
 
-pub(super) fn begin_epoch(transaction: &Transaction<'_>, clock: &Clock, next_row: u64) -> Result<EpochSpan, rusqlite::Error> {
+pub(super) fn begin_epoch(
+    transaction: &Transaction<'_>,
+    clock: &Clock,
+    next_row: u64,
+) -> Result<EpochSpan, rusqlite::Error> {
     let mut epoch = [0; 8];
     getrandom::fill(&mut epoch).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let span = EpochSpan { epoch: Epoch(epoch), base: next_row - 1, boot: clock.boot };

@@ -9,8 +9,8 @@ use std::time::Duration;
 use proto::message::{Presence, Status};
 use proto::{Channel, DeviceId, FRAME_BYTES_MAX, Topic};
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS, SubscribeReasonCode,
-    TlsConfiguration, Transport,
+    AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS,
+    SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use rustls::ClientConfig;
 use tokio::sync::mpsc;

@@ -160,7 +160,11 @@ async fn perform(
             uplink.buffer.unmark(rows).await?;
         }
         Command::Alarm { row, reason } => {
-            error!(row, ?reason, "the gateway refused a batch; it stays in the buffer: see `tributary-agent buffer show`");
+            error!(
+                row,
+                ?reason,
+                "the gateway refused a batch; it stays in the buffer: see `tributary-agent buffer show`"
+            );
         }
     }
     Ok(())

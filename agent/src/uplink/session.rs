@@ -261,7 +261,8 @@ impl Session {
         self.requeue(&under_way);
         self.asked = None;
         self.unasked.clear();
-        self.commands.retain(|command| matches!(command, Command::Mark(_) | Command::Unmark(_) | Command::Alarm { .. }));
+        self.commands
+            .retain(|command| matches!(command, Command::Mark(_) | Command::Unmark(_) | Command::Alarm { .. }));
         self.link = Link::Resting { until: now + self.backoff.failed(now) };
     }
 
@@ -388,7 +389,8 @@ impl Session {
     /// Sends again what was settled once and is no longer: the gateway was restored to an earlier day.
     fn uncover(&mut self, span: &EpochSpan, sum: &Ranges) {
         let Some(all) = self.rows_of(span) else { return };
-        let gone: Ranges = self.settled.within(all).flat_map(|range| sum.missing_in(range).iter().collect::<Vec<_>>()).collect();
+        let gone: Ranges =
+            self.settled.within(all).flat_map(|range| sum.missing_in(range).iter().collect::<Vec<_>>()).collect();
         if !gone.is_empty() {
             gone.iter().for_each(|rows| self.settled.remove(rows));
             self.requeue(&gone);

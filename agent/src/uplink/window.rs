@@ -65,7 +65,8 @@ impl Window {
     /// Takes out the flights that `settled` covers whole.
     pub(super) fn settle(&mut self, settled: &Ranges) {
         let before = self.flights.len();
-        self.flights.retain(|flight| !settled.range_at(flight.rows.first).is_some_and(|at| at.contains(flight.rows.last)));
+        self.flights
+            .retain(|flight| !settled.range_at(flight.rows.first).is_some_and(|at| at.contains(flight.rows.last)));
         if self.flights.len() < before {
             self.deadline = self.deadline_min;
         }

@@ -148,7 +148,9 @@ impl Sender<'_> {
 /// only what would make them meaningless is refused.
 fn read_body(header: &Header, sealed: &Sealed) -> Result<Vec<Column>, String> {
     if !sealed.is_intact() {
-        return Err("body: its bytes do not have the hash they were sealed with; was the buffer's disk damaged?".to_owned());
+        return Err(
+            "body: its bytes do not have the hash they were sealed with; was the buffer's disk damaged?".to_owned()
+        );
     }
     let body = Body::decode(&sealed.body).map_err(|error| format!("body: {error}"))?;
     if body.boot != header.clock.boot {
@@ -198,8 +200,7 @@ mod tests {
     }
 
     fn sealed(unit: &str, boot: BootId) -> Sealed {
-        let series =
-            Series { name: "power.active".parse().unwrap(), unit: unit.parse().unwrap(), kind: Kind::Gauge };
+        let series = Series { name: "power.active".parse().unwrap(), unit: unit.parse().unwrap(), kind: Kind::Gauge };
         let readings = vec![Reading::new(Instant(1), Value::Number(1.0))];
         let body = Body { boot, columns: vec![Column { series, basis: Basis::Boot, readings }] };
         Sealed::new(body.encode().unwrap())

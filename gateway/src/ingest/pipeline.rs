@@ -69,7 +69,11 @@ impl Recorder {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn spawn(ledger: impl Ledger + 'static, now: Now, totals: &'static Totals) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub fn spawn(
+        ledger: impl Ledger + 'static,
+        now: Now,
+        totals: &'static Totals,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
         let recording = Recording { ledger, links: HashMap::new(), now, totals };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || recording.run(inbox))?;

@@ -16,7 +16,8 @@ pub fn receipts(
     settled: &SettledRanges,
     refused: &[Refused],
 ) -> Vec<Bytes> {
-    let ranges: Vec<Settled> = settled.0.iter().map(|(range, state)| Settled { range: *range, state: *state }).collect();
+    let ranges: Vec<Settled> =
+        settled.0.iter().map(|(range, state)| Settled { range: *range, state: *state }).collect();
     let count = ranges.len().div_ceil(RECEIPT_RANGES_MAX).max(refused.len().div_ceil(RECEIPT_REFUSED_MAX)).max(1);
     let mut pieces = ranges.chunks(RECEIPT_RANGES_MAX);
     let mut refusals = refused.chunks(RECEIPT_REFUSED_MAX);

@@ -1,0 +1,59 @@
+# One verb per chore. `make demo` shows it working, `make test` proves it.
+
+CARGO ?= cargo
+UI := gateway/ui
+# A commit's worth of tests is built with the same profile as the demo, so that nothing is built twice.
+BIN := target/debug
+
+.PHONY: help demo test check test-rust test-ui bench fuzz ui install build clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: ui build ## everything at once on this machine with real readings, until Ctrl-C; CHECK=1 proves it instead
+	@$(BIN)/tributary-demo $(if $(CHECK),--check)
+
+test: install check test-rust test-ui ## everything that a change must pass
+
+check: ui ## formatting, lints, dependencies, no_std
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) check --package tributary-proto --no-default-features --quiet
+	.ci/deny
+
+test-rust: ui build ## unit, property, integration and end-to-end tests
+	$(CARGO) build --profile dist --package tributary-agent --quiet
+	$(CARGO) nextest run --workspace --no-fail-fast
+	$(BIN)/tributary-demo --check
+
+test-ui: ui build ## the dashboard's own tests, then all of it in a browser, against the demo
+	cd $(UI) && npm run --silent check
+	$(BIN)/tributary-demo --with npm --prefix $(UI) run --silent e2e
+
+bench: ui ## measures, each beside what it is compared with; writes target/bench.json
+	$(CARGO) build --release --workspace --bins
+	target/release/tributary-bench
+
+fuzz: ## decoders against hostile bytes, TIME seconds each (needs a nightly toolchain and cargo-fuzz)
+	cd proto/fuzz && for target in body frame message; do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(or $(TIME),60) -rss_limit_mb=512 || exit 1; done
+
+install: ## what the tests need: Debian packages and two cargo tools
+	.ci/install
+
+build:
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs, or apt-get install rustup"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install gcc libc6-dev"; exit 1; }
+	$(CARGO) build --workspace --bins --quiet
+
+# The dashboard is built when one of its files is newer than the last build.
+ui: $(UI)/dist/index.html
+
+$(UI)/dist/index.html: $(shell find $(UI)/src $(UI)/public $(UI)/index.html $(UI)/package-lock.json $(UI)/vite.config.ts -type f 2>/dev/null)
+	@command -v npm >/dev/null || { echo "Node is missing: apt-get install nodejs npm (Node 20 or later)"; exit 1; }
+	cd $(UI) && npm ci --silent --no-audit --no-fund && npm run --silent build
+	@touch $@
+
+clean: ## removes what was built
+	$(CARGO) clean
+	rm -rf $(UI)/dist $(UI)/node_modules
