@@ -193,3 +193,36 @@ pub(crate) fn number(value: f64) -> String {
     }
     grouped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_limit_fails_the_run_and_what_is_skipped_does_not() {
+        let ends_well = |measure: Measure| {
+            let mut table = Table::begin(true);
+            table.skip("other", "not here");
+            table.add(&measure);
+            table.end()
+        };
+        let measure = |value| Measure::new("a", value, "s");
+        assert!(ends_well(measure(2.0).limit(Limit::AtMost(2.0))));
+        assert!(!ends_well(measure(2.1).limit(Limit::AtMost(2.0))));
+        assert!(!ends_well(measure(2.0).limit(Limit::Below(2.0))));
+        assert!(ends_well(measure(5.0).against("b", 10.0).limit(Limit::RatioAtLeast(0.5))));
+        assert!(!ends_well(measure(4.9).against("b", 10.0).limit(Limit::RatioAtLeast(0.5))));
+        assert!(!ends_well(measure(f64::NAN).limit(Limit::AtMost(2.0))), "what is no number keeps no limit");
+    }
+
+    #[test]
+    fn json_has_the_five_fields_of_the_design() {
+        let json = Measure::new("a", 3.0, "s").against("b", 2.0).limit(Limit::AtMost(9.0)).json();
+        assert_eq!(json, json!({"name": "a", "value": 3.0, "unit": "s", "compared_with": "b: 2.000", "ratio": 1.5}));
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!([1_234_567.0, 999.0, 1_000.0, 0.852].map(number), ["1 234 567", "999.0", "1 000", "0.852"]);
+    }
+}

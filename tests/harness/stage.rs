@@ -144,7 +144,7 @@ pub struct Findings {
 }
 
 /// The zone of the glucose file is not known; it is read as UTC.
-const SUBJECTS: &str = "[[subject]]\nid = \"person-1\"\ndisplay_name = \"Glucose, 2010\"\nzone = \"Etc/UTC\"\ndevices = [\"cgm-1\"]\n\
+const SUBJECTS: &str = "[[subject]]\nid = \"person-1\"\ndisplay_name = \"Glucose\"\nzone = \"Etc/UTC\"\ndevices = [\"cgm-1\"]\n\
     [[subject]]\nid = \"home-1\"\ndisplay_name = \"Household\"\nzone = \"Etc/UTC\"\ndevices = [\"meter-1\"]\n";
 
 fn glucose_sources(csv: &Path, speed: i64) -> String {

@@ -1,0 +1,48 @@
+//! The example configuration is the documentation: it must parse, name every setting, and state the true defaults.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::path::Path;
+
+use tributary_gateway::config::Config;
+
+#[test]
+fn the_example_states_the_defaults() {
+    let example = Config::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway.example.toml")).unwrap();
+    // The same with everything left out that has a default.
+    let bare: Config = toml::from_str(
+        r#"
+        [listener]
+        certificate_file = "/etc/tributary/gateway.crt"
+        key_file = "/etc/tributary/gateway.key"
+        authority_file = "/etc/tributary/ca.crt"
+        crl_file = "/etc/tributary/ca.crl"
+        [store]
+        path = "/var/lib/tributary/gateway.db"
+        [[subject]]
+        id = "person-1"
+        display_name = "Someone"
+        zone = "Europe/Berlin"
+        devices = ["cgm-1"]
+        "#,
+    )
+    .unwrap();
+    assert_eq!(example, bare);
+}
+
+#[test]
+fn the_example_names_every_setting() {
+    let example: toml::Table = toml::from_str(include_str!("../gateway.example.toml")).unwrap();
+    // serde lists the settings it knows when it meets one that it does not.
+    for table in ["listener", "http", "store"] {
+        let mut probe = example.clone();
+        probe[table].as_table_mut().unwrap().insert("no_such_setting".into(), true.into());
+        let error = toml::from_str::<Config>(&toml::to_string(&probe).unwrap()).unwrap_err().to_string();
+        let known: Vec<&str> = error.split('`').skip(1).step_by(2).filter(|word| *word != "no_such_setting").collect();
+        let known: Vec<&str> = known.into_iter().filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect();
+        assert!(!known.is_empty(), "{error}");
+        for setting in known {
+            assert!(example[table].as_table().unwrap().contains_key(setting), "[{table}] {setting} is not in the example");
+        }
+    }
+}
