@@ -21,8 +21,8 @@ const BATCHES: usize = 50_000;
 /// Batches of one commit while the backlog is made; the agent itself would have made one each.
 const BATCHES_A_COMMIT: usize = 1_000;
 const DEVICE: &str = "household-1";
-/// A meter whose seconds pass ten times as fast: ten readings a second, for enough of them to speak of a p95.
-const LIVE: &str = "[[source]]\nname = \"live\"\ntype = \"simulate\"\nwhat = \"meter\"\nspeed = 10\n";
+/// A meter whose seconds pass fifty times as fast: the drain may last two seconds, and a p95 wants many readings.
+const LIVE: &str = "[[source]]\nname = \"live\"\ntype = \"simulate\"\nwhat = \"meter\"\nspeed = 50\n";
 /// How often the gateway's database is looked at: the error of what is said of live readings.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// When to give up.
