@@ -87,6 +87,8 @@ pub struct Pack {
     pub arrived: Instant,
     /// Its readings, basis `source`.
     pub columns: Vec<Column>,
+    /// Its bytes, in case they must be quarantined.
+    pub payload: Bytes,
 }
 
 /// Something that could not be read or stored.

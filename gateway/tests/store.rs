@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test that fails says so")]
 
+use bytes::Bytes;
 use std::time::{Duration, Instant as Moment};
 
 use proptest::prelude::*;
@@ -422,6 +423,7 @@ fn a_pack_is_known_by_its_hash_or_by_its_packet_among_the_last_64() {
             packet_id,
             arrived: Instant(NOW),
             columns: vec![column(Basis::Source, [(NOW, Value::Number(1.0))])],
+            payload: Bytes::new(),
         })
     };
     let (recorded, known) = (Outcome::Recorded, Outcome::Known);

@@ -121,6 +121,7 @@ impl Sender<'_> {
             packet_id: self.arrival.packet_id,
             arrived: self.now,
             columns: pack.columns,
+            payload: payload.clone(),
         });
         Judgement::new(vec![item], Answer::Nothing)
     }

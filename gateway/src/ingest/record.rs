@@ -82,8 +82,96 @@ fn aside(item: &Item, cause: &StoreError, arrived: Instant) -> Option<Item> {
             reason,
             bytes: batch.body.clone(),
         },
+        Item::Pack(pack) => Quarantine {
+            device: pack.device.clone(),
+            channel: Channel::Senml,
+            identity: None,
+            arrived,
+            reason,
+            bytes: pack.payload.clone(),
+        },
         Item::Quarantine(already) => Quarantine { reason, arrived, ..already.clone() },
         _ => return None,
     };
     Some(Item::Quarantine(quarantine))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::{Clock, Lane};
+
+    /// A store that takes nothing with a poisonous batch in it, and knows when it is down.
+    #[derive(Default)]
+    struct Picky {
+        down: bool,
+        recorded: Vec<u64>,
+        aside: Vec<u64>,
+    }
+
+    fn number(item: &Item) -> u64 {
+        match item {
+            Item::Batch(batch) => batch.number,
+            Item::Quarantine(aside) => aside.identity.map_or(0, |(_, number, _)| number),
+            _ => 0,
+        }
+    }
+
+    impl Ledger for Picky {
+        fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
+            let failure =
+                |code| StoreError::Sqlite(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+            if self.down {
+                return Err(failure(rusqlite::ffi::SQLITE_FULL));
+            }
+            let poisonous = |item: &Item| matches!(item, Item::Batch(batch) if batch.number % 10 == 3);
+            if items.iter().any(poisonous) {
+                return Err(failure(rusqlite::ffi::SQLITE_CONSTRAINT));
+            }
+            for item in items {
+                let list = if matches!(item, Item::Batch(_)) { &mut self.recorded } else { &mut self.aside };
+                list.push(number(item));
+            }
+            Ok(vec![Outcome::Recorded; items.len()])
+        }
+
+        fn settled(&mut self, _: &DeviceId, _: Epoch) -> Result<SettledRanges, StoreError> {
+            Ok(SettledRanges::default())
+        }
+
+        fn settled_around(&mut self, _: &DeviceId, _: Epoch, _: Range) -> Result<SettledRanges, StoreError> {
+            Ok(SettledRanges::default())
+        }
+    }
+
+    fn batch(number: u64) -> Item {
+        Item::Batch(crate::store::Batch {
+            device: "meter-7".parse().unwrap(),
+            epoch: Epoch([1; 8]),
+            number,
+            hash: proto::BodyHash([0; 16]),
+            lane: Lane::Live,
+            clock: Clock::default(),
+            arrived: Instant(0),
+            columns: vec![],
+            body: bytes::Bytes::from_static(b"body"),
+        })
+    }
+
+    #[test]
+    fn a_poisonous_batch_delays_nobody_and_is_kept_aside() {
+        let mut store = Picky::default();
+        let items: Vec<Item> = (1..=40).map(batch).collect();
+        let outcomes = record(&mut store, &items, Instant(0)).unwrap();
+        assert_eq!(outcomes.len(), 40);
+        assert_eq!(store.aside, [3, 13, 23, 33]);
+        assert_eq!(store.recorded.len(), 36);
+    }
+
+    #[test]
+    fn a_store_that_is_down_blames_no_batch() {
+        let mut store = Picky { down: true, ..Picky::default() };
+        assert!(record(&mut store, &[batch(1), batch(2)], Instant(0)).is_err());
+        assert!(store.aside.is_empty());
+    }
 }

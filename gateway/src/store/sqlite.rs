@@ -135,13 +135,11 @@ impl StoreError {
     /// error comes from what was to be written.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        use ErrorCode::{ConstraintViolation, ParameterOutOfRange, TooBig, TypeMismatch};
-        match self {
-            Self::Sqlite(rusqlite::Error::SqliteFailure(failure, _)) => {
-                !matches!(failure.code, ConstraintViolation | ParameterOutOfRange | TooBig | TypeMismatch)
-            }
-            Self::Sqlite(_) => false,
-            _ => true,
+        let Self::Sqlite(error) = self else { return true };
+        match error.sqlite_error_code() {
+            Some(code) => !matches!(code, ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig),
+            // No answer of SQLite's but of the layer above it: a value that does not fit its column.
+            None => false,
         }
     }
 }
