@@ -31,7 +31,8 @@ test-ui: ui build ## the dashboard's own tests, then all of it in a browser, aga
 	$(BIN)/tributary-demo --with npm --prefix $(UI) run --silent e2e
 
 bench: ui ## measures, each beside what it is compared with; writes target/bench.json
-	$(CARGO) build --release --workspace --bins
+	$(CARGO) build --release --workspace --bins --quiet
+	$(CARGO) build --profile dist --package tributary-agent --quiet
 	target/release/tributary-bench
 
 fuzz: ## decoders against hostile bytes, TIME seconds each (needs a nightly toolchain and cargo-fuzz)

@@ -132,7 +132,7 @@ fn status(config: &Path) -> anyhow::Result<()> {
         .held
         .iter()
         .flat_map(|held| contents.settled.within(held).collect::<Vec<_>>())
-        .map(|range| range.count())
+        .map(proto::Range::count)
         .sum();
     let held = contents.held.count();
     say(format_args!("device           {}", config.device.id))?;

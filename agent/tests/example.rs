@@ -48,10 +48,14 @@ fn the_example_names_every_setting() {
         probe[table].as_table_mut().unwrap().insert("no_such_setting".into(), true.into());
         let error = toml::from_str::<Config>(&toml::to_string(&probe).unwrap()).unwrap_err().to_string();
         let known: Vec<&str> = error.split('`').skip(1).step_by(2).filter(|word| *word != "no_such_setting").collect();
-        let known: Vec<&str> = known.into_iter().filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect();
+        let known: Vec<&str> =
+            known.into_iter().filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect();
         assert!(!known.is_empty(), "{error}");
         for setting in known {
-            assert!(example[table].as_table().unwrap().contains_key(setting), "[{table}] {setting} is not in the example");
+            assert!(
+                example[table].as_table().unwrap().contains_key(setting),
+                "[{table}] {setting} is not in the example"
+            );
         }
     }
 }

@@ -144,7 +144,8 @@ impl World {
 
     fn seal(&mut self, count: u64, lane: Lane, new_epoch: bool) {
         let first = self.held.last().unwrap_or(0).max(self.epochs.last().map_or(0, |span| span.base)) + 1;
-        let began = (new_epoch || self.epochs.is_empty()).then(|| span(self.epochs.len() as u8 + 1, first - 1));
+        let began = (new_epoch || self.epochs.is_empty())
+            .then(|| span(u8::try_from(self.epochs.len()).unwrap() + 1, first - 1));
         self.epochs.extend(began);
         let rows = Range::new(first, first + count - 1).unwrap();
         self.held.insert(rows);
@@ -379,7 +380,7 @@ fn a_window_that_is_full_waits_and_a_missed_deadline_asks_instead_of_sending_aga
     world.arrive();
     world.receive();
     let bytes: u64 = world.published.iter().map(|(_, rows)| rows.count() * BATCH_BYTES).sum();
-    assert!(bytes <= 2_000 && bytes >= 1_000, "{bytes}");
+    assert!((1_000..=2_000).contains(&bytes), "{bytes}");
     world.under_way.clear(); // the network swallows them all, silently
     let sent = world.published.len();
     let asked = world.last_nonce;

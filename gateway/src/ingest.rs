@@ -53,8 +53,10 @@ pub struct Arrival {
     pub connection: ConnectionId,
     /// On which of the device's own topics.
     pub channel: Channel,
-    /// The packet id at QoS 1; a resend (DUP) has the same.
+    /// The packet id at QoS 1; a resend has the same.
     pub packet_id: Option<u16>,
+    /// Whether the device says that it sends this again (DUP).
+    pub resent: bool,
     /// The content.
     pub payload: Bytes,
     /// Let go of when it is settled.

@@ -83,6 +83,9 @@ pub struct Pack {
     pub absolute: bool,
     /// The MQTT packet id it came with, to know a resend of a pack without times. Of the last 64 packets of the device.
     pub packet_id: Option<u16>,
+    /// Whether the device says that it sends it again (DUP). Without that, the same pack under the same id is a new one:
+    /// a client that connects for each message uses the same id each time.
+    pub resent: bool,
     /// When it came.
     pub arrived: Instant,
     /// Its readings, basis `source`.

@@ -415,26 +415,42 @@ fn what_a_source_reads_twice_counts_once_but_two_readings_of_one_record_both_cou
 #[test]
 fn a_pack_is_known_by_its_hash_or_by_its_packet_among_the_last_64() {
     let (_folder, mut store) = fresh();
-    let pack = |content: u8, packet_id, absolute| {
+    let pack = |content: u8, packet_id, resent, absolute| {
         Item::Pack(Pack {
             device: meter(),
             hash: BodyHash([content; 16]),
             absolute,
             packet_id,
+            resent,
             arrived: Instant(NOW),
             columns: vec![column(Basis::Source, [(NOW, Value::Number(1.0))])],
             payload: Bytes::new(),
         })
     };
     let (recorded, known) = (Outcome::Recorded, Outcome::Known);
-    assert_eq!(record(&mut store.writer, [pack(1, None, true), pack(1, Some(9), true)]), [recorded, known]);
     assert_eq!(
-        record(&mut store.writer, [pack(2, Some(1), false), pack(2, Some(1), false), pack(3, Some(1), false)]),
+        record(&mut store.writer, [pack(1, None, false, true), pack(1, Some(9), false, true)]),
+        [recorded, known]
+    );
+    assert_eq!(
+        record(
+            &mut store.writer,
+            [(2, false), (2, true), (3, true)].map(|(content, again)| pack(content, Some(1), again, false))
+        ),
         [recorded, known, recorded]
     );
-    record(&mut store.writer, (10..74).map(|packet_id| pack(4, Some(packet_id), false)));
-    assert_eq!(record(&mut store.writer, [pack(2, Some(1), false)]), [recorded], "65 packs ago");
-    assert_eq!(record(&mut store.writer, [pack(5, None, false), pack(5, None, false)]), [recorded, recorded]);
+    let same = [pack(2, Some(1), false, false)];
+    assert_eq!(
+        record(&mut store.writer, same),
+        [recorded],
+        "not said to be a resend: a client that connects anew each time"
+    );
+    record(&mut store.writer, (10..74).map(|packet_id| pack(4, Some(packet_id), false, false)));
+    assert_eq!(record(&mut store.writer, [pack(2, Some(1), true, false)]), [recorded], "65 packs ago");
+    assert_eq!(
+        record(&mut store.writer, [pack(5, None, false, false), pack(5, None, false, false)]),
+        [recorded, recorded]
+    );
 }
 
 #[test]

@@ -173,6 +173,7 @@ async fn feed(events: &mpsc::Sender<Event>, load: &Load) -> anyhow::Result<()> {
             connection: ConnectionId(*place as u64),
             channel: Channel::Batch,
             packet_id: Some(1),
+            resent: false,
             payload: payload.clone(),
             ticket,
         };

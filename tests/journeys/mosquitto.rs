@@ -50,6 +50,14 @@ fn mosquitto_pub_with_a_certificate_is_heard_and_nobody_else() {
     let expected = [(1_790_000_000, 104.0_f64), (1_790_000_300, 109.0), (1_790_000_600, -0.0)];
     assert_eq!(found, expected.map(|(seconds, value)| (seconds * 1_000_000, value.to_bits())));
 
+    // Without times, the same pack twice is two readings: each run of mosquitto_pub starts at the same packet id.
+    for _ in 0..2 {
+        let timeless = r#"[{"n":"button","v":1}]"#;
+        assert!(publish(port, &own, "pump-1", topic, timeless, &[]).unwrap().status.success());
+    }
+    let stored = judge::stored(&gateway.database(), "pump-1").unwrap();
+    assert_eq!(stored.iter().filter(|key| key.series == "button").count(), 2, "{stored:?}");
+
     let bare = Files { certificate: "".into(), key: "".into(), ..own.clone() };
     let foreign = Pki::create(&folder.path().join("foreign")).device("pump-1");
     let stranger = Files { authority: own.authority.clone(), ..foreign };

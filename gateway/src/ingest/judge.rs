@@ -119,6 +119,7 @@ impl Sender<'_> {
             hash: proto::BodyHash::of(payload),
             absolute: pack.all_absolute,
             packet_id: self.arrival.packet_id,
+            resent: self.arrival.resent,
             arrived: self.now,
             columns: pack.columns,
             payload: payload.clone(),
@@ -195,6 +196,7 @@ mod tests {
             connection: ConnectionId(1),
             channel,
             packet_id: Some(1),
+            resent: false,
             payload: payload.into(),
             ticket: Ticket::unasked(),
         }

@@ -51,17 +51,16 @@ impl Totals {
     /// All at zero.
     #[must_use]
     pub const fn zero() -> Self {
-        const ZERO: Total = Total::zero();
         Self {
-            commits: ZERO,
-            batches: ZERO,
-            readings: ZERO,
-            known: ZERO,
-            quarantined: ZERO,
-            refused: ZERO,
-            receipts_sent: ZERO,
-            receipts_dropped: ZERO,
-            store_failures: ZERO,
+            commits: Total::zero(),
+            batches: Total::zero(),
+            readings: Total::zero(),
+            known: Total::zero(),
+            quarantined: Total::zero(),
+            refused: Total::zero(),
+            receipts_sent: Total::zero(),
+            receipts_dropped: Total::zero(),
+            store_failures: Total::zero(),
         }
     }
 

@@ -154,7 +154,7 @@ impl Session {
 
     /// The last will as it reaches the pipeline.
     pub(super) fn will(&self, payload: Bytes) -> Arrival {
-        self.arrival(Channel::Status, None, payload, Ticket::unasked())
+        self.arrival(Channel::Status, None, false, payload, Ticket::unasked())
     }
 
     fn publish(&mut self, publish: Publish, counters: &Counters) -> Result<Option<Arrival>, End> {
@@ -177,7 +177,7 @@ impl Session {
             }
         };
         counters.publishes.add();
-        Ok(Some(self.arrival(channel, packet_id, payload, ticket)))
+        Ok(Some(self.arrival(channel, packet_id, dup, payload, ticket)))
     }
 
     fn deny(&mut self, packet_id: Option<u16>, counters: &Counters) -> Result<Option<Arrival>, End> {
@@ -225,7 +225,22 @@ impl Session {
         self.subscribed.len() < before
     }
 
-    fn arrival(&self, channel: Channel, packet_id: Option<u16>, payload: Bytes, ticket: Ticket) -> Arrival {
-        Arrival { device: self.device.clone(), connection: self.connection, channel, packet_id, payload, ticket }
+    fn arrival(
+        &self,
+        channel: Channel,
+        packet_id: Option<u16>,
+        resent: bool,
+        payload: Bytes,
+        ticket: Ticket,
+    ) -> Arrival {
+        Arrival {
+            device: self.device.clone(),
+            connection: self.connection,
+            channel,
+            packet_id,
+            resent,
+            payload,
+            ticket,
+        }
     }
 }

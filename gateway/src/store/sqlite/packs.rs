@@ -40,7 +40,7 @@ impl Work<'_> {
             let sql = "select 1 from pack where device = ?1 and hash = ?2 and arrived_us >= ?3";
             let since = pack.arrived.0.saturating_sub(PACK_US_KEPT);
             self.db.prepare_cached(sql)?.query_row(params![device, pack.hash.0, since], |_| Ok(())).optional()?
-        } else if let Some(packet_id) = pack.packet_id {
+        } else if let (Some(packet_id), true) = (pack.packet_id, pack.resent) {
             let sql = "select 1 from packet where device = ?1 and packet_id = ?2 and hash = ?3";
             self.db.prepare_cached(sql)?.query_row(params![device, packet_id, pack.hash.0], |_| Ok(())).optional()?
         } else {
