@@ -42,8 +42,8 @@ impl Reading {
     }
 }
 
-/// What a reading says.
-#[derive(Clone, PartialEq, Debug)]
+/// What a reading says. It may concern a person's health, so it prints without its content.
+#[derive(Clone, PartialEq)]
 pub enum Value {
     /// A finite or other IEEE 754 double; every bit of it is kept.
     Number(f64),
@@ -57,6 +57,19 @@ pub enum Value {
     State(State),
     /// Nothing: what a retraction leaves.
     Absent,
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Number(_) => "Number(redacted)",
+            Self::Bool(_) => "Bool(redacted)",
+            Self::Text(_) => "Text(redacted)",
+            Self::Json(_) => "Json(redacted)",
+            Self::State(_) => "State(redacted)",
+            Self::Absent => "Absent",
+        })
+    }
 }
 
 impl Value {
@@ -158,6 +171,14 @@ pub enum Change {
 mod tests {
     use super::*;
     use alloc::string::ToString;
+
+    #[test]
+    fn a_value_does_not_show_what_it_holds() {
+        for value in [Value::Number(118.0), Value::Text("118".into()), Value::State(State::Low(118))] {
+            let shown = alloc::format!("{:?}", Reading::new(Instant(1), value));
+            assert!(!shown.contains("118") && shown.contains("redacted"), "{shown}");
+        }
+    }
 
     #[test]
     fn every_state_is_read_back_from_its_text() {

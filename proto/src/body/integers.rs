@@ -55,6 +55,13 @@ impl Guesser {
         self.before = self.last;
         self.last = number;
     }
+
+    /// How far `number` is from the guess; then guesses the next one.
+    fn difference(&mut self, number: i64) -> u64 {
+        let difference = zigzag(number.wrapping_sub(self.next()));
+        self.saw(number);
+        difference
+    }
 }
 
 /// Appends `numbers`. Their count is the reader's business; an empty list takes no bytes.
@@ -64,14 +71,53 @@ pub(super) fn encode(numbers: impl Iterator<Item = i64> + Clone, bytes: &mut Vec
     if numbers.clone().nth(1).is_none() {
         return;
     }
-    let best = (0_u8..).zip(GUESSES).map(|(index, guess)| Form::best(index, guess, first, numbers.clone().skip(1)));
-    let Some(form) = best.min_by_key(|form| form.bits) else { return };
+    let forms =
+        promising(first, numbers.clone().skip(1)).map(|guess| Form::best(guess, first, numbers.clone().skip(1)));
+    let Some(form) = forms.into_iter().min_by_key(|form| form.bits) else { return };
     form.write(bytes);
+}
+
+/// The two guesses that look best from their differences' sum and number of runs, so that only those need be written
+/// out to be compared.
+fn promising(first: i64, numbers: impl Iterator<Item = i64>) -> [usize; 2] {
+    let mut tallies = GUESSES.map(|guess| Tally { guesser: Guesser::new(guess, first), sum: 0, runs: 0, last: None });
+    let mut count = 0;
+    for number in numbers {
+        count += 1;
+        tallies.iter_mut().for_each(|tally| tally.saw(number));
+    }
+    let mut order = [0, 1, 2, 3];
+    order.sort_by_key(|index| tallies.get(*index).map(|tally| tally.bits(count)));
+    let [best, second, ..] = order;
+    [best, second]
+}
+
+/// What tells roughly how many bits a guess will need.
+struct Tally {
+    guesser: Guesser,
+    sum: u128,
+    runs: u64,
+    last: Option<u64>,
+}
+
+impl Tally {
+    fn saw(&mut self, number: i64) {
+        let difference = self.guesser.difference(number);
+        self.sum += u128::from(difference);
+        self.runs += u64::from(self.last != Some(difference));
+        self.last = Some(difference);
+    }
+
+    fn bits(&self, count: u64) -> u128 {
+        let k = (self.sum / u128::from(count.max(1))).checked_ilog2().unwrap_or(0);
+        let rice = u128::from(count) * u128::from(k + 1) + (self.sum >> k);
+        rice.min(u128::from(self.runs) * 16) // a run takes two bytes where its parts are small
+    }
 }
 
 /// One way to write the differences.
 struct Form {
-    guess: u8,
+    guess: usize,
     /// [`RUNS`] or a Rice parameter.
     code: u8,
     bits: u64,
@@ -79,23 +125,17 @@ struct Form {
 }
 
 impl Form {
-    fn best(index: u8, guess: Guess, first: i64, numbers: impl Iterator<Item = i64>) -> Self {
-        let mut guesser = Guesser::new(guess, first);
-        let differences: Vec<u64> = numbers
-            .map(|number| {
-                let difference = zigzag(number.wrapping_sub(guesser.next()));
-                guesser.saw(number);
-                difference
-            })
-            .collect();
+    fn best(guess: usize, first: i64, numbers: impl Iterator<Item = i64>) -> Self {
+        let mut guesser = Guesser::new(GUESSES.get(guess).copied().unwrap_or(Guess::Last), first);
+        let differences: Vec<u64> = numbers.map(|number| guesser.difference(number)).collect();
         let (k, rice) = best_rice(&differences);
         let runs: u64 = runs(&differences).map(|(value, count)| 8 * (varint_bytes(value) + varint_bytes(count))).sum();
         let (code, bits) = if runs < rice { (RUNS, runs) } else { (u8::try_from(k).unwrap_or(RUNS), rice) };
-        Self { guess: index, code, bits, differences }
+        Self { guess, code, bits, differences }
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
-        bytes.push((self.guess << 6) | self.code);
+        bytes.push((u8::try_from(self.guess).unwrap_or(0) << 6) | self.code);
         if self.code == RUNS {
             for (value, count) in runs(&self.differences) {
                 put(bytes, &(value, count));
@@ -115,11 +155,12 @@ fn best_rice(differences: &[u64]) -> (u32, u64) {
     let sum: u128 = differences.iter().map(|difference| u128::from(*difference)).sum();
     let mean = sum / differences.len().max(1) as u128;
     let near = mean.checked_ilog2().unwrap_or(0);
-    (near.saturating_sub(2)..=(near + 1))
-        .map(|k| k.min(K_MAX))
-        .map(|k| (k, differences.iter().map(|difference| rice_bits(*difference, k)).sum()))
-        .min_by_key(|(_, bits)| *bits)
-        .unwrap_or((0, u64::MAX))
+    let tried = [near.saturating_sub(2), near.saturating_sub(1), near, near + 1].map(|k| k.min(K_MAX));
+    let mut bits = [0; 4];
+    for difference in differences {
+        bits.iter_mut().zip(tried).for_each(|(bits, k)| *bits += rice_bits(*difference, k));
+    }
+    tried.into_iter().zip(bits).min_by_key(|(_, bits)| *bits).unwrap_or((0, u64::MAX))
 }
 
 fn runs(differences: &[u64]) -> impl Iterator<Item = (u64, u64)> + '_ {
