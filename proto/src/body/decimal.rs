@@ -12,13 +12,20 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0; // 2^53
 /// The fewest places after the point that hold every one of `numbers` to the bit, and the numbers in that unit.
 pub(super) fn shortest(numbers: &[f64]) -> Option<(u8, Vec<i64>)> {
     let mut scale = 0;
-    for number in numbers {
-        while whole(*number, scale).is_none() {
-            scale = if scale < SCALE_MAX { scale + 1 } else { return None };
+    'larger: loop {
+        let mut whole_numbers = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            match whole(*number, scale) {
+                Some(whole) => whole_numbers.push(whole),
+                None if scale < SCALE_MAX => {
+                    scale += 1;
+                    continue 'larger;
+                }
+                None => return None,
+            }
         }
+        return Some((scale, whole_numbers));
     }
-    let whole: Option<Vec<i64>> = numbers.iter().map(|number| whole(*number, scale)).collect();
-    Some((scale, whole?))
 }
 
 /// The whole number `n` for which `n / 10^scale` is `number` to the bit, if there is one.

@@ -10,6 +10,8 @@ use crate::wire::{DecodeError, Reader, put};
 
 /// In place of a Rice parameter: the differences are runs of (difference, how often).
 const RUNS: u8 = 63;
+/// In up to so many Rice codes of one bit there are fewer bits than in a run of two or three bytes.
+const STEADY_MIN: u64 = 32;
 /// Larger parameters would only spend bits: the code falls back to 64 plain bits beyond.
 const K_MAX: u32 = 62;
 
@@ -71,10 +73,28 @@ pub(super) fn encode(numbers: impl Iterator<Item = i64> + Clone, bytes: &mut Vec
     if numbers.clone().nth(1).is_none() {
         return;
     }
+    if let Some(more) = steady(first, numbers.clone().skip(1)) {
+        bytes.push(RUNS); // the first number, again and again
+        put(bytes, &(0_u64, more));
+        return;
+    }
     let forms =
         promising(first, numbers.clone().skip(1)).map(|guess| Form::best(guess, first, numbers.clone().skip(1)));
     let Some(form) = forms.into_iter().min_by_key(|form| form.bits) else { return };
     form.write(bytes);
+}
+
+/// How many more there are of the same number, where there is no other and a single run is sure to be shortest. A
+/// steady series' steps are like that, and need no search.
+fn steady(first: i64, mut numbers: impl Iterator<Item = i64>) -> Option<u64> {
+    let mut more = 0;
+    numbers
+        .all(|number| {
+            more += 1;
+            number == first
+        })
+        .then_some(more)
+        .filter(|more| *more > STEADY_MIN)
 }
 
 /// The two guesses that look best from their differences' sum and number of runs, so that only those need be written
@@ -95,7 +115,8 @@ fn promising(first: i64, numbers: impl Iterator<Item = i64>) -> [usize; 2] {
 /// What tells roughly how many bits a guess will need.
 struct Tally {
     guesser: Guesser,
-    sum: u128,
+    /// Saturates for numbers that are far from any guess; then all guesses are equally bad.
+    sum: u64,
     runs: u64,
     last: Option<u64>,
 }
@@ -103,15 +124,15 @@ struct Tally {
 impl Tally {
     fn saw(&mut self, number: i64) {
         let difference = self.guesser.difference(number);
-        self.sum += u128::from(difference);
+        self.sum = self.sum.saturating_add(difference);
         self.runs += u64::from(self.last != Some(difference));
         self.last = Some(difference);
     }
 
-    fn bits(&self, count: u64) -> u128 {
-        let k = (self.sum / u128::from(count.max(1))).checked_ilog2().unwrap_or(0);
-        let rice = u128::from(count) * u128::from(k + 1) + (self.sum >> k);
-        rice.min(u128::from(self.runs) * 16) // a run takes two bytes where its parts are small
+    fn bits(&self, count: u64) -> u64 {
+        let k = (self.sum / count.max(1)).checked_ilog2().unwrap_or(0);
+        let rice = count * u64::from(k + 1) + (self.sum >> k);
+        rice.min(self.runs * 16) // a run takes two bytes where its parts are small
     }
 }
 
@@ -152,9 +173,8 @@ impl Form {
 
 /// The Rice parameter that needs the fewest bits, and how many. The best one lies beside the mean's logarithm.
 fn best_rice(differences: &[u64]) -> (u32, u64) {
-    let sum: u128 = differences.iter().map(|difference| u128::from(*difference)).sum();
-    let mean = sum / differences.len().max(1) as u128;
-    let near = mean.checked_ilog2().unwrap_or(0);
+    let sum = differences.iter().fold(0_u64, |sum, difference| sum.saturating_add(*difference));
+    let near = (sum / differences.len().max(1) as u64).checked_ilog2().unwrap_or(0);
     let tried = [near.saturating_sub(2), near.saturating_sub(1), near, near + 1].map(|k| k.min(K_MAX));
     let mut bits = [0; 4];
     for difference in differences {

@@ -68,6 +68,11 @@ fn bounded(text: &str, bytes_max: usize) -> Result<String, DecodeError> {
 
 /// Appends `values`; their count is the reader's business.
 pub(super) fn encode<'a>(values: impl Iterator<Item = &'a Value> + Clone, bytes: &mut Vec<u8>) {
+    // Nearly all columns are plain numbers, and need no looking for what is odd.
+    if let Some(numbers) = values.clone().map(plain_number).collect::<Option<Vec<f64>>>() {
+        put(bytes, &0_u64);
+        return encode_numbers(&numbers, bytes);
+    }
     let class = commonest(values.clone());
     let fits = |value: &Value| class.holds(value);
     let odd = values.clone().enumerate().filter(|(_, value)| !fits(value));
@@ -81,7 +86,7 @@ pub(super) fn encode<'a>(values: impl Iterator<Item = &'a Value> + Clone, bytes:
     }
     let fitting = values.filter(|value| fits(value));
     match class {
-        Class::Number => encode_numbers(fitting, bytes),
+        Class::Number => encode_numbers(&fitting.filter_map(plain_number).collect::<Vec<f64>>(), bytes),
         Class::Bool => {
             put(bytes, &Shape::Bits);
             let mut writer = BitWriter::new(bytes);
@@ -105,8 +110,7 @@ enum Class {
 impl Class {
     fn holds(self, value: &Value) -> bool {
         match value {
-            // One NaN or -0.0 must not turn a column of short decimals into one of long doubles.
-            Value::Number(number) => self == Self::Number && number.is_finite() && !is_negative_zero(*number),
+            Value::Number(_) => self == Self::Number && plain_number(value).is_some(),
             Value::Bool(_) => self == Self::Bool,
             Value::Text(_) => self == Self::Text,
             Value::Json(_) => self == Self::Json,
@@ -115,33 +119,32 @@ impl Class {
     }
 }
 
-fn is_negative_zero(number: f64) -> bool {
-    number.to_bits() == (-0.0_f64).to_bits()
+/// The number, if it is one that decimals can hold: one NaN or -0.0 must not turn a column of short decimals into one
+/// of long doubles.
+fn plain_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) if number.is_finite() && number.to_bits() != (-0.0_f64).to_bits() => Some(*number),
+        _ => None,
+    }
 }
 
 fn commonest<'a>(values: impl Iterator<Item = &'a Value> + Clone) -> Class {
     let count = |class: Class| values.clone().filter(|value| class.holds(value)).count();
-    // Nearly all columns are numbers; then one look is enough.
-    let numbers = count(Class::Number);
-    if 2 * numbers > values.clone().count() {
-        return Class::Number;
-    }
-    let counts = [(Class::Number, numbers), (Class::Bool, count(Class::Bool)), (Class::Text, count(Class::Text))];
+    let counts =
+        [(Class::Number, count(Class::Number)), (Class::Bool, count(Class::Bool)), (Class::Text, count(Class::Text))];
     let most = counts.into_iter().chain([(Class::Json, count(Class::Json))]).max_by_key(|(_, count)| *count);
     most.map_or(Class::Number, |(class, _)| class)
 }
 
-fn encode_numbers<'a>(values: impl Iterator<Item = &'a Value>, bytes: &mut Vec<u8>) {
-    let numbers: Vec<f64> =
-        values.filter_map(|value| if let Value::Number(number) = value { Some(*number) } else { None }).collect();
-    match decimal::shortest(&numbers) {
+fn encode_numbers(numbers: &[f64], bytes: &mut Vec<u8>) {
+    match decimal::shortest(numbers) {
         Some((scale, whole)) => {
             put(bytes, &Shape::Decimal(scale));
             integers::encode(whole.iter().copied(), bytes);
         }
         None => {
             put(bytes, &Shape::Float);
-            float::encode(&numbers, bytes);
+            float::encode(numbers, bytes);
         }
     }
 }
