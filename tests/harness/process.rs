@@ -49,6 +49,14 @@ impl Process {
         self.child.try_wait().expect("a child of ours can be asked for")
     }
 
+    /// SIGSTOP: it stays there and does nothing; its sockets still take bytes in.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn freeze(&self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGSTOP).expect("a child of ours takes signals");
+    }
+
     /// SIGKILL, and gone when this returns.
     ///
     /// # Panics

@@ -42,6 +42,11 @@ fn fifty_kills_of_agent_or_gateway_lose_nothing_and_double_nothing() {
             stage.cgm.start();
             agents += 1;
         } else {
+            // Frozen first, half the time: what devices send it meanwhile is lost with it.
+            if random.below(2) == 0 {
+                stage.gateway.process.as_ref().unwrap().freeze();
+                std::thread::sleep(Duration::from_millis(random.below(200)));
+            }
             stage.gateway.kill();
             stage.gateway.restart();
             gateways += 1;
