@@ -21,6 +21,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod identity;
+mod random;
 pub mod sealer;
 pub mod source;
 pub mod uplink;

@@ -15,7 +15,6 @@ use super::{BadSetting, Ended, Intake, Outlet, Sample, SourceClock, SourceError,
 
 mod meter;
 mod person;
-mod random;
 
 pub use meter::Meter;
 pub use person::Person;

@@ -68,7 +68,10 @@ pub(super) fn told(sample: &Sample) -> String {
     match &reading.value {
         proto::Value::Number(number) => line.push_str(&number.to_string()),
         proto::Value::State(state) => line.push_str(&state.to_string()),
-        other => line.push_str(&format!("{other:?}")),
+        proto::Value::Bool(on) => line.push_str(&format!("Bool({on})")),
+        proto::Value::Text(text) => line.push_str(&format!("Text({text:?})")),
+        proto::Value::Json(json) => line.push_str(&format!("Json({json:?})")),
+        proto::Value::Absent => line.push_str("Absent"),
     }
     if let Some(offset) = reading.utc_offset_minutes {
         line.push_str(&format!(" offset {offset}"));

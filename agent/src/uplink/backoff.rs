@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::random::Random;
+
 /// A connection that lasted this long was a good one.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
@@ -12,14 +14,14 @@ pub struct Backoff {
     max: Duration,
     failures: u32,
     connected_at: Option<Instant>,
-    random: u64,
+    random: Random,
 }
 
 impl Backoff {
     /// Waits from `min`, doubling to `max`, with jitter from `seed`.
     #[must_use]
     pub fn new(min: Duration, max: Duration, seed: u64) -> Self {
-        Self { min, max, failures: 0, connected_at: None, random: seed }
+        Self { min, max, failures: 0, connected_at: None, random: Random::new(seed) }
     }
 
     /// A connection stands.
@@ -35,19 +37,7 @@ impl Backoff {
         }
         let ceiling = self.min.saturating_mul(1 << self.failures.min(20)).min(self.max);
         self.failures = self.failures.saturating_add(1);
-        ceiling.mul_f64(self.next_fraction())
-    }
-
-    /// SplitMix64 (Steele, Lea and Flood, 2014), as a number from 0 to 1: spreading devices needs no better.
-    fn next_fraction(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let bits = (mixed ^ (mixed >> 31)) >> 32;
-        #[expect(clippy::cast_precision_loss, reason = "32 bits fit a double")]
-        let fraction = bits as f64 / f64::from(u32::MAX);
-        fraction
+        ceiling.mul_f64(self.random.share())
     }
 }
 

@@ -15,6 +15,7 @@ use super::backoff::Backoff;
 use super::lanes::Lanes;
 use super::window::Window;
 use crate::buffer::{Contents, EpochSpan};
+use crate::random::Random;
 
 /// How long a connection may take to stand: TLS, CONNACK, SUBACK. Generous, for 2G.
 const DIAL_DEADLINE: Duration = Duration::from_secs(60);
@@ -124,7 +125,7 @@ pub struct Session {
     /// A publish was commanded and is not yet answered.
     publishing: bool,
     commands: VecDeque<Command>,
-    random: u64,
+    random: Random,
 }
 
 impl Session {
@@ -150,7 +151,7 @@ impl Session {
             window: Window::new(&pace),
             publishing: false,
             commands: VecDeque::new(),
-            random: seed,
+            random: Random::new(seed),
             pace,
         }
     }
@@ -275,7 +276,7 @@ impl Session {
     fn hello(&mut self, now: Instant) {
         let count = self.unasked.len().min(HELLO_EPOCHS_MAX);
         let open: Vec<EpochSpan> = self.unasked.drain(..count).collect();
-        let nonce = self.next_nonce();
+        let nonce = Nonce(self.random.next().to_be_bytes());
         let epochs = open.iter().map(|span| self.held_of(span)).collect();
         self.commands.push_back(Command::Hello(Hello { nonce, versions: (1, VERSION), epochs }));
         self.hello_due = now + self.pace.hello_every;
@@ -406,12 +407,5 @@ impl Session {
             }
         }
         self.aside.iter().for_each(|rows| self.lanes.remove(rows));
-    }
-
-    /// SplitMix64: a nonce only has to differ from the last ones.
-    fn next_nonce(&mut self) -> Nonce {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        Nonce((mixed ^ (mixed >> 27)).to_be_bytes())
     }
 }

@@ -2,7 +2,7 @@
 
 use proto::Value;
 
-use super::random::Random;
+use crate::random::Random;
 
 /// Seconds between readings of energy.
 const ENERGY_EVERY_S: i64 = 60;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use proto::{State, Value};
 
-use super::random::Random;
+use crate::random::Random;
 
 /// Seconds between readings: what today's sensors do.
 pub(super) const INTERVAL_S: i64 = 300;
