@@ -41,6 +41,13 @@ pub struct Settings {
     pub bytes_max: u64,
 }
 
+impl Settings {
+    /// How many rejects are kept: at 4 KiB each, a sixteenth of the file, so that they never drive readings out.
+    fn rejects_max(&self) -> u64 {
+        (self.bytes_max / 16 / 4_096).clamp(64, 10_000)
+    }
+}
+
 /// What can go wrong with the buffer.
 #[derive(Debug, thiserror::Error)]
 pub enum BufferError {
@@ -179,6 +186,8 @@ pub struct Buffer {
     next_row: u64,
     /// Marks that await the next append.
     marks: Ranges,
+    /// Rows that left and nobody was told of, because the append that drove them out failed.
+    untold: Ranges,
     appends: u32,
 }
 
@@ -188,16 +197,19 @@ impl Buffer {
     /// # Errors
     /// [`BufferError::DiskFull`] when even making room did not help; nothing of `append` is stored then.
     pub fn append(&mut self, append: &Append) -> Result<Appended, BufferError> {
-        let mut evicted = self.make_room(append)?;
-        match self.try_append(append) {
+        let evicted = self.make_room(append)?;
+        self.untold.extend(evicted.iter());
+        let appended = match self.try_append(append) {
             Err(error) if is_full(&error, &self.settings.path) => {
                 // The disk is fuller than our own cap says: let go of what we can, then try once more.
-                evicted.extend(self.evict_some()?.iter());
-                let appended = self.try_append(append).map_err(|error| self.explain(error))?;
-                Ok(Appended { evicted, ..appended })
+                let evicted = self.evict_some()?;
+                self.untold.extend(evicted.iter());
+                self.try_append(append)
             }
-            result => Ok(Appended { evicted, ..result.map_err(|error| self.explain(error))? }),
-        }
+            result => result,
+        };
+        let appended = appended.map_err(|error| self.explain(error))?;
+        Ok(Appended { evicted: std::mem::take(&mut self.untold), ..appended })
     }
 
     fn try_append(&mut self, append: &Append) -> Result<Appended, rusqlite::Error> {
@@ -214,7 +226,7 @@ impl Buffer {
             insert_batch(&transaction, next_row, batch)?;
             next_row += 1;
         }
-        insert_rest(&transaction, append)?;
+        insert_rest(&transaction, append, self.settings.rejects_max())?;
         if marking {
             insert_marks(&transaction, &self.marks)?;
         }
@@ -238,20 +250,24 @@ impl Buffer {
         let (order, edge) = if newest_first { ("desc", within.last) } else { ("asc", within.first) };
         let Some((span, rows)) = span_of(&self.connection, edge)? else { return Ok(None) };
         let Some(within) = within.intersect(rows) else { return Ok(None) };
-        let query = format!("select row, hash, body from batch where row between ? and ? order by row {order}");
+        let query =
+            format!("select row, hash, body, readings from batch where row between ? and ? order by row {order}");
         let mut statement = self.connection.prepare_cached(&query)?;
         let mut rows = statement.query([row_key(within.first), row_key(within.last)])?;
         let mut found: Vec<(u64, Sealed)> = Vec::new();
         let mut left = bytes_max.saturating_sub(proto::frame::HEADER_BYTES_MAX);
+        let mut readings_left = proto::frame::FRAME_READINGS_MAX;
         while let Some(row) = rows.next()? {
             let number: u64 = row.get::<_, i64>(0)?.cast_unsigned();
             let sealed = Sealed { hash: BodyHash(row.get(1)?), body: row.get(2)? };
             let consecutive = found.last().is_none_or(|(last, _)| last.abs_diff(number) == 1);
-            let fits = sealed.frame_bytes() <= left || found.is_empty();
+            let readings = usize::try_from(row.get::<_, i64>(3)?).unwrap_or(0);
+            let fits = (sealed.frame_bytes() <= left && readings <= readings_left) || found.is_empty();
             if !consecutive || !fits || found.len() == proto::frame::FRAME_BATCHES_MAX {
                 break;
             }
             left = left.saturating_sub(sealed.frame_bytes());
+            readings_left = readings_left.saturating_sub(readings);
             found.push((number, sealed));
         }
         drop(rows);

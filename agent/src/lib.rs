@@ -54,7 +54,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let sources = source::supervise(config.sources.clone(), cursors, outlet, clock.clone().into(), stop_sources);
     let mut sources = tokio::spawn(sources);
     let mut sealer = tokio::spawn(sealer::run(config.sealer(), clock.boot(), intake, buffer.clone(), news));
-    let uplink = match (uplink_settings, tls) {
+    let mut uplink = match (uplink_settings, tls) {
         (Some(settings), Some(tls)) => {
             let device = config.device.id.clone();
             let uplink = uplink::run::Uplink { device, settings, tls, buffer, contents, clock, accepted };
@@ -67,10 +67,20 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let sealed_all = tokio::select! {
         () = stop.cancelled() => None,
         ended = &mut sealer => Some(ended??),
+        ended = &mut uplink => {
+            ended??;
+            anyhow::bail!("the uplink ended early");
+        }
     };
     if sealed_all.is_some() {
         info!("no source has anything more; what is not yet confirmed is still sent");
-        stop.cancelled().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            ended = &mut uplink => {
+                ended??;
+                anyhow::bail!("the uplink ended early");
+            }
+        }
     }
     info!("stopping");
     if timeout(SOURCES_GRACE, &mut sources).await.is_err() {

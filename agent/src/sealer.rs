@@ -32,6 +32,8 @@ impl Default for Settings {
     }
 }
 
+/// Rejects that close a batch at once: a file of bad lines must not gather in memory.
+const REJECTS_MAX: usize = 256;
 /// How long to wait before a failed append is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -64,7 +66,8 @@ impl Gathering {
             self.append.cursors.push((source, cursor));
         }
         let due = *self.due.get_or_insert(now + settings.linger);
-        intake.urgent || due <= now || self.readings.readings() >= settings.readings_max
+        let full = self.readings.readings() >= settings.readings_max || self.append.rejects.len() >= REJECTS_MAX;
+        intake.urgent || due <= now || full
     }
 
     /// Seals what was gathered into batches of the append to come.
@@ -176,8 +179,9 @@ async fn store(
     accepted: &mpsc::Sender<Accepted>,
 ) -> Result<u64, BufferError> {
     let append = lane.take(boot);
-    for (source, reject) in &append.rejects {
-        warn!(%source, place = %reject.place, reason = %reject.reason, "rejected; see `tributary-agent buffer rejected`");
+    if let Some((source, first)) = append.rejects.first() {
+        let (rejects, place, reason) = (append.rejects.len(), &first.place, &first.reason);
+        warn!(%source, rejects, %place, %reason, "rejected, this and others; see `tributary-agent buffer rejected`");
     }
     let readings = append.batches.iter().map(|batch| batch.readings).sum();
     let mut failures = 0_u32;

@@ -43,7 +43,8 @@ struct World {
     under_way: VecDeque<Up>,
     answers: VecDeque<Receipt>,
     stored: BTreeMap<[u8; 8], Ranges>,
-    refuses: Option<u64>,
+    /// Numbers of the first epoch that the gateway refuses, and why.
+    refuses: Vec<(u64, Refusal)>,
     published: Vec<(Lane, Range)>,
     last_nonce: Option<Nonce>,
     alarms: usize,
@@ -70,7 +71,7 @@ impl World {
             under_way: VecDeque::new(),
             answers: VecDeque::new(),
             stored: BTreeMap::new(),
-            refuses: None,
+            refuses: Vec::new(),
             published: Vec::new(),
             last_nonce: None,
             alarms: 0,
@@ -157,15 +158,19 @@ impl World {
         match self.under_way.pop_front() {
             None => {}
             Some(Up::Frame(epoch, numbers)) => {
+                let of_it = |(number, _): &&(u64, Refusal)| epoch.0[0] == 1 && numbers.contains(*number);
                 let refused: Vec<Refused> = self
                     .refuses
-                    .into_iter()
-                    .filter(|n| epoch.0[0] == 1 && numbers.contains(*n))
-                    .map(|number| Refused { number, hash: BodyHash([0; 16]), reason: Refusal::Conflict })
+                    .iter()
+                    .filter(of_it)
+                    .map(|(number, reason)| Refused { number: *number, hash: BodyHash([0; 16]), reason: *reason })
                     .collect();
+                // As the real one: the number of a conflict is settled, by the other body.
                 let stored = self.stored.entry(epoch.0).or_default();
                 stored.insert(numbers);
-                refused.iter().for_each(|refused| stored.remove(Range::one(refused.number)));
+                for refused in refused.iter().filter(|refused| refused.reason == Refusal::QuarantineFull) {
+                    stored.remove(Range::one(refused.number));
+                }
                 self.answer(epoch, None, refused);
             }
             Some(Up::Hello(hello)) => {
@@ -393,12 +398,30 @@ fn a_window_that_is_full_waits_and_a_missed_deadline_asks_instead_of_sending_aga
 #[test]
 fn a_refused_batch_is_set_aside_with_an_alarm_and_the_queue_moves_on() {
     let mut world = World::new(50);
-    world.refuses = Some(17);
+    world.refuses = vec![(17, Refusal::Conflict)];
     world.connect();
     world.settle_down();
     assert_eq!(world.alarms, 1);
-    assert_eq!(world.stored_rows().missing_in(Range::new(1, 50).unwrap()).as_slice(), [Range::one(17)]);
     assert!(!world.marked.contains(17), "it stays in the buffer as unsettled");
+    assert_eq!(world.marked.missing_in(Range::new(1, 50).unwrap()).as_slice(), [Range::one(17)], "and only it");
+}
+
+#[test]
+fn batches_that_are_refused_for_now_delay_nobody_and_are_tried_again_with_the_next_hello() {
+    let mut world = World::new(500);
+    world.refuses = (1..60).step_by(2).map(|number| (number, Refusal::QuarantineFull)).collect();
+    world.connect();
+    for _ in 0..2_000 {
+        world.arrive();
+        world.receive();
+    }
+    let lacking = |world: &World| world.stored_rows().missing_in(Range::new(1, 500).unwrap()).count();
+    assert_eq!(lacking(&world), 30, "all others are there");
+    assert!(world.published.len() < 400, "and nothing was sent over and over: {}", world.published.len());
+    world.refuses.clear();
+    perform(&mut world, &Step::Wait(901));
+    world.settle_down();
+    assert_eq!(lacking(&world), 0);
 }
 
 #[test]

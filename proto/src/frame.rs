@@ -12,6 +12,9 @@ use crate::wire::{DecodeError, Epoch, Number, Reader, VERSION, put};
 
 /// Batches one frame may carry.
 pub const FRAME_BATCHES_MAX: usize = 1_024;
+/// Readings that a frame may carry: as many as one body. A steady series seals to almost nothing, so without a bound of
+/// its own a small frame could ask for gigabytes.
+pub const FRAME_READINGS_MAX: usize = crate::BODY_READINGS_MAX;
 /// Bytes that a frame takes beside its bodies' own: version, header, count.
 pub const HEADER_BYTES_MAX: usize = 64;
 /// Bytes that a frame takes for each body beside the body itself: hash and length.

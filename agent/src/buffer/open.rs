@@ -37,13 +37,22 @@ impl Buffer {
             "select max(coalesce((select max(row) from batch), 0), coalesce((select max(last) from settled), 0),
             coalesce((select max(base) from epoch), 0))";
         let last_row: i64 = connection.query_row(query, [], |row| row.get(0))?;
-        connection.execute(
-            "delete from epoch where not exists (select 1 from batch where row > epoch.base
-            and row <= coalesce((select min(base) from epoch as later where later.base > epoch.base), 1 << 62))",
-            [],
-        )?;
+        // Epochs before the oldest batch's have nothing left. One in the middle stays: its rows are its own.
+        let query = "delete from epoch where base <
+            (select max(base) from epoch where base < coalesce((select min(row) from batch), 1 << 62))";
+        connection.execute(query, [])?;
         let next_row = last_row.cast_unsigned() + 1;
-        Ok(Self { connection, _lock: lock, settings, clock, epoch: None, next_row, marks: Ranges::new(), appends: 0 })
+        Ok(Self {
+            connection,
+            _lock: lock,
+            settings,
+            clock,
+            epoch: None,
+            next_row,
+            marks: Ranges::new(),
+            untold: Ranges::new(),
+            appends: 0,
+        })
     }
 }
 

@@ -73,6 +73,9 @@ impl Buffer {
                 }
             }
         }
+        if gone.is_empty() {
+            return Ok(gone);
+        }
         let mut settled = super::rows::ranges(&transaction, "select first, last from settled order by first")?;
         for range in gone.iter() {
             let (first, last) = (row_key(range.first), row_key(range.last));

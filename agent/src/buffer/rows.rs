@@ -5,9 +5,6 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{Append, Batch, EpochSpan};
 
-/// Rejected lines that are kept; older ones leave.
-const REJECTS_MAX: u32 = 10_000;
-
 /// SQLite's integers are signed; rows never get near the sign.
 pub(super) fn row_key(row: u64) -> i64 {
     i64::try_from(row).unwrap_or(i64::MAX)
@@ -55,7 +52,11 @@ pub(super) fn insert_batch(transaction: &Transaction<'_>, row: u64, batch: &Batc
     Ok(())
 }
 
-pub(super) fn insert_rest(transaction: &Transaction<'_>, append: &Append) -> Result<(), rusqlite::Error> {
+pub(super) fn insert_rest(
+    transaction: &Transaction<'_>,
+    append: &Append,
+    rejects_max: u64,
+) -> Result<(), rusqlite::Error> {
     for (source, position) in &append.cursors {
         let query = "insert into cursor (source, position) values (?, ?)
             on conflict (source) do update set position = excluded.position";
@@ -68,7 +69,7 @@ pub(super) fn insert_rest(transaction: &Transaction<'_>, append: &Append) -> Res
     if !append.rejects.is_empty() {
         tally(transaction, "rejects", append.rejects.len() as u64)?;
         let query = "delete from reject where id <= (select max(id) from reject) - ?";
-        transaction.prepare_cached(query)?.execute([REJECTS_MAX])?;
+        transaction.prepare_cached(query)?.execute([row_key(rejects_max)])?;
     }
     Ok(())
 }

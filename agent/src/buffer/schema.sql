@@ -40,7 +40,7 @@ create table gap (
 ) strict;
 
 create table reject (
-    id     integer primary key,             -- the newest 10 000 are kept
+    id     integer primary key,             -- the newest are kept, in a sixteenth of the file
     source text not null,
     place  text not null,                   -- `readings.csv line 17`
     reason text not null,

@@ -107,8 +107,11 @@ async fn arrived(
         Arrival::Message(Channel::Receipt, payload) => match Receipt::decode(&payload) {
             Ok(receipt) => {
                 if receipt.nonce.is_some() {
+                    let known = uplink.clock.clock();
                     uplink.clock.learn(receipt.gateway_time);
-                    uplink.buffer.set_clock(uplink.clock.clock()).await?;
+                    if uplink.clock.clock() != known {
+                        uplink.buffer.set_clock(uplink.clock.clock()).await?;
+                    }
                 }
                 debug!(epoch = %receipt.epoch, ranges = receipt.ranges.len(), "receipt");
                 Event::Receipt(receipt)

@@ -120,6 +120,8 @@ pub struct Session {
     settled: Ranges,
     /// Refused for good: they stay in the buffer, and are not sent again.
     aside: Ranges,
+    /// Refused for now: they wait for the next hello, so that they delay nothing else.
+    resting: Ranges,
     lanes: Lanes,
     window: Window,
     /// A publish was commanded and is not yet answered.
@@ -147,6 +149,7 @@ impl Session {
             held: contents.held.clone(),
             settled: contents.settled.clone(),
             aside: Ranges::new(),
+            resting: Ranges::new(),
             lanes,
             window: Window::new(&pace),
             publishing: false,
@@ -189,17 +192,8 @@ impl Session {
         match event {
             Event::Connected => self.connected(now),
             Event::Lost => self.lost(now),
-            Event::Accepted { rows, lane, began } => {
-                self.epochs.extend(began);
-                self.held.insert(rows);
-                self.next_row = self.next_row.max(rows.last.saturating_add(1));
-                self.lanes.add(lane, rows);
-            }
-            Event::Evicted(rows) => rows.iter().for_each(|rows| {
-                self.held.remove(rows);
-                self.settled.remove(rows);
-                self.lanes.remove(rows);
-            }),
+            Event::Accepted { rows, lane, began } => self.accepted(rows, lane, began, now),
+            Event::Evicted(rows) => self.evicted(&rows),
             Event::Published { rows, bytes, lane } => {
                 self.publishing = false;
                 self.lanes.remove(rows);
@@ -235,6 +229,8 @@ impl Session {
             Link::Up => {
                 if self.window.due().is_some_and(|due| due <= now) {
                     self.window.missed(now);
+                } else {
+                    self.wake();
                 }
                 self.unasked = self.epochs.iter().copied().collect();
                 self.hello(now);
@@ -253,8 +249,37 @@ impl Session {
         self.link = Link::Up;
         self.backoff.connected(now);
         self.lanes.demote();
+        self.wake();
         self.unasked = self.epochs.iter().copied().collect();
         self.hello(now);
+    }
+
+    fn accepted(&mut self, rows: Range, lane: Lane, began: Option<EpochSpan>, now: Instant) {
+        self.epochs.extend(began);
+        self.held.insert(rows);
+        self.next_row = self.next_row.max(rows.last.saturating_add(1));
+        self.lanes.add(lane, rows);
+        // A hello first: its receipt brings the time to a device that has none, before anything is sent without.
+        if let (Some(span), Link::Up, None) = (began, &self.link, &self.asked) {
+            self.unasked.push_back(span);
+            self.hello(now);
+        }
+    }
+
+    fn evicted(&mut self, rows: &Ranges) {
+        for range in rows.iter() {
+            self.held.remove(range);
+            self.settled.remove(range);
+            self.lanes.remove(range);
+        }
+        let broken = self.window.drop_touching(rows);
+        self.requeue(&broken);
+    }
+
+    /// What was refused for now may be sent again.
+    fn wake(&mut self) {
+        let resting = std::mem::take(&mut self.resting);
+        self.requeue(&resting);
     }
 
     fn lost(&mut self, now: Instant) {
@@ -284,7 +309,7 @@ impl Session {
         // With nothing held there is nothing to be told; the hello still tells the gateway that we are here.
         if !open.is_empty() {
             let open = open.into_iter().map(|span| (span, Ranges::new())).collect();
-            self.asked = Some(Asked { nonce, open, until: now + self.pace.deadline_min });
+            self.asked = Some(Asked { nonce, open, until: now + self.window.deadline() });
         }
     }
 
@@ -295,8 +320,11 @@ impl Session {
             .flat_map(|rows| self.held.within(rows))
             .map(|rows| Range { first: rows.first - span.base, last: rows.last - span.base })
             .collect();
-        // Too many to say: the oldest are left out. Claiming less than is held costs nothing but a row in the ledger.
+        // Too many to say: the oldest are joined. What lies between them was evicted, and a gap will say so.
         let surplus = ranges.len().saturating_sub(HELLO_RANGES_MAX);
+        if let (Some(first), Some(kept)) = (ranges.first().map(|range| range.first), ranges.get_mut(surplus)) {
+            kept.first = first;
+        }
         ranges.drain(..surplus);
         Held { epoch: span.epoch, ranges, next: rows.map_or(1, |rows| rows.last - span.base + 1) }
     }
@@ -322,12 +350,17 @@ impl Session {
             let first = range.first.checked_add(span.base)?;
             Range::new(first, range.last.saturating_add(span.base))?.intersect(all)
         };
-        let said: Ranges = receipt.ranges.iter().filter_map(|settled| rows(settled.range)).collect();
-        self.settle(&said);
+        let mut said: Ranges = receipt.ranges.iter().filter_map(|settled| rows(settled.range)).collect();
         for refused in &receipt.refused {
             if let Some(row) = rows(Range::one(refused.number)) {
                 self.refuse(row, refused.reason);
             }
+        }
+        // Another body under the same number may be settled; ours is not.
+        self.aside.iter().for_each(|rows| said.remove(rows));
+        self.settle(&said, now);
+        if let Some(asked) = &mut self.asked {
+            asked.until = now + self.window.deadline(); // a slow link is not a dead one
         }
         if let Some(nonce) = receipt.nonce {
             self.answered(nonce, receipt.epoch, &said, receipt.continued, now);
@@ -335,7 +368,7 @@ impl Session {
     }
 
     /// `rows` are settled: they are not sent (again), and may leave the buffer.
-    fn settle(&mut self, rows: &Ranges) {
+    fn settle(&mut self, rows: &Ranges, now: Instant) {
         let mut news = Ranges::new();
         for range in rows.iter() {
             for held in self.held.within(range) {
@@ -344,7 +377,7 @@ impl Session {
             self.lanes.remove(range);
         }
         self.settled.extend(news.iter());
-        self.window.settle(&self.settled);
+        self.window.settle(&self.settled, now);
         if !news.is_empty() {
             self.commands.push_back(Command::Mark(news));
         }
@@ -356,11 +389,12 @@ impl Session {
             return;
         }
         self.commands.push_back(Command::Alarm { row: row.first, reason });
-        if reason != Refusal::QuarantineFull {
-            self.aside.insert(row);
-            self.lanes.remove(row);
-            self.window.settle(&self.settled.iter().chain(self.aside.iter()).collect());
-        }
+        let list = if reason == Refusal::QuarantineFull { &mut self.resting } else { &mut self.aside };
+        list.insert(row);
+        self.lanes.remove(row);
+        // Its frame has had its answer; the rest of it waits for its own receipt, or is sent again.
+        let others = self.window.drop_touching(&[row].into_iter().collect());
+        self.requeue(&others);
     }
 
     /// A receipt answered the latest hello: what it leaves out is not settled, whatever was said before.
@@ -406,6 +440,6 @@ impl Session {
                 self.settled.missing_in(held).iter().for_each(|rows| self.lanes.add(Lane::Backfill, rows));
             }
         }
-        self.aside.iter().for_each(|rows| self.lanes.remove(rows));
+        self.aside.iter().chain(self.resting.iter()).for_each(|rows| self.lanes.remove(rows));
     }
 }

@@ -62,14 +62,29 @@ impl Window {
         self.flights.push_back(Flight { rows, bytes, lane, sent_at: now, asked: false });
     }
 
-    /// Takes out the flights that `settled` covers whole.
-    pub(super) fn settle(&mut self, settled: &Ranges) {
+    /// Takes out the flights that `settled` covers whole. The others' time starts anew: on a slow link they were queued
+    /// behind these.
+    pub(super) fn settle(&mut self, settled: &Ranges, now: Instant) {
         let before = self.flights.len();
-        self.flights
-            .retain(|flight| !settled.range_at(flight.rows.first).is_some_and(|at| at.contains(flight.rows.last)));
+        let covered = |rows: Range| settled.range_at(rows.first).is_some_and(|at| at.contains(rows.last));
+        self.flights.retain(|flight| !covered(flight.rows));
         if self.flights.len() < before {
-            self.deadline = self.deadline_min;
+            self.deadline = (self.deadline / 2).max(self.deadline_min);
+            self.flights.iter_mut().for_each(|flight| flight.sent_at = now);
         }
+    }
+
+    /// Takes out the flights that have any of `rows`; answers all their rows.
+    pub(super) fn drop_touching(&mut self, rows: &Ranges) -> Ranges {
+        let touches = |flight: &Flight| rows.within(flight.rows).next().is_some();
+        let dropped = self.flights.iter().filter(|flight| touches(flight)).map(|flight| flight.rows).collect();
+        self.flights.retain(|flight| !touches(flight));
+        dropped
+    }
+
+    /// How long an answer may take now.
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// A hello goes out: what is under way now should be in its answer.

@@ -4,7 +4,7 @@
 //! Whatever cannot be read becomes a quarantined item with its bytes and the reason; one bad body costs no other.
 
 use bytes::Bytes;
-use proto::frame::{Header, Sealed};
+use proto::frame::{FRAME_READINGS_MAX, Header, Sealed};
 use proto::message::{Hello, Notice, Status};
 use proto::{Body, Channel, Column, DeviceId, Epoch, Frame, Instant, Kind, Number, Range, Value, senml};
 
@@ -83,13 +83,15 @@ impl Sender<'_> {
         };
         let numbers = frame.numbers().map(|numbers| (frame.header.epoch, numbers));
         let bodies = (frame.header.first..).zip(frame.bodies);
-        let items = bodies.map(|(number, sealed)| self.body(&frame.header, number, sealed)).collect();
+        let mut left = FRAME_READINGS_MAX;
+        let items = bodies.map(|(number, sealed)| self.body(&frame.header, number, sealed, &mut left)).collect();
         Judgement::new(items, Answer::Around(numbers.into_iter().collect()))
     }
 
-    fn body(&self, header: &Header, number: Number, sealed: Sealed) -> Item {
+    /// `left` is how many readings this frame may still bring.
+    fn body(&self, header: &Header, number: Number, sealed: Sealed, left: &mut usize) -> Item {
         let hash = sealed.hash;
-        match read_body(header, &sealed) {
+        match read_body(header, &sealed, left) {
             Ok(columns) => Item::Batch(Batch {
                 device: self.device(),
                 epoch: header.epoch,
@@ -148,7 +150,7 @@ impl Sender<'_> {
 
 /// A body's columns, or why it cannot be stored. The device's own agent sealed it, so values are taken as they are;
 /// only what would make them meaningless is refused.
-fn read_body(header: &Header, sealed: &Sealed) -> Result<Vec<Column>, String> {
+fn read_body(header: &Header, sealed: &Sealed, left: &mut usize) -> Result<Vec<Column>, String> {
     if !sealed.is_intact() {
         return Err(
             "body: its bytes do not have the hash they were sealed with; was the buffer's disk damaged?".to_owned()
@@ -158,6 +160,9 @@ fn read_body(header: &Header, sealed: &Sealed) -> Result<Vec<Column>, String> {
     if body.boot != header.clock.boot {
         return Err("body: it is of another boot than its frame's clock".to_owned());
     }
+    *left = left
+        .checked_sub(body.readings())
+        .ok_or_else(|| format!("frame: more than {FRAME_READINGS_MAX} readings in one; send fewer batches at once"))?;
     match body.columns.iter().find(|column| !column.series.unit.is_known()) {
         Some(Column { series, .. }) => Err(format!(
             "series `{}`: unit `{}` is not known here; use a UCUM code, or a gateway that knows it",
@@ -238,6 +243,18 @@ mod tests {
         }
         let Answer::Around(around) = judged.answer else { panic!("{:?}", judged.answer) };
         assert_eq!(around, [(Epoch([2; 8]), Range { first: 5, last: 9 })]);
+    }
+
+    #[test]
+    fn a_small_frame_cannot_bring_more_readings_than_one_may() {
+        let series = Series { name: "n".parse().unwrap(), unit: "1".parse().unwrap(), kind: Kind::Gauge };
+        let readings: Vec<Reading> = (0..40_000).map(|time| Reading::new(Instant(time), Value::Number(0.0))).collect();
+        let body = Body { boot: BootId([1; 8]), columns: vec![Column { series, basis: Basis::Source, readings }] };
+        let steady = Sealed::new(body.encode().unwrap());
+        let judged = judge(&arrival(Channel::Batch, frame(vec![steady; 3]).encode()), Instant(0));
+        let reasons = reasons(&judged);
+        assert_eq!(reasons[0], None);
+        assert!(reasons[1..].iter().all(|reason| reason.unwrap().contains("more than 65536 readings")), "{reasons:?}");
     }
 
     #[test]

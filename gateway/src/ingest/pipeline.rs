@@ -1,12 +1,13 @@
 //! Receive, judge, record, answer. A task judges; a thread of its own records, as much at once as has come meanwhile.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use proto::message::{Refusal, Refused};
 use proto::{Channel, DeviceId, Epoch, Instant, Range, Ranges};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::{error, warn};
 
 use super::judge::{Answer, Judgement, judge};
@@ -22,6 +23,8 @@ const WAITING_MAX: usize = 256;
 const COMMIT_MESSAGES_MAX: usize = 256;
 /// Readings in one commit, about: more would make others wait long for their receipt.
 const COMMIT_READINGS_MAX: usize = 100_000;
+/// Readings that were judged and wait for the recorder, with those in its hands. At some 64 bytes each, 32 MiB.
+const WAITING_READINGS_MAX: u32 = 500_000;
 /// How long to wait before an unavailable store is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -41,18 +44,24 @@ struct Message {
     channel: Channel,
     judgement: Judgement,
     ticket: Ticket,
+    /// Its share of what may wait; given back when it is dropped.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Judges events as they come, until the doors close. Ends when the recorder has ended.
 pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, now: Now) {
+    let room = Arc::new(Semaphore::new(WAITING_READINGS_MAX as usize));
     while let Some(event) = events.recv().await {
         let judged = match event {
             Event::Opened(link) => Judged::Opened(link),
             Event::Closed { device, connection, .. } => Judged::Closed(device, connection),
             Event::Arrived(arrival) => {
                 let judgement = judge(&arrival, now());
+                let readings =
+                    u32::try_from(readings_of(&judgement.items)).unwrap_or(u32::MAX).min(WAITING_READINGS_MAX);
+                let _room = Arc::clone(&room).acquire_many_owned(readings).await.ok();
                 let (device, channel, ticket) = (arrival.device, arrival.channel, arrival.ticket);
-                Judged::Message(Message { device, channel, judgement, ticket })
+                Judged::Message(Message { device, channel, judgement, ticket, _room })
             }
         };
         if recorder.0.send(judged).await.is_err() {
@@ -97,7 +106,9 @@ impl<L: Ledger> Recording<L> {
             // Idle: one message is one commit, at once. Busy: whatever has come meanwhile shares the next one.
             while waiting.len() < COMMIT_MESSAGES_MAX && readings < COMMIT_READINGS_MAX {
                 let Ok(next) = inbox.try_recv() else { break };
-                readings += readings_of(&next);
+                if let Judged::Message(message) = &next {
+                    readings += readings_of(&message.judgement.items);
+                }
                 waiting.push(next);
             }
             self.commit(&mut waiting);
@@ -137,9 +148,11 @@ impl<L: Ledger> Recording<L> {
 
     /// Only an unavailable store holds everybody up; what fails by itself is quarantined by [`record`].
     fn record_however_long(&mut self, items: &[Item]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(items.len());
         loop {
-            match record(&mut self.ledger, items, (self.now)()) {
-                Ok(outcomes) => return outcomes,
+            let left = items.get(outcomes.len()..).unwrap_or_default();
+            match record(&mut self.ledger, left, (self.now)(), &mut outcomes) {
+                Ok(()) => return outcomes,
                 Err(unavailable) => {
                     self.totals.store_failures.add(1);
                     error!(error = %unavailable, "the store takes nothing; devices keep what they have");
@@ -154,8 +167,9 @@ impl<L: Ledger> Recording<L> {
             warn!(device.id = %message.device, channel = message.channel.path(), "refused a message that nothing here acts on");
             return Verdict::Refused(RefusalCode::ImplementationSpecific);
         }
-        // Batches learn of refusals by receipt, with their number; other messages only have the PUBACK.
-        let spoken_for = matches!(message.judgement.answer, Answer::Around(_) | Answer::Everything(_));
+        // Batches learn of refusals by receipt, with their number; other messages only have the PUBACK. A frame that
+        // cannot be read is answered all the same: without, a 3.1.1 client would be cut off and send it first again.
+        let spoken_for = message.channel == Channel::Batch || matches!(message.judgement.answer, Answer::Everything(_));
         if !spoken_for && outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(_))) {
             return Verdict::Refused(RefusalCode::QuotaExceeded);
         }
@@ -206,14 +220,13 @@ impl<L: Ledger> Recording<L> {
     }
 }
 
-fn readings_of(judged: &Judged) -> usize {
-    let Judged::Message(message) = judged else { return 0 };
+fn readings_of(items: &[Item]) -> usize {
     let count = |item: &Item| match item {
         Item::Batch(batch) => batch.columns.iter().map(|column| column.readings.len()).sum(),
         Item::Pack(pack) => pack.columns.iter().map(|column| column.readings.len()).sum(),
         _ => 0,
     };
-    message.judgement.items.iter().map(count).sum()
+    items.iter().map(count).sum()
 }
 
 fn refusals(items: &[Item], outcomes: &[Outcome], device: &DeviceId, epoch: Epoch) -> Vec<Refused> {

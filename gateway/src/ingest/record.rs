@@ -1,6 +1,7 @@
 //! Recording that no single item can hold up: a commit that fails is cut in halves until what fails stands alone, and
 //! that is quarantined.
 
+use proto::message::Refusal;
 use proto::{Channel, DeviceId, Epoch, Instant, Range};
 use tracing::error;
 
@@ -40,32 +41,52 @@ impl Ledger for Writer {
     }
 }
 
-/// Records `items`, and what cannot be recorded as quarantined.
+/// Records `items`, and what cannot be recorded as quarantined. `outcomes` grows by what is durably settled, in the
+/// order of the items, so that after an error only the rest need be tried again.
 ///
 /// # Errors
-/// Only when the store is unavailable. Part of `items` may then have been recorded; recording them again changes
-/// nothing.
-pub fn record(ledger: &mut dyn Ledger, items: &[Item], now: Instant) -> Result<Vec<Outcome>, StoreError> {
+/// Only when the store is unavailable.
+pub fn record(
+    ledger: &mut dyn Ledger,
+    items: &[Item],
+    now: Instant,
+    outcomes: &mut Vec<Outcome>,
+) -> Result<(), StoreError> {
     if items.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     match ledger.record(items) {
-        Err(error) if error.is_unavailable() => Err(error),
+        Ok(recorded) => outcomes.extend(recorded),
+        Err(error) if error.is_unavailable() => return Err(error),
         Err(_) if items.len() > 1 => {
             let (left, right) = items.split_at(items.len() / 2);
-            let mut outcomes = record(ledger, left, now)?;
-            outcomes.extend(record(ledger, right, now)?);
-            Ok(outcomes)
+            record(ledger, left, now, outcomes)?;
+            record(ledger, right, now, outcomes)?;
         }
-        Err(cause) => match items.first().and_then(|item| aside(item, &cause, now)) {
-            Some(aside) => ledger.record(&[aside]),
-            None => {
-                // A hello or a sign of life that cannot be noted: the next one will be.
-                error!(error = %cause, "a message without readings could not be recorded");
-                Ok(vec![Outcome::Known])
-            }
-        },
-        recorded => recorded,
+        Err(cause) => outcomes.push(settle_aside(ledger, items.first(), &cause, now)?),
+    }
+    Ok(())
+}
+
+/// Quarantines the one item that the store would not take.
+fn settle_aside(
+    ledger: &mut dyn Ledger,
+    item: Option<&Item>,
+    cause: &StoreError,
+    now: Instant,
+) -> Result<Outcome, StoreError> {
+    let Some(aside) = item.and_then(|item| aside(item, cause, now)) else {
+        // A hello or a sign of life that cannot be noted: the next one will be.
+        error!(error = %cause, "a message without readings could not be recorded");
+        return Ok(Outcome::Known);
+    };
+    match ledger.record(&[aside]) {
+        Ok(recorded) => Ok(recorded.first().copied().unwrap_or(Outcome::Recorded)),
+        Err(error) if error.is_unavailable() => Err(error),
+        Err(error) => {
+            error!(%error, "it could not even be quarantined; its device keeps it");
+            Ok(Outcome::Refused(Refusal::QuarantineFull))
+        }
     }
 }
 
@@ -105,6 +126,8 @@ mod tests {
     #[derive(Default)]
     struct Picky {
         down: bool,
+        /// How many more commits it takes.
+        commits_left: Option<usize>,
         recorded: Vec<u64>,
         aside: Vec<u64>,
     }
@@ -121,13 +144,14 @@ mod tests {
         fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
             let failure =
                 |code| StoreError::Sqlite(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
-            if self.down {
+            if self.down || self.commits_left == Some(0) {
                 return Err(failure(rusqlite::ffi::SQLITE_FULL));
             }
             let poisonous = |item: &Item| matches!(item, Item::Batch(batch) if batch.number % 10 == 3);
             if items.iter().any(poisonous) {
                 return Err(failure(rusqlite::ffi::SQLITE_CONSTRAINT));
             }
+            self.commits_left = self.commits_left.map(|left| left - 1);
             for item in items {
                 let list = if matches!(item, Item::Batch(_)) { &mut self.recorded } else { &mut self.aside };
                 list.push(number(item));
@@ -160,9 +184,9 @@ mod tests {
 
     #[test]
     fn a_poisonous_batch_delays_nobody_and_is_kept_aside() {
-        let mut store = Picky::default();
+        let (mut store, mut outcomes) = (Picky::default(), Vec::new());
         let items: Vec<Item> = (1..=40).map(batch).collect();
-        let outcomes = record(&mut store, &items, Instant(0)).unwrap();
+        record(&mut store, &items, Instant(0), &mut outcomes).unwrap();
         assert_eq!(outcomes.len(), 40);
         assert_eq!(store.aside, [3, 13, 23, 33]);
         assert_eq!(store.recorded.len(), 36);
@@ -170,8 +194,23 @@ mod tests {
 
     #[test]
     fn a_store_that_is_down_blames_no_batch() {
-        let mut store = Picky { down: true, ..Picky::default() };
-        assert!(record(&mut store, &[batch(1), batch(2)], Instant(0)).is_err());
-        assert!(store.aside.is_empty());
+        let (mut store, mut outcomes) = (Picky { down: true, ..Picky::default() }, Vec::new());
+        assert!(record(&mut store, &[batch(1), batch(2)], Instant(0), &mut outcomes).is_err());
+        assert!(store.aside.is_empty() && outcomes.is_empty());
+    }
+
+    #[test]
+    fn a_store_that_fails_half_way_is_given_only_the_rest_again() {
+        let mut store = Picky { commits_left: Some(3), ..Picky::default() };
+        let (items, mut outcomes) = ((1..=40).map(batch).collect::<Vec<_>>(), Vec::new());
+        assert!(record(&mut store, &items, Instant(0), &mut outcomes).is_err());
+        store.commits_left = None;
+        let done = outcomes.len();
+        assert!(done > 0 && done < 40, "{done}");
+        record(&mut store, &items[done..], Instant(0), &mut outcomes).unwrap();
+        assert_eq!(outcomes.len(), 40);
+        let mut all = [store.recorded, store.aside].concat();
+        all.sort_unstable();
+        assert_eq!(all, (1..=40).collect::<Vec<u64>>(), "each once");
     }
 }

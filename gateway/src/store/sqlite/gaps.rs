@@ -141,7 +141,8 @@ impl Work<'_> {
                    returning source, from_us, until_us, boot, readings, reason";
         let mut statement = self.db.prepare_cached(sql)?;
         let oldest: Vec<Span> = statement.query_map([device, SPANS_MAX / 10], Span::read)?.collect::<Result<_, _>>()?;
-        let readings = oldest.iter().map(|span| span.readings).sum();
+        // A device may say any count: their sum must not overflow.
+        let readings = oldest.iter().try_fold(0_i64, |sum, span| Some(sum.saturating_add(span.readings?)));
         let reason = word(GapReason::Unexplained).to_owned();
         let joined = Span { source: None, from: None, until: None, boot: None, readings, reason };
         self.insert_gap(device, None, &joined)
