@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::config::Config;
-use crate::ingest::listener::{self, Listener};
+use crate::ingest::listener::Listener;
 use crate::ingest::pipeline::{Recorder, judge_all};
 use crate::ingest::totals::Totals;
 use crate::store::sqlite::Store;
@@ -21,6 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod ingest;
 mod metrics;
+mod renewal;
 pub mod store;
 
 /// Events that wait to be judged. Each is at most one publish; connections that find no room are not read meanwhile.
@@ -44,7 +45,7 @@ pub struct Addresses {
 /// # Errors
 /// When something cannot be opened, or a part of the gateway ends early.
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
-    let tls = tls(&config)?;
+    let (tls, _) = renewal::read(&config.listener)?;
     let mut store =
         Store::open(&config.store.path, now).with_context(|| format!("open store {}", config.store.path.display()))?;
     for subject in config.subjects() {
@@ -57,6 +58,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events).await?;
     let http = api::bind(config.http.address).await?;
     let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()? };
+    let watcher = tokio::spawn(renewal::watch(config.listener.clone(), listener.control(), stop.clone()));
     let metrics = metrics::of(&TOTALS, listener.counters());
     let (recorder, recorder_thread) = Recorder::spawn(writer, now, &TOTALS).context("start the recorder's thread")?;
 
@@ -74,6 +76,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         ended = &mut doors => anyhow::bail!("the listener ended early: {ended:?}"),
         ended = &mut api => anyhow::bail!("the API ended early: {ended:?}"),
     }
+    watcher.await?;
     doors.await?;
     judge.await?;
     tokio::task::spawn_blocking(move || recorder_thread.join())
@@ -83,18 +86,6 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     api.await??;
     info!("everything that came in is committed; stopped");
     Ok(())
-}
-
-fn tls(config: &Config) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-    let files = &config.listener;
-    let crls = match &files.crl_file {
-        Some(file) => certs::read_crls(file)?,
-        None => Vec::new(),
-    };
-    let chain = certs::read_certificates(&files.certificate_file)?;
-    let key = certs::read_private_key(&files.key_file)?;
-    let authorities = certs::read_certificates(&files.authority_file)?;
-    Ok(listener::tls::server_config(chain, key, authorities, crls)?)
 }
 
 /// The device that a certificate names.

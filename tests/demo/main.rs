@@ -12,6 +12,9 @@ use harness::wait_for;
 
 /// The last day is replayed in under ten minutes: a reading every two seconds.
 const SPEED: i64 = 150;
+/// What a new user is promised, some thirty times what it takes.
+const FIRST_READING_WITHIN: Duration = Duration::from_secs(5);
+const BACKLOG_WITHIN: Duration = Duration::from_secs(20);
 /// Live data that a check waits for, once the backlog is in.
 const LIVE_FOR: Duration = Duration::from_secs(10);
 
@@ -102,13 +105,18 @@ fn run_check(stage: &mut Stage, began: Instant) -> bool {
         all.as_secs_f64()
     );
 
+    let in_time = first <= FIRST_READING_WITHIN && all <= BACKLOG_WITHIN;
+    if !in_time {
+        println!("too slow: {FIRST_READING_WITHIN:?} and {BACKLOG_WITHIN:?} are what we promise");
+    }
+
     std::thread::sleep(LIVE_FOR); // the one wait for a time: ten seconds of live data are what was asked for
     stage.stop_meter();
     stage.cgm.stop(); // seals and stores what was taken in; the next start would send the rest
     let sent = stage.meter_sent() as u64;
     wait_for("the meter's last readings", soon, || (stage.readings(METER) >= sent).then_some(()));
     stage.meter.stop();
-    report(&stage.judge())
+    report(&stage.judge()) && in_time
 }
 
 fn report(findings: &Findings) -> bool {

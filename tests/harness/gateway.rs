@@ -26,6 +26,8 @@ pub struct Gateway {
     /// How long the last start took.
     pub started_in: Duration,
     files: Files,
+    /// A revocation list, from the next start on.
+    pub crl: Option<PathBuf>,
     subjects: String,
 }
 
@@ -44,6 +46,7 @@ impl Gateway {
             http: "http://127.0.0.1:0".to_owned(),
             started_in: Duration::ZERO,
             files,
+            crl: None,
             subjects: subjects.to_owned(),
         };
         gateway.restart();
@@ -69,8 +72,9 @@ impl Gateway {
         write!(
             text,
             "[listener]\naddress = \"127.0.0.1:{}\"\ncertificate_file = {certificate:?}\nkey_file = {key:?}\n\
-             authority_file = {authority:?}\n[http]\naddress = \"{http}\"\n[store]\npath = {:?}\n{}",
+             authority_file = {authority:?}\n{}[http]\naddress = \"{http}\"\n[store]\npath = {:?}\n{}",
             self.mqtt_port,
+            self.crl.as_ref().map_or_else(String::new, |crl| format!("crl_file = {crl:?}\n")),
             self.database(),
             self.subjects
         )

@@ -55,6 +55,25 @@ impl Pki {
         self.write("gateway", &made.leaf.pem, made.key_pem.as_bytes())
     }
 
+    /// The revocation list, written anew.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn crl(&self) -> PathBuf {
+        self.authority.crl(7, now()).expect("write a revocation list");
+        self.authority.crl_path()
+    }
+
+    /// Revokes `device`, and writes the list.
+    ///
+    /// # Panics
+    /// When it cannot be done.
+    pub fn revoke(&self, device: &str) {
+        let which = certs::authority::Which::Device(device);
+        self.authority.revoke(which, certs::authority::Reason::KeyCompromise, now()).expect("revoke a device");
+    }
+
     fn write(&self, name: &str, certificate: &str, key: &[u8]) -> Files {
         let path = |ending: &str| self.folder.join(format!("{name}.{ending}"));
         std::fs::write(path("crt"), certificate).expect("write a certificate");

@@ -14,7 +14,7 @@ use nix::unistd::ttyname;
 pub struct Port {
     master: File,
     /// Kept open, so that the line survives the agent's absence as a plugged-in adapter does.
-    _slave: File,
+    slave: File,
     /// What the agent opens.
     pub path: PathBuf,
 }
@@ -32,7 +32,13 @@ impl Port {
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let _ = std::fs::remove_file(path);
         symlink(ttyname(&slave)?, path)?;
-        Ok(Self { master: master.into(), _slave: slave.into(), path: path.into() })
+        Ok(Self { master: master.into(), slave: slave.into(), path: path.into() })
+    }
+
+    /// Whether the other end has read everything.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.slave).is_ok_and(|waiting| waiting == 0)
     }
 
     /// Sends `line`. A line that the other end leaves unread is lost once the kernel's few KiB are full, as on a wire:

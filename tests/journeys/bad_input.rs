@@ -142,4 +142,8 @@ fn a_port_in_use_a_foreign_address_and_an_unknown_key_stop_the_gateway_with_a_re
     assert!(open.contains("http.address") && open.contains("loopback") || open.contains("127.0.0.1"), "{open}");
     let unknown = run("unknown.toml", &format!("{text}\n[htpp]\n"));
     assert!(unknown.contains("htpp") && unknown.contains("unknown.toml"), "{unknown}");
+    let key = folder.path().join("pki/gateway.key");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o640)).unwrap();
+    let open_key = run("key.toml", &elsewhere);
+    assert!(open_key.contains("gateway.key") && open_key.contains("chmod 600"), "{open_key}");
 }

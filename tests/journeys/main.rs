@@ -8,3 +8,5 @@ mod kills;
 mod links;
 mod mosquitto;
 mod restart;
+mod revocation;
+mod wire;

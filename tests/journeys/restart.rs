@@ -24,16 +24,13 @@ fn what_was_taken_in_when_the_agent_is_stopped_is_stored_and_arrives_after_the_n
     let source = meter_source(&port);
     let mut agent = Agent::new(&folder.path().join("agent"), "meter-7", Some(gateway.mqtt_port), &files, &source);
     gateway.kill();
-    agent.start();
     for watts in 0..20 {
         assert!(port.send(&format!("p={watts}.5")));
     }
+    wait_for("the lines to reach the port", Duration::from_secs(10), || (!port.is_drained()).then_some(()));
+    agent.start();
     // With a linger of 30 s nothing is sealed yet: stopping must do it.
-    wait_for("the line to be read", Duration::from_secs(10), || {
-        let log = agent.process.as_ref()?.log_text();
-        log.contains("port").then_some(())
-    });
-    std::thread::sleep(Duration::from_millis(500));
+    wait_for("the lines to be read", Duration::from_secs(10), || port.is_drained().then_some(()));
     agent.stop();
     let status = String::from_utf8(agent.command(&["status"]).stdout).unwrap();
     assert!(status.contains("held readings    20"), "{status}");
