@@ -5,7 +5,7 @@ use std::time::Duration;
 use harness::{Agent, Gateway, Pki, wait_for};
 
 #[test]
-fn a_revoked_device_is_cut_off_within_seconds_and_its_readings_stay_with_it() {
+fn a_revoked_device_is_cut_off_within_seconds_and_not_let_in_again_while_others_never_notice() {
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::create(&folder.path().join("pki"));
     let files = [pki.device("good-1"), pki.device("stolen-1")];
