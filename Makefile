@@ -36,7 +36,7 @@ bench: ui ## measures, each beside what it is compared with; writes target/bench
 	target/release/tributary-bench
 
 fuzz: ## decoders against hostile bytes, TIME seconds each (needs a nightly toolchain and cargo-fuzz)
-	cd proto/fuzz && for target in body frame message; do \
+	cd tests/fuzz/libfuzzer && for target in body frame message; do \
 		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(or $(TIME),60) -rss_limit_mb=512 || exit 1; done
 
 install: ## what the tests need: Debian packages and two cargo tools

@@ -11,6 +11,7 @@ use proto::frame::{Header, Sealed};
 use proto::{BodyHash, BootId, Clock, Epoch, Frame, Lane, Range, Ranges};
 use rusqlite::Connection;
 
+use crate::seeded::Bug;
 use crate::source::{Reject, SourceName};
 
 use self::rows::{
@@ -131,6 +132,23 @@ pub struct Append {
     pub cursors: Vec<(SourceName, Vec<u8>)>,
     /// Input that became no reading.
     pub rejects: Vec<(SourceName, Reject)>,
+    /// Readings that were lost before they could be sealed: each takes a number, so that receipts can confirm it.
+    pub losses: Vec<Loss>,
+}
+
+/// Readings that will never come, though no batch had been sealed of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The source that lost them, where it is known.
+    pub source: Option<SourceName>,
+    /// From when, on the clock of this boot.
+    pub from: Option<proto::Instant>,
+    /// Until when.
+    pub until: Option<proto::Instant>,
+    /// How many, where it is known.
+    pub count: Option<u64>,
+    /// Why.
+    pub reason: proto::message::GapReason,
 }
 
 /// Where an epoch's rows lie.
@@ -160,6 +178,10 @@ pub struct Contents {
     pub held: Ranges,
     /// Rows that receipts covered.
     pub settled: Ranges,
+    /// Rows that will never come, as far as no receipt has confirmed that the gateway knows.
+    pub gaps: Ranges,
+    /// Rows that the gateway refused for good.
+    pub aside: Ranges,
     /// All epochs that still have rows, oldest first.
     pub epochs: Vec<EpochSpan>,
 }
@@ -171,8 +193,10 @@ pub struct Appended {
     pub rows: Option<Range>,
     /// The epoch they are of, if this append began it.
     pub began: Option<EpochSpan>,
-    /// Rows that had to leave to make room, with a gap for those that no receipt covered.
+    /// Rows that had to leave to make room.
     pub evicted: Ranges,
+    /// Rows that became a gap: those of `evicted` that no receipt covered, and losses.
+    pub gaps: Ranges,
 }
 
 /// The buffer, for the thread that owns it.
@@ -214,14 +238,24 @@ impl Buffer {
 
     fn try_append(&mut self, append: &Append) -> Result<Appended, rusqlite::Error> {
         let marking = !self.marks.is_empty() && self.appends.is_multiple_of(APPENDS_PER_MARKING);
+        let first_row = self.next_row;
+        if Bug::NumberOutside.is_on() {
+            self.next_row += append.batches.len() as u64;
+        }
+        if Bug::CursorFirst.is_on() {
+            let transaction = self.connection.transaction()?;
+            let cursors = Append { cursors: append.cursors.clone(), ..Append::default() };
+            insert_rest(&transaction, &cursors, self.settings.rejects_max())?;
+            transaction.commit()?;
+        }
         let transaction = self.connection.transaction()?;
         let mut epoch = self.epoch;
         let mut began = None;
         if epoch.is_none() && !append.batches.is_empty() {
-            let span = begin_epoch(&transaction, &self.clock, self.next_row)?;
+            let span = begin_epoch(&transaction, &self.clock, first_row)?;
             (epoch, began) = (Some(span), Some(span));
         }
-        let mut next_row = self.next_row;
+        let mut next_row = first_row;
         for batch in &append.batches {
             insert_batch(&transaction, next_row, batch)?;
             next_row += 1;
@@ -232,13 +266,13 @@ impl Buffer {
         }
         transaction.commit()?;
 
-        let rows = Range::new(self.next_row, next_row.saturating_sub(1));
+        let rows = Range::new(first_row, next_row.saturating_sub(1));
         (self.epoch, self.next_row) = (epoch, next_row);
         self.appends = self.appends.wrapping_add(1);
         if marking {
             self.marks = Ranges::new();
         }
-        Ok(Appended { rows, began, evicted: Ranges::new() })
+        Ok(Appended { rows, began, evicted: Ranges::new(), gaps: Ranges::new() })
     }
 
     /// Consecutive batches of one epoch out of `within`, as many as fit `bytes_max` (at least one), from its end or its start.
@@ -293,6 +327,14 @@ impl Buffer {
         self.marks.extend(rows.iter());
     }
 
+    /// Lets go of `rows` as nothing but a seeded bug may: without a receipt, without a gap.
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) fn forget(&mut self, rows: Range) -> Result<(), BufferError> {
+        let rows = [row_key(rows.first), row_key(rows.last)];
+        self.connection.execute("delete from batch where row between ? and ?", rows)?;
+        Ok(())
+    }
+
     /// Takes marks back: the gateway no longer has `rows`.
     ///
     /// # Errors
@@ -321,6 +363,22 @@ impl Buffer {
         Ok(())
     }
 
+    /// The gaps of `within`, oldest first, at most `limit` of them: what the gateway has to be told.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn gaps(&self, _within: Range, _limit: usize) -> Result<Vec<proto::message::Gap>, BufferError> {
+        Ok(Vec::new())
+    }
+
+    /// Notes that the gateway refused `row` for good: it stays, and is not sent again, not even after a restart.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn set_aside(&mut self, _row: u64, _reason: &str) -> Result<(), BufferError> {
+        Ok(())
+    }
+
     /// Tells the buffer what is now known of this boot's time; kept for batches that are sent after a restart.
     ///
     /// # Errors
@@ -336,7 +394,8 @@ impl Buffer {
     /// # Errors
     /// When SQLite fails.
     pub fn contents(&self) -> Result<Contents, BufferError> {
-        Ok(Contents { held: self.held()?, settled: self.settled()?, epochs: epochs(&self.connection)? })
+        let (gaps, aside) = (Ranges::new(), Ranges::new());
+        Ok(Contents { held: self.held()?, settled: self.settled()?, gaps, aside, epochs: epochs(&self.connection)? })
     }
 
     fn held(&self) -> Result<Ranges, rusqlite::Error> {

@@ -23,6 +23,7 @@ pub mod config;
 pub mod identity;
 mod random;
 pub mod sealer;
+mod seeded;
 pub mod source;
 pub mod uplink;
 

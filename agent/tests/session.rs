@@ -59,7 +59,7 @@ impl World {
     fn new(backlog: u64) -> Self {
         let held: Ranges = Range::new(1, backlog).into_iter().collect();
         let epochs = if backlog > 0 { vec![span(1, 0)] } else { vec![] };
-        let contents = Contents { held: held.clone(), settled: Ranges::new(), epochs: epochs.clone() };
+        let contents = Contents { held: held.clone(), epochs: epochs.clone(), ..Contents::default() };
         let now = Instant::now();
         Self {
             session: Session::new(PACE, &contents, 7, now),

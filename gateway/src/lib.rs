@@ -22,6 +22,7 @@ pub mod config;
 pub mod ingest;
 mod metrics;
 mod renewal;
+mod seeded;
 pub mod store;
 
 /// Events that wait to be judged. Each is at most one publish; connections that find no room are not read meanwhile.

@@ -73,7 +73,7 @@ fn compare(bench: &Bench, name: &str, bodies: &[Body], table: &mut Table) -> any
 pub(crate) fn append_of(body: &Body) -> anyhow::Result<Append> {
     let sealed = Sealed::new(body.encode()?);
     let batch = Batch { lane: Lane::Live, readings: body.readings() as u64, sealed };
-    Ok(Append { batches: vec![batch], cursors: vec![("bench".into(), CURSOR.to_vec())], rejects: Vec::new() })
+    Ok(Append { batches: vec![batch], cursors: vec![("bench".into(), CURSOR.to_vec())], ..Append::default() })
 }
 
 /// A buffer at `path`.

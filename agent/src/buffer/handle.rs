@@ -18,6 +18,14 @@ enum Request {
         bytes_max: usize,
         answer: oneshot::Sender<Result<Option<Parcel>, BufferError>>,
     },
+    Gaps {
+        within: Range,
+        limit: usize,
+        answer: oneshot::Sender<Result<Vec<proto::message::Gap>, BufferError>>,
+    },
+    SetAside(u64, String),
+    #[cfg(feature = "seeded-bugs")]
+    Forget(Range),
     Mark(Ranges),
     Unmark(Ranges),
     SetClock(Clock),
@@ -66,6 +74,30 @@ impl Handle {
         answered.await.map_err(|_| BufferError::Gone)?
     }
 
+    /// See [`Buffer::gaps`].
+    ///
+    /// # Errors
+    /// As there, or [`BufferError::Gone`].
+    pub async fn gaps(&self, within: Range, limit: usize) -> Result<Vec<proto::message::Gap>, BufferError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Gaps { within, limit, answer }).await?;
+        answered.await.map_err(|_| BufferError::Gone)?
+    }
+
+    /// See [`Buffer::set_aside`].
+    ///
+    /// # Errors
+    /// [`BufferError::Gone`].
+    pub async fn set_aside(&self, row: u64, reason: String) -> Result<(), BufferError> {
+        self.ask(Request::SetAside(row, reason)).await
+    }
+
+    /// Lets go of `rows` as nothing but a seeded bug may.
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) async fn forget(&self, rows: Range) -> Result<(), BufferError> {
+        self.ask(Request::Forget(rows)).await
+    }
+
     /// See [`Buffer::mark`].
     ///
     /// # Errors
@@ -107,6 +139,13 @@ fn serve(mut buffer: Buffer, mut inbox: mpsc::Receiver<Request>) {
                 let _ = answer.send(buffer.peek(within, newest_first, bytes_max));
                 Ok(())
             }
+            Request::Gaps { within, limit, answer } => {
+                let _ = answer.send(buffer.gaps(within, limit));
+                Ok(())
+            }
+            #[cfg(feature = "seeded-bugs")]
+            Request::Forget(rows) => buffer.forget(rows),
+            Request::SetAside(row, reason) => buffer.set_aside(row, &reason),
             Request::Mark(rows) => {
                 buffer.mark(&rows);
                 Ok(())

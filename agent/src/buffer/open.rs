@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::rows::{epochs, ranges};
 use super::{Buffer, BufferError, Contents, Settings, explain, is_full};
+use crate::seeded::Bug;
 
 /// "TRIB": whose file it is.
 const APPLICATION_ID: i64 = 0x5452_4942;
@@ -98,9 +99,14 @@ fn set_up(connection: &Connection, path: &Path) -> Result<(), BufferError> {
         return wrong("SQLite's version", rusqlite::version().to_owned(), "3.51.3 or later");
     }
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    let synchronous = match () {
+        () if Bug::SynchronousOff.is_on() => ("synchronous", "off", "0"),
+        () if Bug::SynchronousNormal.is_on() => ("synchronous", "normal", "1"),
+        () => ("synchronous", "full", "2"),
+    };
     let pragmas: [(&'static str, &str, &str); 7] = [
         ("journal_mode", "wal", "wal"),
-        ("synchronous", "full", "2"),
+        synchronous,
         ("foreign_keys", "on", "1"),
         ("wal_autocheckpoint", &CHECKPOINT_PAGES.to_string(), &CHECKPOINT_PAGES.to_string()),
         ("journal_size_limit", "4194304", "4194304"),
@@ -187,7 +193,7 @@ impl Access {
             (select row, row - row_number() over (order by row) as run from batch) group by run order by 1";
         let held = ranges(&self.connection, held)?;
         let settled = ranges(&self.connection, "select first, last from settled order by first")?;
-        Ok(Contents { held, settled, epochs: epochs(&self.connection)? })
+        Ok(Contents { held, settled, epochs: epochs(&self.connection)?, ..Contents::default() })
     }
 
     /// Counts since the file was made, and what there is now: readings, bytes.

@@ -36,6 +36,9 @@ pub enum Arrival {
     Up,
     /// A message came.
     Message(Channel, Vec<u8>),
+    /// The other end acknowledged a publish, which frees nothing: only a seeded bug listens.
+    #[cfg(feature = "seeded-bugs")]
+    Acknowledged,
     /// It ended, and why.
     Down(String),
 }
@@ -149,6 +152,8 @@ fn incoming(packet: Packet, client: &AsyncClient, device: &DeviceId) -> Option<A
             let topic: Topic = publish.topic.parse().ok()?;
             (topic.device == *device).then(|| Arrival::Message(topic.channel, publish.payload.into()))
         }
+        #[cfg(feature = "seeded-bugs")]
+        Packet::PubAck(_) if crate::seeded::Bug::FreeOnPuback.is_on() => Some(Arrival::Acknowledged),
         Packet::Disconnect => Some(Arrival::Down("the gateway closed the connection".to_owned())),
         _ => None,
     }

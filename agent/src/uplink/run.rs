@@ -121,6 +121,13 @@ async fn arrived(
                 return Ok(());
             }
         },
+        #[cfg(feature = "seeded-bugs")]
+        Arrival::Acknowledged => {
+            for rows in session.under_way() {
+                uplink.buffer.forget(rows).await?;
+            }
+            return Ok(());
+        }
         Arrival::Message(channel, _) => {
             debug!(channel = channel.path(), "a message that this version does not act on");
             return Ok(());

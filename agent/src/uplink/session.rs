@@ -16,6 +16,7 @@ use super::lanes::Lanes;
 use super::window::Window;
 use crate::buffer::{Contents, EpochSpan};
 use crate::random::Random;
+use crate::seeded::Bug;
 
 /// How long a connection may take to stand: TLS, CONNACK, SUBACK. Generous, for 2G.
 const DIAL_DEADLINE: Duration = Duration::from_secs(60);
@@ -245,6 +246,12 @@ impl Session {
         self.lanes.waiting() + under_way.count()
     }
 
+    /// What was sent and is not yet settled, for a seeded bug.
+    #[cfg(feature = "seeded-bugs")]
+    pub(super) fn under_way(&self) -> Vec<Range> {
+        self.window.rows().collect()
+    }
+
     fn connected(&mut self, now: Instant) {
         self.link = Link::Up;
         self.backoff.connected(now);
@@ -284,7 +291,9 @@ impl Session {
 
     fn lost(&mut self, now: Instant) {
         let under_way = self.window.clear();
-        self.requeue(&under_way);
+        if !Bug::NoRedrive.is_on() {
+            self.requeue(&under_way);
+        }
         self.asked = None;
         self.unasked.clear();
         self.commands

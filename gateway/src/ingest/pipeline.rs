@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use proto::message::{Refusal, Refused};
+use proto::message::{Refusal, Refused, Settlement};
 use proto::{Channel, DeviceId, Epoch, Instant, Range, Ranges};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::{error, warn};
@@ -15,7 +15,8 @@ use super::receipt::receipts;
 use super::record::{Ledger, record};
 use super::totals::Totals;
 use super::{ConnectionId, Event, Link, RefusalCode, Ticket, Verdict};
-use crate::store::{Item, Outcome};
+use crate::seeded::Bug;
+use crate::store::{Item, Outcome, SettledRanges};
 
 /// Judged messages that wait for the recorder. With the doors' own bounds, this is all that memory must hold.
 const WAITING_MAX: usize = 256;
@@ -137,12 +138,26 @@ impl<L: Ledger> Recording<L> {
                 }
             }
         }
+        if Bug::ReceiptFirst.is_on() {
+            self.promise(&messages);
+        }
         let outcomes = self.record_however_long(&items);
         self.totals.committed(&items, &outcomes);
         self.send_receipts(&items, &outcomes, &messages);
         for (message, range) in messages {
             let verdict = self.verdict(&message, outcomes.get(range).unwrap_or_default());
             message.ticket.settle(verdict);
+        }
+    }
+
+    /// Says of batches that are not committed yet that they are, as nothing but a seeded bug may.
+    fn promise(&self, messages: &[(Message, std::ops::Range<usize>)]) {
+        for (message, _) in messages {
+            let Answer::Around(around) = &message.judgement.answer else { continue };
+            for (epoch, range) in around {
+                let settled = SettledRanges(vec![(*range, Settlement::Stored)]);
+                self.send(&message.device, receipts(*epoch, None, (self.now)(), &settled, &[]));
+            }
         }
     }
 

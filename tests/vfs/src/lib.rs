@@ -1,0 +1,1 @@
+//! An SQLite VFS that records every write, plays power cuts back, and fails on demand.
