@@ -1,11 +1,12 @@
 //! The commands.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use proto::{Basis, Body, Value};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -91,22 +92,20 @@ impl Cli {
 fn run(config: &Path) -> anyhow::Result<()> {
     let config = Config::read(config)?;
     let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new("info,rumqttc=error"));
-    let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     // One thread serves all sources and the uplink: the agent waits far more than it works.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
-        let signals = tokio::spawn(cancel_on_signal(stop.clone()));
+        let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        let signals = tokio::spawn(cancel_on_signal(terminate, stop.clone()));
         let result = crate::run(config, stop).await;
         signals.abort();
         result
     })
 }
 
-async fn cancel_on_signal(stop: CancellationToken) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
+async fn cancel_on_signal(mut terminate: Signal, stop: CancellationToken) -> std::io::Result<()> {
     tokio::select! {
         _ = terminate.recv() => {}
         result = tokio::signal::ctrl_c() => result?,

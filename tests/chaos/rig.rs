@@ -51,11 +51,13 @@ pub(crate) enum Fault {
     WrongGap,
     /// A receipt said more than was stored.
     EarlyReceipt,
+    /// A bug that was switched on, and no rig noticed.
+    BugMissed,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Lost, Self::Doubled, Self::Phantom, Self::Mutated, Self::WrongGap, Self::EarlyReceipt];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Lost, Self::Doubled, Self::Phantom, Self::Mutated, Self::WrongGap, Self::EarlyReceipt, Self::BugMissed];
 
     /// Its name in the report.
     pub(crate) fn name(self) -> &'static str {
@@ -66,6 +68,7 @@ impl Fault {
             Self::Mutated => "mutated",
             Self::WrongGap => "wrong_gap_reports",
             Self::EarlyReceipt => "receipts_above_stored",
+            Self::BugMissed => "seeded_bugs_missed",
         }
     }
 }

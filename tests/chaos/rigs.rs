@@ -2,5 +2,8 @@
 
 use crate::rig::Rig;
 
+mod machine;
+mod sensitivity;
+
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[];
+pub(crate) const ALL: &[(&str, Rig)] = &[("sensitivity", sensitivity::run), ("machine", machine::run)];

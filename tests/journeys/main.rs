@@ -9,4 +9,5 @@ mod links;
 mod mosquitto;
 mod restart;
 mod revocation;
+mod terminal;
 mod wire;
