@@ -389,6 +389,14 @@ impl Buffer {
         Ok(())
     }
 
+    /// What an earlier start in `boot` knew of the time: [`proto::Quality::Unset`] if there was none.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn kept_clock(&self, boot: BootId) -> Result<Clock, BufferError> {
+        Ok(clock_of(&self.connection, boot)?)
+    }
+
     /// What is there, for the uplink.
     ///
     /// # Errors

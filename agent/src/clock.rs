@@ -4,27 +4,47 @@
 //! clock is kept beside, with how far it can be trusted.
 
 use std::fs;
-use std::sync::Mutex;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use proto::{BootId, Clock, Instant, Quality};
 use rustix::time::{ClockId, clock_gettime};
+
+#[cfg(test)]
+mod tests;
 
 /// A wall clock before this has never been set: 2026-01-01, before the first release.
 const WALL_CLOCK_FLOOR_US: i64 = 1_767_225_600_000_000;
 /// systemd-timesyncd keeps this file while the clock is disciplined (systemd-timesyncd.service(8)).
 const SYNCHRONIZED_FILE: &str = "/run/systemd/timesync/synchronized";
+/// How often to look whether the clock is disciplined by now.
+const LOOK_EVERY_US: i64 = 1_000_000;
 
 /// The clock of this boot. Shared by all who stamp or send readings.
 #[derive(Debug)]
 pub struct BootClock {
     boot: BootId,
+    wall: WallClock,
     known: Mutex<Known>,
+}
+
+/// What the system says of the time of day.
+#[derive(Debug)]
+struct WallClock {
+    now_us: fn() -> i64,
+    synchronized_file: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
     offset_us: i64,
     quality: Quality,
+    /// The gateway was told: from now on the offset stays, so that all copies of a reading have the same time.
+    told: bool,
+    /// Readings went out with no time at all: the gateway is to be told once there is one.
+    went_unset: bool,
+    looked_at_us: i64,
 }
 
 impl BootClock {
@@ -32,7 +52,20 @@ impl BootClock {
     #[must_use]
     pub fn start(random: [u8; 8]) -> Self {
         let boot = boot_id(&fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default());
-        Self { boot: BootId(boot.unwrap_or(random)), known: Mutex::new(from_wall_clock()) }
+        let wall = WallClock { now_us: wall_clock_us, synchronized_file: SYNCHRONIZED_FILE.into() };
+        Self::with(BootId(boot.unwrap_or(random)), wall)
+    }
+
+    /// The clock of a device whose wall clock was never set.
+    #[cfg(test)]
+    pub(crate) fn in_1970() -> Self {
+        Self::with(BootId([1; 8]), WallClock { now_us: || 0, synchronized_file: PathBuf::new() })
+    }
+
+    fn with(boot: BootId, wall: WallClock) -> Self {
+        let unset =
+            Known { offset_us: 0, quality: Quality::Unset, told: false, went_unset: false, looked_at_us: i64::MIN };
+        Self { boot, wall, known: Mutex::new(unset) }
     }
 
     /// Which boot this is.
@@ -48,11 +81,27 @@ impl BootClock {
         Instant(since_boot_us() / 1_000 * 1_000)
     }
 
-    /// What is known of the time.
+    /// What is known of the time now. As long as that is not the best it can be, the system is asked again.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        let known = *self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Clock { boot: self.boot, offset_us: known.offset_us, quality: known.quality }
+        self.of(*self.look())
+    }
+
+    /// What is known of the time, for a frame that leaves now: the offset stays as it is from here on, unless it means
+    /// nothing yet.
+    #[must_use]
+    pub fn for_sending(&self) -> Clock {
+        let mut known = self.look();
+        known.told = true;
+        known.went_unset |= known.quality == Quality::Unset;
+        self.of(*known)
+    }
+
+    /// A clock that the gateway lacks for readings that went out without one.
+    #[must_use]
+    pub fn owed(&self) -> Option<Clock> {
+        let known = *self.look();
+        (known.went_unset && known.quality != Quality::Unset).then(|| self.of(known))
     }
 
     /// The absolute time, where it is known at all.
@@ -62,32 +111,77 @@ impl BootClock {
         (clock.quality != Quality::Unset).then(|| clock.absolute(self.now()))
     }
 
-    /// Takes the time from the gateway's receipt if this device has none of its own. The receipt's way here is not
-    /// known, so the clock may be late by as much: some tens of milliseconds, at worst the hello's deadline.
-    pub fn learn(&self, gateway_time: Instant) {
-        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if known.quality == Quality::Unset {
-            *known = Known { offset_us: gateway_time.0.saturating_sub(since_boot_us()), quality: Quality::Synced };
+    /// Takes up what an earlier start in this same boot knew: the gateway may have been told.
+    pub fn resume(&self, kept: Clock) {
+        if kept.boot == self.boot && kept.quality != Quality::Unset {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = Known { offset_us: kept.offset_us, quality: kept.quality, told: true, ..*known };
         }
+    }
+
+    /// Takes the time from the gateway's receipt if this device has none of its own, and the gateway has one. The
+    /// receipt's way here is not known, so the clock may be late by as much: some tens of milliseconds, at worst the
+    /// hello's deadline.
+    pub fn learn(&self, gateway_time: Instant) {
+        let mut known = self.look();
+        if known.quality == Quality::Unset && gateway_time.0 >= WALL_CLOCK_FLOOR_US {
+            known.offset_us = gateway_time.0.saturating_sub(since_boot_us());
+            known.quality = Quality::Synced;
+        }
+    }
+
+    /// What is known, after another look at the system's clock where that may have become better.
+    fn look(&self) -> MutexGuard<'_, Known> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let now_us = since_boot_us();
+        if known.quality != Quality::Synced && now_us.saturating_sub(known.looked_at_us) >= LOOK_EVERY_US {
+            known.looked_at_us = now_us;
+            self.wall.improve(&mut known);
+        }
+        known
+    }
+
+    fn of(&self, known: Known) -> Clock {
+        Clock { boot: self.boot, offset_us: known.offset_us, quality: known.quality }
     }
 }
 
-fn from_wall_clock() -> Known {
-    let wall_us = micros(clock_gettime(ClockId::Realtime));
-    let offset_us = wall_us - since_boot_us();
-    let quality = match wall_us {
-        ..WALL_CLOCK_FLOOR_US => Quality::Unset,
-        _ if fs::exists(SYNCHRONIZED_FILE).unwrap_or(false) => Quality::Synced,
-        _ => Quality::Held,
-    };
-    Known { offset_us, quality }
+impl WallClock {
+    /// A clock that was set or disciplined meanwhile is taken over. The offset moves only where nobody relies on it.
+    fn improve(&self, known: &mut Known) {
+        let wall_us = (self.now_us)();
+        let quality = match wall_us {
+            ..WALL_CLOCK_FLOOR_US => Quality::Unset,
+            _ if fs::exists(&self.synchronized_file).unwrap_or(false) => Quality::Synced,
+            _ => Quality::Held,
+        };
+        if quality <= known.quality {
+            return;
+        }
+        if known.quality == Quality::Unset || !known.told {
+            known.offset_us = wall_us.saturating_sub(since_boot_us());
+        }
+        known.quality = quality;
+    }
+}
+
+/// The system's wall clock, if it was ever set.
+#[must_use]
+pub fn system_wall_clock() -> Option<Instant> {
+    Some(Instant(wall_clock_us())).filter(|now| now.0 >= WALL_CLOCK_FLOOR_US)
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is where the time comes from")]
+fn wall_clock_us() -> i64 {
+    let micros = |span: std::time::Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => micros(since),
+        Err(before) => -micros(before.duration()),
+    }
 }
 
 fn since_boot_us() -> i64 {
-    micros(clock_gettime(ClockId::Boottime))
-}
-
-fn micros(time: rustix::time::Timespec) -> i64 {
+    let time = clock_gettime(ClockId::Boottime);
     time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
 }
 
@@ -95,28 +189,4 @@ fn micros(time: rustix::time::Timespec) -> i64 {
 fn boot_id(text: &str) -> Option<[u8; 8]> {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(16).collect();
     (digits.len() == 16).then(|| u64::from_str_radix(&digits, 16).ok())?.map(u64::to_be_bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_boot_id_is_the_first_half_of_the_kernels() {
-        let kernel = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0\n";
-        assert_eq!(boot_id(kernel), Some([0x0f, 0x1e, 0x2d, 0x3c, 0x4b, 0x5a, 0x69, 0x78]));
-        assert_eq!(boot_id(""), None);
-    }
-
-    #[test]
-    fn a_device_without_time_learns_it_once_from_a_receipt() {
-        let unset = Mutex::new(Known { offset_us: 0, quality: Quality::Unset });
-        let clock = BootClock { boot: BootId([1; 8]), known: unset };
-        assert_eq!(clock.wall_clock(), None);
-        clock.learn(Instant(1_790_000_000_000_000));
-        let learned = clock.clock();
-        clock.learn(Instant(5));
-        assert_eq!(clock.clock(), learned, "a clock that is known is not moved");
-        assert!(clock.wall_clock().is_some_and(|now| now.0 >= 1_790_000_000_000_000 - 1_000));
-    }
 }

@@ -91,6 +91,18 @@ pub struct Uplink {
     /// The longest such wait, in seconds.
     #[serde(default = "default_reconnect_s_max")]
     pub reconnect_s_max: f64,
+    /// Seconds without traffic after which the client pings.
+    #[serde(default = "default_keep_alive_s")]
+    pub keep_alive_s: u16,
+    /// Publishes a second, both ways together; 0 for no limit.
+    #[serde(default)]
+    pub publishes_per_s_max: u32,
+    /// Bytes a second; 0 for no limit.
+    #[serde(default)]
+    pub bytes_per_s_max: u32,
+    /// Frames sent and not yet confirmed.
+    #[serde(default = "default_window_frames_max")]
+    pub window_frames_max: usize,
 }
 
 /// MQTT over TLS as registered with IANA.
@@ -104,6 +116,14 @@ fn default_reconnect_s_min() -> f64 {
 
 fn default_reconnect_s_max() -> f64 {
     Pace::default().reconnect_max.as_secs_f64()
+}
+
+fn default_keep_alive_s() -> u16 {
+    u16::try_from(Pace::default().keep_alive.as_secs()).unwrap_or(u16::MAX)
+}
+
+fn default_window_frames_max() -> usize {
+    Pace::default().window_frames
 }
 
 /// What is wrong with a configuration.
@@ -172,6 +192,12 @@ impl Config {
             if !waits.iter().all(|wait| (0.01..=86_400.0).contains(wait)) || waits[0] > waits[1] {
                 return fault("uplink.reconnect_s_min", "must be from 0.01 s up to `uplink.reconnect_s_max`");
             }
+            if !(1..=1_200).contains(&uplink.keep_alive_s) {
+                return fault("uplink.keep_alive_s", "must be from 1 to 1200");
+            }
+            if !(1..=uplink::mqtt::FRAMES_MAX).contains(&uplink.window_frames_max) {
+                return fault("uplink.window_frames_max", "must be from 1 to 32");
+            }
             if uplink.host.is_empty() || uplink.port == 0 {
                 return fault("uplink.host", "and `uplink.port` must say where the gateway is");
             }
@@ -210,6 +236,10 @@ impl Config {
         let pace = Pace {
             reconnect_min: Duration::from_secs_f64(uplink.reconnect_s_min),
             reconnect_max: Duration::from_secs_f64(uplink.reconnect_s_max),
+            keep_alive: Duration::from_secs(uplink.keep_alive_s.into()),
+            publishes_per_s_max: uplink.publishes_per_s_max,
+            bytes_per_s_max: uplink.bytes_per_s_max,
+            window_frames: uplink.window_frames_max,
             ..Pace::default()
         };
         Some(uplink::Settings {

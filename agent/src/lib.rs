@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::buffer::{Buffer, Handle};
 use crate::clock::BootClock;
@@ -31,6 +32,13 @@ pub mod uplink;
 const INTAKES_MAX: usize = 16;
 /// News of appends that wait for the uplink.
 const NEWS_MAX: usize = 64;
+/// How long what was taken in may take to be stored, once all sources have ended: on a full disk it cannot be.
+const SEALER_GRACE: Duration = Duration::from_secs(10);
+/// How long the uplink may take to end: its leave, and a slow disk.
+const UPLINK_GRACE: Duration = Duration::from_secs(10);
+/// How long the buffer's thread may take to end.
+const BUFFER_GRACE: Duration = Duration::from_secs(10);
+const BUFFER_LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long sources may take to end once asked to.
 const SOURCES_GRACE: Duration = Duration::from_secs(5);
 
@@ -42,8 +50,12 @@ const SOURCES_GRACE: Duration = Duration::from_secs(5);
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let clock = Arc::new(BootClock::start(random()?));
     let uplink_settings = config.uplink();
-    let tls = uplink_settings.as_ref().map(identity::tls).transpose()?;
-    let buffer = Buffer::open(config.buffer(), clock.clock())?;
+    let tls = uplink_settings.as_ref().map(|settings| identity::Tls::open(settings, clock.clone())).transpose()?;
+    let mut buffer = Buffer::open(config.buffer(), clock.clock())?;
+    clock.resume(buffer.kept_clock(clock.boot())?);
+    if let Err(error) = buffer.set_clock(clock.clock()) {
+        warn!(%error, "the clock cannot be noted now; it is noted with the next epoch");
+    }
     let (contents, cursors) = (buffer.contents()?, buffer.cursors()?);
     let (buffer, buffer_thread) = Handle::spawn(buffer).context("start the buffer's thread")?;
     info!(device.id = %config.device.id, held = contents.held.count(), "agent started");
@@ -89,16 +101,39 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         sources.abort();
     }
     let accepted = match sealed_all {
-        Some(accepted) => accepted,
-        None => sealer.await??,
+        Some(accepted) => Some(accepted),
+        None => finish(&mut sealer, SEALER_GRACE).await.transpose()?.transpose()?,
     };
-    info!(accepted, "everything that was taken in is stored");
+    match accepted {
+        Some(accepted) => info!(accepted, "everything that was taken in is stored"),
+        None => error!("what was taken in last cannot be stored; sources that can will say it again"),
+    }
     stop_uplink.cancel();
-    uplink.await??;
-    tokio::task::spawn_blocking(move || buffer_thread.join())
-        .await?
-        .map_err(|_| anyhow::anyhow!("the buffer's thread panicked"))?;
+    match finish(&mut uplink, UPLINK_GRACE).await {
+        Some(ended) => ended??,
+        None => warn!("the uplink did not end in time"),
+    }
+    // Waited for by looking: to wait in a thread would keep the program as long.
+    let is_over = async {
+        while !buffer_thread.is_finished() {
+            tokio::time::sleep(BUFFER_LOOK_EVERY).await;
+        }
+    };
+    if timeout(BUFFER_GRACE, is_over).await.is_err() {
+        warn!("the buffer's thread did not end in time");
+        return Ok(());
+    }
+    buffer_thread.join().map_err(|_| anyhow::anyhow!("the buffer's thread panicked"))?;
     Ok(())
+}
+
+/// What `task` ends with, or none if it does not end within `grace`: then it is ended.
+async fn finish<T>(task: &mut JoinHandle<T>, grace: Duration) -> Option<Result<T, JoinError>> {
+    let ended = timeout(grace, &mut *task).await;
+    if ended.is_err() {
+        task.abort();
+    }
+    ended.ok()
 }
 
 /// Without an uplink, batches only pile up.

@@ -9,10 +9,16 @@ use std::time::Duration;
 
 pub mod backoff;
 mod lanes;
+mod limiter;
 pub mod mqtt;
 pub mod run;
 pub mod session;
+mod silence;
 mod window;
+
+/// How long the client may take to connect, and to flush the socket: a frame of 128 KiB at 2G's 20 kbit/s takes a
+/// minute.
+const NETWORK_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Where the gateway is, and how this device shows who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +56,13 @@ pub struct Pace {
     pub reconnect_max: Duration,
     /// How often hello repeats on a connection that lasts.
     pub hello_every: Duration,
+    /// Without traffic for so long, the client pings. With frames under way, a link that is silent for one and a half
+    /// times as long is dead.
+    pub keep_alive: Duration,
+    /// Publishes a second, both ways together; 0 for no limit.
+    pub publishes_per_s_max: u32,
+    /// Bytes a second; 0 for no limit.
+    pub bytes_per_s_max: u32,
 }
 
 impl Default for Pace {
@@ -63,6 +76,9 @@ impl Default for Pace {
             reconnect_min: Duration::from_secs(1),
             reconnect_max: Duration::from_secs(300),
             hello_every: Duration::from_secs(15 * 60),
+            keep_alive: Duration::from_secs(30),
+            publishes_per_s_max: 0,
+            bytes_per_s_max: 0,
         }
     }
 }

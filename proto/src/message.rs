@@ -12,7 +12,8 @@ use crate::wire::{self, DecodeError, Epoch, Nonce, Number, at_most};
 
 /// Epochs in one hello; an agent with more says the rest in the next one.
 pub const HELLO_EPOCHS_MAX: usize = 64;
-/// Held ranges of one epoch in a hello. Ranges beyond are joined by the agent: it may claim less than it holds.
+/// Held ranges of one epoch in a hello. The agent joins the oldest of those beyond, and looks itself in the answer for
+/// what lies between them.
 pub const HELLO_RANGES_MAX: usize = 64;
 /// Ranges in one receipt; more are said in receipts that follow, see [`Receipt::continued`].
 pub const RECEIPT_RANGES_MAX: usize = 256;
@@ -30,6 +31,8 @@ pub enum Notice {
     Gaps(#[serde(deserialize_with = "at_most::<NOTICE_ITEMS_MAX, _, _>")] Vec<Gap>),
     /// Better clocks for boots whose readings went out without one.
     Clocks(#[serde(deserialize_with = "at_most::<NOTICE_ITEMS_MAX, _, _>")] Vec<Clock>),
+    /// As a hello, of some epochs only: it claims nothing of those that it does not name.
+    HelloPart(Hello),
 }
 
 /// Opens each connection, and repeats every 15 minutes.

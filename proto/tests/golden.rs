@@ -71,6 +71,11 @@ fn hello() -> Notice {
     Notice::Hello(Hello { nonce: Nonce([9; 8]), versions: (1, 1), epochs })
 }
 
+fn part() -> Notice {
+    let epochs = vec![Held { epoch: Epoch([0x5a; 8]), ranges: vec![Range::one(1)], next: 3 }];
+    Notice::HelloPart(Hello { nonce: Nonce([8; 8]), versions: (1, 1), epochs })
+}
+
 fn gaps() -> Notice {
     let gap = |reason| Gap {
         epoch: Some(Epoch([0xa5; 8])),
@@ -147,9 +152,9 @@ fn every_message_of_version_1_is_read_and_written_as_ever() {
     assert_eq!(Frame::decode(&bytes).unwrap(), frame());
     assert!(frame().bodies.iter().all(Sealed::is_intact));
 
-    for (name, notice) in
-        [("hello.bin", hello()), ("gaps.bin", gaps()), ("clocks.bin", Notice::Clocks(vec![clock(), Clock::default()]))]
-    {
+    let clocks = Notice::Clocks(vec![clock(), Clock::default()]);
+    let notices = [("hello.bin", hello()), ("gaps.bin", gaps()), ("clocks.bin", clocks), ("hello_part.bin", part())];
+    for (name, notice) in notices {
         let bytes = golden(name, &notice.encode());
         assert_eq!(Notice::decode(&bytes).unwrap(), notice);
         assert_eq!(notice.encode(), bytes);

@@ -94,7 +94,8 @@ fn connect(device: &str, files: Files, gateway: &Gateway) -> anyhow::Result<Conn
         pace: Pace::default(),
     };
     let device: DeviceId = device.parse()?;
-    Ok(Connection::dial(&device, &settings.host, settings.port, agent::identity::tls(&settings)?))
+    let tls = agent::identity::tls(&settings)?;
+    Ok(Connection::dial(&device, &settings.host, settings.port, tls, settings.pace.keep_alive))
 }
 
 /// A device that only publishes and listens.

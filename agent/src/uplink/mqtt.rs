@@ -16,11 +16,16 @@ use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Seconds without traffic after which the client pings. A dead link shows after at most twice that.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Also bounds every flush of the socket: a frame of 128 KiB at 2G's 20 kbit/s takes a minute.
-const NETWORK_DEADLINE_S: u64 = 90;
-/// Requests that wait for the client. More than the window's frames, so that a publish always finds room.
+use super::NETWORK_DEADLINE;
+
+/// What the kernel may hold of what is sent (it takes twice as much, its bookkeeping included). Little, so that bytes
+/// that were flushed have left soon, even at 2G's 20 kbit/s, and the session can tell a slow link from a dead one. It
+/// still lets through some 500 KiB/s over a round trip of 100 ms.
+const SEND_BUFFER_BYTES: u32 = 32 * 1024;
+/// Frames that may wait for the client at once: the largest window.
+pub const FRAMES_MAX: usize = 32;
+/// Requests that wait for the client. More than the window's frames, the notices of gaps and hellos together, so that a
+/// publish always finds room.
 const REQUESTS_MAX: usize = 64;
 /// rumqttc wants in-flight ids of its own; twice our window keeps its ids from ever colliding.
 const INFLIGHT: u16 = 100;
@@ -36,6 +41,10 @@ pub enum Arrival {
     Up,
     /// A message came.
     Message(Channel, Vec<u8>),
+    /// Something came that tells nothing but that the other end lives.
+    Heard,
+    /// The oldest publish that had not left this program has left it.
+    Left,
     /// The other end acknowledged a publish, which frees nothing: only a seeded bug listens.
     #[cfg(feature = "seeded-bugs")]
     Acknowledged,
@@ -57,12 +66,13 @@ pub struct Connection {
 pub struct NotSent;
 
 impl Connection {
-    /// Begins to connect; [`Arrival::Up`] or [`Arrival::Down`] tells how it went.
+    /// Begins to connect; [`Arrival::Up`] or [`Arrival::Down`] tells how it went. Without traffic the client pings
+    /// every `keep_alive`, which is at least a second.
     #[must_use]
-    pub fn dial(device: &DeviceId, host: &str, port: u16, tls: Arc<ClientConfig>) -> Self {
+    pub fn dial(device: &DeviceId, host: &str, port: u16, tls: Arc<ClientConfig>, keep_alive: Duration) -> Self {
         let mut options = MqttOptions::new(device.as_str(), host, port);
         options
-            .set_keep_alive(KEEP_ALIVE)
+            .set_keep_alive(keep_alive)
             .set_clean_session(true) // what counts is in the buffer, not in the session
             .set_inflight(INFLIGHT)
             .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
@@ -74,7 +84,8 @@ impl Connection {
             ))
             .set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)));
         let (client, mut event_loop) = AsyncClient::new(options, REQUESTS_MAX);
-        event_loop.network_options.set_connection_timeout(NETWORK_DEADLINE_S);
+        event_loop.network_options.set_connection_timeout(NETWORK_DEADLINE.as_secs());
+        event_loop.network_options.set_tcp_send_buffer_size(SEND_BUFFER_BYTES);
         let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
         let pump = tokio::spawn(pump(event_loop, client.clone(), device.clone(), sender));
         Self { client, device: device.clone(), arrivals, pump }
@@ -116,14 +127,23 @@ fn status(presence: Presence) -> Vec<u8> {
 
 /// Polls the client until the connection ends. Never polls again after an error: that would dial anew by itself.
 async fn pump(mut event_loop: EventLoop, client: AsyncClient, device: DeviceId, arrivals: mpsc::Sender<Arrival>) {
+    let (mut is_greeting, mut is_up) = (true, false); // the first publish is the client's own
     loop {
         let arrival = match event_loop.poll().await {
             Ok(rumqttc::Event::Incoming(packet)) => incoming(packet, &client, &device),
             Ok(rumqttc::Event::Outgoing(Outgoing::Disconnect)) => Some(Arrival::Down("took leave".to_owned())),
+            // The client says so once it has flushed, or has come back from another's flush.
+            Ok(rumqttc::Event::Outgoing(Outgoing::Publish(_))) => {
+                (!std::mem::take(&mut is_greeting)).then_some(Arrival::Left)
+            }
             Ok(rumqttc::Event::Outgoing(_)) => None,
             Err(error) => Some(Arrival::Down(explain(&error))),
         };
         let Some(arrival) = arrival else { continue };
+        is_up |= matches!(arrival, Arrival::Up);
+        if matches!(arrival, Arrival::Heard) && !is_up {
+            continue;
+        }
         let ends = matches!(arrival, Arrival::Down(_));
         if arrivals.send(arrival).await.is_err() || ends {
             return;
@@ -155,7 +175,7 @@ fn incoming(packet: Packet, client: &AsyncClient, device: &DeviceId) -> Option<A
         #[cfg(feature = "seeded-bugs")]
         Packet::PubAck(_) if crate::seeded::Bug::FreeOnPuback.is_on() => Some(Arrival::Acknowledged),
         Packet::Disconnect => Some(Arrival::Down("the gateway closed the connection".to_owned())),
-        _ => None,
+        _ => Some(Arrival::Heard),
     }
 }
 

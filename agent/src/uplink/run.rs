@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proto::message::{Notice, Receipt};
-use proto::{Channel, DeviceId, Lane};
-use rustls::ClientConfig;
+use proto::message::{Gap, GapReason, NOTICE_ITEMS_MAX, Notice, Receipt};
+use proto::{Channel, Clock, DeviceId, FRAME_BYTES_MAX, Lane, Range};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -15,9 +14,13 @@ use super::mqtt::{Arrival, Connection};
 use super::session::{Command, Event, Session};
 use crate::buffer::{Appended, BufferError, Contents, Handle};
 use crate::clock::BootClock;
+use crate::identity::Tls;
 
 /// How long the last frames may take once the agent is asked to stop.
 const LEAVE_GRACE: Duration = Duration::from_secs(3);
+
+/// How often to look whether the clock is better known by now, while nothing is sent.
+const CLOCK_LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// What the sealer tells of each append.
 pub type Accepted = (Lane, Appended);
@@ -29,7 +32,7 @@ pub struct Uplink {
     /// Where they go.
     pub settings: Settings,
     /// With whose certificate.
-    pub tls: Arc<ClientConfig>,
+    pub tls: Tls,
     /// Where they are.
     pub buffer: Handle,
     /// What was in the buffer at start.
@@ -44,148 +47,265 @@ pub struct Uplink {
 ///
 /// # Errors
 /// When the buffer's thread has ended, or a batch cannot be read.
-pub async fn run(mut uplink: Uplink, stop: CancellationToken) -> Result<(), BufferError> {
-    let seed = seed();
-    let mut session = Session::new(uplink.settings.pace, &uplink.contents, seed, Instant::now());
-    let mut connection: Option<Connection> = None;
-    let mut sealer_is_there = true;
-    loop {
-        while let Some(command) = session.next_command() {
-            perform(command, &mut session, &mut connection, &uplink).await?;
-        }
-        tokio::select! {
-            arrival = next_arrival(&mut connection) => arrived(arrival, &mut session, &mut connection, &uplink).await?,
-            accepted = uplink.accepted.recv(), if sealer_is_there => match accepted {
-                Some((lane, appended)) => tell(&mut session, lane, appended),
-                None => sealer_is_there = false,
-            },
-            () = tokio::time::sleep_until(session.deadline().into()) => session.handle_deadline(Instant::now()),
-            () = stop.cancelled() => break,
-        }
-    }
-    if let Some(connection) = connection {
+pub async fn run(uplink: Uplink, stop: CancellationToken) -> Result<(), BufferError> {
+    let Uplink { device, settings, tls, buffer, contents, clock, accepted } = uplink;
+    let session = Session::new(settings.pace, &contents, seed(), Instant::now());
+    let kept = clock.clock();
+    let mut shell = Shell { device, settings, tls, buffer, clock, session, connection: None, kept };
+    shell.run(accepted, stop).await?;
+    if let Some(connection) = shell.connection {
         connection.leave(LEAVE_GRACE).await;
     }
-    info!(unsettled = session.unsettled(), "uplink stopped; what is unsettled stays in the buffer");
+    info!(unsettled = shell.session.unsettled(), "uplink stopped; what is unsettled stays in the buffer");
     Ok(())
 }
 
-fn tell(session: &mut Session, lane: Lane, appended: Appended) {
-    let now = Instant::now();
-    if !appended.evicted.is_empty() {
-        warn!(batches = appended.evicted.count(), "buffer full: let go of the oldest batches");
-        session.handle(Event::Evicted(appended.evicted), now);
+/// What performs the session's commands.
+struct Shell {
+    device: DeviceId,
+    settings: Settings,
+    tls: Tls,
+    buffer: Handle,
+    clock: Arc<BootClock>,
+    session: Session,
+    connection: Option<Connection>,
+    /// The clock that the buffer knows.
+    kept: Clock,
+}
+
+impl Shell {
+    async fn run(
+        &mut self,
+        mut accepted: mpsc::Receiver<Accepted>,
+        stop: CancellationToken,
+    ) -> Result<(), BufferError> {
+        let mut sealer_is_there = true;
+        let mut look = tokio::time::interval(CLOCK_LOOK_EVERY);
+        loop {
+            while let Some(command) = self.session.next_command() {
+                self.perform(command).await?;
+            }
+            let deadline = self.session.deadline();
+            tokio::select! {
+                // What has arrived comes before the deadline that it may put off: this task may have been held up.
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                news = accepted.recv(), if sealer_is_there => match news {
+                    Some((lane, appended)) => self.take_in(lane, appended),
+                    None => sealer_is_there = false,
+                },
+                arrival = next_arrival(&mut self.connection) => self.arrived(arrival).await?,
+                _ = look.tick() => self.keep_clock(self.clock.clock()).await?,
+                () = tokio::time::sleep_until(deadline.into()) => self.session.handle_deadline(Instant::now()),
+            }
+        }
     }
-    if let Some(rows) = appended.rows {
-        session.handle(Event::Accepted { rows, lane, began: appended.began }, now);
+
+    /// What the sealer stored, and what had to go for it.
+    fn take_in(&mut self, lane: Lane, appended: Appended) {
+        let Appended { rows, mut began, evicted, gaps } = appended;
+        let now = Instant::now();
+        if !evicted.is_empty() {
+            warn!(batches = evicted.count(), lost = gaps.count(), "buffer full: let go of the oldest batches");
+            self.session.handle(Event::Evicted(evicted), now);
+        }
+        if let Some(rows) = rows {
+            self.session.handle(Event::Accepted { rows, lane, began: began.take() }, now);
+        }
+        if !gaps.is_empty() {
+            self.session.handle(Event::Gaps { rows: gaps, began }, now);
+        }
     }
+
+    async fn arrived(&mut self, arrival: Arrival) -> Result<(), BufferError> {
+        let event = match arrival {
+            Arrival::Up => {
+                info!(host = %self.settings.host, "connected");
+                Event::Connected
+            }
+            Arrival::Down(reason) => {
+                info!(%reason, "not connected");
+                self.connection = None;
+                Event::Lost
+            }
+            Arrival::Message(Channel::Receipt, payload) => match Receipt::decode(&payload) {
+                Ok(receipt) => {
+                    self.learn_the_time(&receipt).await?;
+                    debug!(epoch = %receipt.epoch, ranges = receipt.ranges.len(), "receipt");
+                    Event::Receipt(receipt)
+                }
+                Err(error) => {
+                    warn!(%error, "a receipt could not be read; the next hello asks again");
+                    Event::Heard
+                }
+            },
+            #[cfg(feature = "seeded-bugs")]
+            Arrival::Acknowledged => {
+                for rows in self.session.under_way() {
+                    self.buffer.forget(rows).await?;
+                }
+                Event::Heard
+            }
+            Arrival::Message(channel, _) => {
+                debug!(channel = channel.path(), "a message that this version does not act on");
+                Event::Heard
+            }
+            Arrival::Heard => Event::Heard,
+            Arrival::Left => Event::Left,
+        };
+        let is_up = matches!(event, Event::Connected);
+        self.session.handle(event, Instant::now());
+        if is_up {
+            self.say_owed_clock();
+        }
+        Ok(())
+    }
+
+    /// A receipt that answers a hello has the gateway's time: a device without one takes it, before it sends readings.
+    async fn learn_the_time(&mut self, receipt: &Receipt) -> Result<(), BufferError> {
+        if receipt.nonce.is_some() {
+            self.clock.learn(receipt.gateway_time);
+            self.keep_clock(self.clock.clock()).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the buffer know the clock too: frames are made of what it knows, and a restart in this boot goes on with it.
+    async fn keep_clock(&mut self, clock: Clock) -> Result<(), BufferError> {
+        if clock != self.kept {
+            info!(quality = ?clock.quality, "the time of this boot is better known now");
+            self.buffer.set_clock(clock).await?;
+            self.kept = clock;
+            self.say_owed_clock();
+        }
+        Ok(())
+    }
+
+    /// Tells the gateway the time of readings that went out without: again on each connection, for it changes nothing
+    /// to be told twice.
+    fn say_owed_clock(&mut self) {
+        if let Some(clock) = self.clock.owed().filter(|_| self.connection.is_some()) {
+            self.send(Channel::Hello, Notice::Clocks(vec![clock]).encode());
+        }
+    }
+
+    async fn perform(&mut self, command: Command) -> Result<(), BufferError> {
+        match command {
+            Command::Dial => {
+                let Settings { host, port, pace, .. } = &self.settings;
+                debug!(%host, port, "connecting");
+                let tls = self.tls.config();
+                self.connection = Some(Connection::dial(&self.device, host, *port, tls, pace.keep_alive));
+            }
+            Command::HangUp => {
+                info!("hung up: the gateway was silent for too long");
+                self.connection = None;
+            }
+            Command::Hello(hello) => self.send(Channel::Hello, Notice::Hello(hello).encode()),
+            Command::HelloPart(hello) => self.send(Channel::Hello, Notice::HelloPart(hello).encode()),
+            Command::Gaps(within) => self.tell_gaps(within).await?,
+            Command::Unexplained { epoch, numbers } => {
+                error!(%epoch, batches = numbers.count(), "batches are neither here nor at the gateway");
+                let gaps = numbers.iter().take(NOTICE_ITEMS_MAX).map(|numbers| unexplained(epoch, numbers)).collect();
+                self.send(Channel::Hello, Notice::Gaps(gaps).encode());
+            }
+            Command::Publish { within, lane, bytes_max } => self.publish(within, lane, bytes_max).await?,
+            Command::Mark(rows) => self.buffer.mark(rows).await?,
+            Command::Unmark(rows) => {
+                warn!(batches = rows.count(), "the gateway no longer has what it had; sending it again");
+                self.buffer.unmark(rows).await?;
+            }
+            Command::SetAside { rows, reason } => {
+                error!(?rows, reason, "set aside: this stays in the buffer and is not sent again");
+                for row in rows.first..=rows.last {
+                    self.buffer.set_aside(row, reason.to_owned()).await?;
+                }
+            }
+            Command::Alarm { row, reason } => {
+                error!(
+                    row,
+                    ?reason,
+                    "the gateway refused a batch; it stays in the buffer: see `tributary-agent buffer show`"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, within: Range, lane: Lane, bytes_max: usize) -> Result<(), BufferError> {
+        self.keep_clock(self.clock.for_sending()).await?;
+        let event = match self.buffer.peek(within, lane == Lane::Live, bytes_max).await {
+            Err(BufferError::Gone) => return Err(BufferError::Gone),
+            Err(error) => {
+                error!(%error, cause = ?std::error::Error::source(&error), "a batch cannot be read; trying again later");
+                Event::NotRead
+            }
+            Ok(None) => Event::NotThere(within),
+            Ok(Some(mut parcel)) => {
+                parcel.frame.header.lane = lane;
+                let payload = parcel.frame.encode();
+                let bytes = payload.len();
+                if bytes > FRAME_BYTES_MAX {
+                    Event::TooLarge(parcel.rows)
+                } else {
+                    self.send(Channel::Batch, payload);
+                    Event::Published { rows: parcel.rows, bytes, lane }
+                }
+            }
+        };
+        self.session.handle(event, Instant::now());
+        Ok(())
+    }
+
+    async fn tell_gaps(&mut self, within: Range) -> Result<(), BufferError> {
+        let event = match self.buffer.gaps(within, NOTICE_ITEMS_MAX).await {
+            Err(BufferError::Gone) => return Err(BufferError::Gone),
+            Err(error) => {
+                error!(%error, cause = ?std::error::Error::source(&error), "gaps cannot be read; trying again later");
+                Event::NotRead
+            }
+            Ok(gaps) => {
+                let rows = if gaps.len() < NOTICE_ITEMS_MAX { within } else { self.told_of(within, &gaps) };
+                let sent = !gaps.is_empty();
+                if sent {
+                    self.send(Channel::Hello, Notice::Gaps(gaps).encode());
+                }
+                Event::Told { rows, sent }
+            }
+        };
+        self.session.handle(event, Instant::now());
+        Ok(())
+    }
+
+    /// The part of `within` that a full notice is about: all up to its last gap.
+    fn told_of(&self, within: Range, gaps: &[Gap]) -> Range {
+        let row = |gap: &Gap| self.session.row_of(gap.epoch?, gap.range?.last);
+        let last = gaps.iter().filter_map(row).max();
+        last.and_then(|last| Range::new(within.first, last.min(within.last))).unwrap_or(within)
+    }
+
+    /// Publishes, or else treats the connection as lost.
+    fn send(&mut self, channel: Channel, payload: Vec<u8>) {
+        let sent = self.connection.as_ref().is_some_and(|connection| connection.publish(channel, payload).is_ok());
+        let event = if sent {
+            Event::Leaving
+        } else {
+            self.connection = None;
+            Event::Lost
+        };
+        self.session.handle(event, Instant::now());
+    }
+}
+
+fn unexplained(epoch: proto::Epoch, numbers: Range) -> Gap {
+    let (source, from, until, boot, count) = (None, None, None, None, None);
+    Gap { epoch: Some(epoch), range: Some(numbers), source, from, until, boot, count, reason: GapReason::Unexplained }
 }
 
 async fn next_arrival(connection: &mut Option<Connection>) -> Arrival {
     match connection {
         Some(connection) => connection.next().await,
         None => std::future::pending().await,
-    }
-}
-
-async fn arrived(
-    arrival: Arrival,
-    session: &mut Session,
-    connection: &mut Option<Connection>,
-    uplink: &Uplink,
-) -> Result<(), BufferError> {
-    let event = match arrival {
-        Arrival::Up => {
-            info!(host = %uplink.settings.host, "connected");
-            Event::Connected
-        }
-        Arrival::Down(reason) => {
-            info!(%reason, "not connected");
-            *connection = None;
-            Event::Lost
-        }
-        Arrival::Message(Channel::Receipt, payload) => match Receipt::decode(&payload) {
-            Ok(receipt) => {
-                if receipt.nonce.is_some() {
-                    let known = uplink.clock.clock();
-                    uplink.clock.learn(receipt.gateway_time);
-                    if uplink.clock.clock() != known {
-                        uplink.buffer.set_clock(uplink.clock.clock()).await?;
-                    }
-                }
-                debug!(epoch = %receipt.epoch, ranges = receipt.ranges.len(), "receipt");
-                Event::Receipt(receipt)
-            }
-            Err(error) => {
-                warn!(%error, "a receipt could not be read; the next hello asks again");
-                return Ok(());
-            }
-        },
-        #[cfg(feature = "seeded-bugs")]
-        Arrival::Acknowledged => {
-            for rows in session.under_way() {
-                uplink.buffer.forget(rows).await?;
-            }
-            return Ok(());
-        }
-        Arrival::Message(channel, _) => {
-            debug!(channel = channel.path(), "a message that this version does not act on");
-            return Ok(());
-        }
-    };
-    session.handle(event, Instant::now());
-    Ok(())
-}
-
-async fn perform(
-    command: Command,
-    session: &mut Session,
-    connection: &mut Option<Connection>,
-    uplink: &Uplink,
-) -> Result<(), BufferError> {
-    match command {
-        Command::Dial => {
-            let Settings { host, port, .. } = &uplink.settings;
-            debug!(%host, port, "connecting");
-            *connection = Some(Connection::dial(&uplink.device, host, *port, uplink.tls.clone()));
-        }
-        Command::HangUp => *connection = None,
-        Command::Hello(hello) => send(Channel::Hello, Notice::Hello(hello).encode(), session, connection),
-        Command::Publish { within, lane, bytes_max } => {
-            let event = match uplink.buffer.peek(within, lane == Lane::Live, bytes_max).await? {
-                None => Event::NotThere(within),
-                Some(mut parcel) => {
-                    parcel.frame.header.lane = lane;
-                    let payload = parcel.frame.encode();
-                    let bytes = payload.len();
-                    send(Channel::Batch, payload, session, connection);
-                    Event::Published { rows: parcel.rows, bytes, lane }
-                }
-            };
-            session.handle(event, Instant::now());
-        }
-        Command::Mark(rows) => uplink.buffer.mark(rows).await?,
-        Command::Unmark(rows) => {
-            warn!(batches = rows.count(), "the gateway no longer has what it had; sending it again");
-            uplink.buffer.unmark(rows).await?;
-        }
-        Command::Alarm { row, reason } => {
-            error!(
-                row,
-                ?reason,
-                "the gateway refused a batch; it stays in the buffer: see `tributary-agent buffer show`"
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Publishes, or else treats the connection as lost.
-fn send(channel: Channel, payload: Vec<u8>, session: &mut Session, connection: &mut Option<Connection>) {
-    let sent = connection.as_ref().is_some_and(|connection| connection.publish(channel, payload).is_ok());
-    if !sent {
-        *connection = None;
-        session.handle(Event::Lost, Instant::now());
     }
 }
 

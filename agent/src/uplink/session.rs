@@ -5,21 +5,29 @@
 //! ranges for everything else, however much the buffer holds.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use proto::message::{HELLO_EPOCHS_MAX, HELLO_RANGES_MAX, Held, Hello, Receipt, Refusal};
-use proto::{Epoch, Lane, Nonce, Range, Ranges, VERSION};
+use proto::message::{Hello, Receipt, Refusal};
+use proto::{Epoch, Lane, Number, Range, Ranges};
 
+use self::hello::Asked;
+use self::link::Link;
+use self::suspects::Suspects;
+use self::telling::Telling;
 use super::Pace;
 use super::backoff::Backoff;
 use super::lanes::Lanes;
+use super::limiter::Limiter;
+use super::silence::Silence;
 use super::window::Window;
 use crate::buffer::{Contents, EpochSpan};
 use crate::random::Random;
-use crate::seeded::Bug;
 
-/// How long a connection may take to stand: TLS, CONNACK, SUBACK. Generous, for 2G.
-const DIAL_DEADLINE: Duration = Duration::from_secs(60);
+mod hello;
+mod link;
+mod receipt;
+mod suspects;
+mod telling;
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -39,6 +47,13 @@ pub enum Event {
     },
     /// The buffer let go of batches to make room.
     Evicted(Ranges),
+    /// Rows will never come: the gateway is to be told.
+    Gaps {
+        /// Which rows.
+        rows: Ranges,
+        /// The epoch that begins with them.
+        began: Option<EpochSpan>,
+    },
     /// A frame was handed to the connection.
     Published {
         /// Its rows, of those that were asked for.
@@ -50,8 +65,25 @@ pub enum Event {
     },
     /// Rows that were to be published are not in the buffer.
     NotThere(Range),
+    /// Rows that were to be published cannot be read now; the connection is given up for a while.
+    NotRead,
+    /// A frame is larger than any broker takes, so it was not sent.
+    TooLarge(Range),
+    /// What the buffer knows of these gaps is said; there was something to say if `sent`.
+    Told {
+        /// Which rows, of those that were asked for.
+        rows: Range,
+        /// Whether a notice went out.
+        sent: bool,
+    },
     /// The gateway said something.
     Receipt(Receipt),
+    /// Anything at all came in: the link lives.
+    Heard,
+    /// A message was handed to the connection and has not left the program yet. Who never says so sends at once.
+    Leaving,
+    /// The oldest message that was leaving has left.
+    Left,
 }
 
 /// What to do.
@@ -61,9 +93,21 @@ pub enum Command {
     Dial,
     /// End the connection; no answer is awaited.
     HangUp,
-    /// Publish this.
+    /// Publish this: what is held of all epochs.
     Hello(Hello),
-    /// Publish a frame out of `within`; answer with [`Event::Published`] or [`Event::NotThere`].
+    /// Publish this: what is held of some epochs.
+    HelloPart(Hello),
+    /// Publish one notice of the first gaps of this range; answer with [`Event::Told`].
+    Gaps(Range),
+    /// Publish that these numbers will never come, and nobody knows why.
+    Unexplained {
+        /// The epoch that they are of.
+        epoch: Epoch,
+        /// Which numbers.
+        numbers: Ranges,
+    },
+    /// Publish a frame out of `within`; answer with [`Event::Published`], [`Event::NotThere`], [`Event::NotRead`] or
+    /// [`Event::TooLarge`].
     Publish {
         /// Where to take batches from.
         within: Range,
@@ -76,6 +120,13 @@ pub enum Command {
     Mark(Ranges),
     /// Take such notes back.
     Unmark(Ranges),
+    /// Note that nobody can take these rows: they stay in the buffer and are not sent again.
+    SetAside {
+        /// Which rows.
+        rows: Range,
+        /// Why.
+        reason: &'static str,
+    },
     /// Tell a person: a batch was refused.
     Alarm {
         /// Which batch.
@@ -85,33 +136,19 @@ pub enum Command {
     },
 }
 
-/// Where the connection stands.
-#[derive(Clone, Debug)]
-enum Link {
-    /// Not connected; the next try is due then.
-    Resting { until: Instant },
-    /// Connecting; it must stand by then.
-    Dialling { until: Instant },
-    /// Connected.
-    Up,
-}
-
-/// A hello that is not answered yet.
-#[derive(Clone, Debug)]
-struct Asked {
-    nonce: Nonce,
-    /// Epochs whose receipts are still to come, and what their receipts said so far.
-    open: Vec<(EpochSpan, Ranges)>,
-    until: Instant,
-}
-
 /// The uplink's mind.
 #[derive(Debug)]
 pub struct Session {
     pace: Pace,
+    /// The latest instant that anyone told.
+    now: Instant,
     backoff: Backoff,
     link: Link,
+    silence: Silence,
+    limiter: Limiter,
     asked: Option<Asked>,
+    /// A hello is to go out as soon as the gaps are told.
+    hello_is_wanted: bool,
     hello_due: Instant,
     /// Epochs that this connection's hellos have not named yet: a hello holds only so many.
     unasked: VecDeque<EpochSpan>,
@@ -119,10 +156,14 @@ pub struct Session {
     next_row: u64,
     held: Ranges,
     settled: Ranges,
+    /// Rows that will never come, as far as no receipt has confirmed that the gateway knows.
+    gaps: Ranges,
+    telling: Telling,
     /// Refused for good: they stay in the buffer, and are not sent again.
     aside: Ranges,
-    /// Refused for now: they wait for the next hello, so that they delay nothing else.
+    /// Refused for now, or not understood: they wait for the next regular hello, so that they delay nothing else.
     resting: Ranges,
+    suspects: Suspects,
     lanes: Lanes,
     window: Window,
     /// A publish was commanded and is not yet answered.
@@ -139,111 +180,119 @@ impl Session {
         for held in contents.held.iter() {
             contents.settled.missing_in(held).iter().for_each(|rows| lanes.add(Lane::Backfill, rows));
         }
+        contents.aside.iter().for_each(|rows| lanes.remove(rows));
+        let last = [contents.held.last(), contents.settled.last(), contents.gaps.last()].into_iter().flatten().max();
         Self {
             backoff: Backoff::new(pace.reconnect_min, pace.reconnect_max, seed),
             link: Link::Resting { until: now },
+            silence: Silence::new(pace.keep_alive, now),
+            limiter: Limiter::new(&pace, now),
             asked: None,
+            hello_is_wanted: false,
             hello_due: now,
             unasked: VecDeque::new(),
             epochs: contents.epochs.clone(),
-            next_row: contents.held.last().map_or(1, |last| last + 1),
+            next_row: last.map_or(1, |last| last + 1),
             held: contents.held.clone(),
             settled: contents.settled.clone(),
-            aside: Ranges::new(),
+            gaps: contents.gaps.clone(),
+            telling: Telling::default(),
+            aside: contents.aside.clone(),
             resting: Ranges::new(),
+            suspects: Suspects::default(),
             lanes,
             window: Window::new(&pace),
             publishing: false,
             commands: VecDeque::new(),
             random: Random::new(seed),
             pace,
+            now,
         }
     }
 
     /// The next thing to do, if anything is to be done now.
     pub fn next_command(&mut self) -> Option<Command> {
-        if let Some(command) = self.commands.pop_front() {
-            return Some(command);
-        }
-        // Until the first answer, what the gateway lacks is not known: nothing is sent blindly.
-        let greeted = matches!(self.link, Link::Up) && self.asked.is_none() && self.unasked.is_empty();
-        if !greeted || self.publishing {
-            return None;
-        }
-        let (lane, within) = self.lanes.next(|lane| self.window.room(lane).is_some())?;
-        let bytes_max = self.window.room(lane)?.min(self.pace.frame_bytes_max);
-        self.publishing = true;
-        Some(Command::Publish { within: self.within_one_epoch(within, lane), lane, bytes_max })
+        let command = self.commands.pop_front().or_else(|| self.next_of_connection());
+        self.note_what_is_under_way();
+        command
     }
 
-    /// When [`Session::handle_deadline`] wants to be called, if nothing happens before.
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
-        match &self.link {
-            Link::Resting { until } | Link::Dialling { until } => *until,
-            Link::Up => match &self.asked {
-                Some(asked) => asked.until,
-                None => self.window.due().map_or(self.hello_due, |due| due.min(self.hello_due)),
-            },
+    fn next_of_connection(&mut self) -> Option<Command> {
+        if !matches!(self.link, Link::Up) {
+            return None;
         }
+        // Gaps first, so that no hello lacks a number that the gateway was not told about.
+        if let Some(within) = self.telling.next() {
+            return Some(Command::Gaps(within));
+        }
+        if self.hello_is_wanted && self.asked.is_none() && !self.telling.is_unfinished() {
+            return Some(self.hello());
+        }
+        self.next_frame()
+    }
+
+    fn next_frame(&mut self) -> Option<Command> {
+        if !self.is_greeted() || self.publishing || self.limiter.ready_at(self.now) > self.now {
+            return None;
+        }
+        let under_way = self.window.rows().next().is_some();
+        if self.window.rows().any(|rows| self.suspects.touches(rows)) {
+            return None;
+        }
+        if !under_way && let Some(rows) = self.suspects.release(self.lanes.waiting() == 0) {
+            self.requeue(&[rows].into_iter().collect());
+        }
+        let (lane, within) = self.lanes.next(|lane| self.window.room(lane).is_some())?;
+        let within = self.suspects.cut(self.within_one_epoch(within, lane), lane == Lane::Live);
+        if under_way && self.suspects.touches(within) {
+            return None; // it goes alone
+        }
+        let bytes_max = self.window.room(lane)?.min(self.pace.frame_bytes_max);
+        self.publishing = true;
+        Some(Command::Publish { within, lane, bytes_max })
     }
 
     /// Takes in what happened.
     pub fn handle(&mut self, event: Event, now: Instant) {
+        self.now = self.now.max(now);
         match event {
-            Event::Connected => self.connected(now),
-            Event::Lost => self.lost(now),
-            Event::Accepted { rows, lane, began } => self.accepted(rows, lane, began, now),
+            Event::Connected => self.connected(),
+            Event::Lost => self.lost(),
+            Event::Accepted { rows, lane, began } => self.accepted(rows, lane, began),
             Event::Evicted(rows) => self.evicted(&rows),
-            Event::Published { rows, bytes, lane } => {
-                self.publishing = false;
-                self.lanes.remove(rows);
-                self.lanes.took_turn(lane);
-                // A connection that was lost meanwhile took the frame with it.
-                if matches!(self.link, Link::Up) {
-                    self.window.sent(rows, bytes, lane, now);
-                } else {
-                    self.requeue(&[rows].into_iter().collect());
-                }
-            }
+            Event::Gaps { rows, began } => self.gaps(&rows, began),
+            Event::Published { rows, bytes, lane } => self.published(rows, bytes, lane),
             Event::NotThere(rows) => {
                 self.publishing = false;
                 self.held.remove(rows);
                 self.lanes.remove(rows);
             }
-            Event::Receipt(receipt) => self.receipt(&receipt, now),
+            Event::NotRead => {
+                self.publishing = false;
+                self.hang_up();
+                self.telling = Telling::default();
+            }
+            Event::TooLarge(rows) => {
+                self.publishing = false;
+                self.set_aside(rows, "it is larger than any broker takes");
+            }
+            Event::Told { rows, sent } => self.told(rows, sent),
+            Event::Receipt(receipt) => {
+                self.silence.heard(self.now);
+                self.receipt(&receipt);
+            }
+            Event::Heard => self.silence.heard(self.now),
+            Event::Leaving => self.silence.leaving(self.now),
+            Event::Left => self.left(),
         }
+        self.note_what_is_under_way();
     }
 
-    /// Takes in that the deadline has passed.
-    pub fn handle_deadline(&mut self, now: Instant) {
-        if now < self.deadline() {
-            return;
-        }
-        match &self.link {
-            Link::Resting { .. } => {
-                self.link = Link::Dialling { until: now + DIAL_DEADLINE };
-                self.commands.push_back(Command::Dial);
-            }
-            Link::Dialling { .. } => self.hang_up(now),
-            Link::Up if self.asked.is_some() => self.hang_up(now),
-            Link::Up => {
-                if self.window.due().is_some_and(|due| due <= now) {
-                    self.window.missed(now);
-                } else {
-                    self.wake();
-                }
-                self.unasked = self.epochs.iter().copied().collect();
-                self.hello(now);
-            }
-        }
-    }
-
-    /// How many batches wait for a receipt.
+    /// Where `number` of `epoch` lies in the buffer.
     #[must_use]
-    pub fn unsettled(&self) -> u64 {
-        let under_way: Ranges = self.window.rows().collect();
-        self.lanes.waiting() + under_way.count()
+    pub fn row_of(&self, epoch: Epoch, number: Number) -> Option<u64> {
+        let span = self.epochs.iter().find(|span| span.epoch == epoch)?;
+        span.base.checked_add(number)
     }
 
     /// What was sent and is not yet settled, for a seeded bug.
@@ -252,24 +301,21 @@ impl Session {
         self.window.rows().collect()
     }
 
-    fn connected(&mut self, now: Instant) {
-        self.link = Link::Up;
-        self.backoff.connected(now);
-        self.lanes.demote();
-        self.wake();
-        self.unasked = self.epochs.iter().copied().collect();
-        self.hello(now);
-    }
-
-    fn accepted(&mut self, rows: Range, lane: Lane, began: Option<EpochSpan>, now: Instant) {
-        self.epochs.extend(began);
+    fn accepted(&mut self, rows: Range, lane: Lane, began: Option<EpochSpan>) {
         self.held.insert(rows);
         self.next_row = self.next_row.max(rows.last.saturating_add(1));
         self.lanes.add(lane, rows);
-        // A hello first: its receipt brings the time to a device that has none, before anything is sent without.
-        if let (Some(span), Link::Up, None) = (began, &self.link, &self.asked) {
+        self.begin(began);
+    }
+
+    /// An epoch begins. A hello first: its receipt brings the time to a device that has none, before anything is sent
+    /// without.
+    fn begin(&mut self, began: Option<EpochSpan>) {
+        let Some(span) = began.filter(|span| !self.epochs.contains(span)) else { return };
+        self.epochs.push(span);
+        if matches!(self.link, Link::Up) {
             self.unasked.push_back(span);
-            self.hello(now);
+            self.hello_is_wanted = true;
         }
     }
 
@@ -277,71 +323,48 @@ impl Session {
         for range in rows.iter() {
             self.held.remove(range);
             self.settled.remove(range);
+            self.aside.remove(range);
+            self.resting.remove(range);
             self.lanes.remove(range);
         }
+        self.suspects.clear(rows);
         let broken = self.window.drop_touching(rows);
         self.requeue(&broken);
     }
 
-    /// What was refused for now may be sent again.
-    fn wake(&mut self) {
-        let resting = std::mem::take(&mut self.resting);
-        self.requeue(&resting);
-    }
-
-    fn lost(&mut self, now: Instant) {
-        let under_way = self.window.clear();
-        if !Bug::NoRedrive.is_on() {
-            self.requeue(&under_way);
+    fn gaps(&mut self, rows: &Ranges, began: Option<EpochSpan>) {
+        self.evicted(rows);
+        self.gaps.extend(rows.iter());
+        self.next_row = self.next_row.max(rows.last().map_or(0, |last| last.saturating_add(1)));
+        if matches!(self.link, Link::Up) {
+            self.telling.add(rows);
         }
-        self.asked = None;
-        self.unasked.clear();
-        self.commands
-            .retain(|command| matches!(command, Command::Mark(_) | Command::Unmark(_) | Command::Alarm { .. }));
-        self.link = Link::Resting { until: now + self.backoff.failed(now) };
+        self.begin(began);
     }
 
-    fn hang_up(&mut self, now: Instant) {
-        self.lost(now);
-        self.commands.push_back(Command::HangUp);
-    }
-
-    /// Says hello about the next epochs that this connection has not asked about.
-    fn hello(&mut self, now: Instant) {
-        let count = self.unasked.len().min(HELLO_EPOCHS_MAX);
-        let open: Vec<EpochSpan> = self.unasked.drain(..count).collect();
-        let nonce = Nonce(self.random.next().to_be_bytes());
-        let epochs = open.iter().map(|span| self.held_of(span)).collect();
-        self.commands.push_back(Command::Hello(Hello { nonce, versions: (1, VERSION), epochs }));
-        self.hello_due = now + self.pace.hello_every;
-        self.window.ask();
-        // With nothing held there is nothing to be told; the hello still tells the gateway that we are here.
-        if !open.is_empty() {
-            let open = open.into_iter().map(|span| (span, Ranges::new())).collect();
-            self.asked = Some(Asked { nonce, open, until: now + self.window.deadline() });
+    fn told(&mut self, rows: Range, sent: bool) {
+        if sent && matches!(self.link, Link::Up) {
+            self.limiter.count(0, self.now);
+            self.telling.told(rows, Some(self.now + self.window.deadline()));
+        } else {
+            self.telling.told(rows, None);
+        }
+        if !sent {
+            self.gaps.remove(rows); // they were confirmed before, as far as the buffer knows
         }
     }
 
-    fn held_of(&self, span: &EpochSpan) -> Held {
-        let rows = self.rows_of(span);
-        let mut ranges: Vec<Range> = rows
-            .into_iter()
-            .flat_map(|rows| self.held.within(rows))
-            .map(|rows| Range { first: rows.first - span.base, last: rows.last - span.base })
-            .collect();
-        // Too many to say: the oldest are joined. What lies between them was evicted, and a gap will say so.
-        let surplus = ranges.len().saturating_sub(HELLO_RANGES_MAX);
-        if let (Some(first), Some(kept)) = (ranges.first().map(|range| range.first), ranges.get_mut(surplus)) {
-            kept.first = first;
+    fn published(&mut self, rows: Range, bytes: usize, lane: Lane) {
+        self.publishing = false;
+        self.lanes.remove(rows);
+        self.lanes.took_turn(lane);
+        // A connection that was lost meanwhile took the frame with it.
+        if matches!(self.link, Link::Up) {
+            self.limiter.count(bytes, self.now);
+            self.window.sent(rows, bytes, lane, self.now);
+        } else {
+            self.requeue(&[rows].into_iter().collect());
         }
-        ranges.drain(..surplus);
-        Held { epoch: span.epoch, ranges, next: rows.map_or(1, |rows| rows.last - span.base + 1) }
-    }
-
-    /// The rows that `span`'s numbers 1 to the last can have.
-    fn rows_of(&self, span: &EpochSpan) -> Option<Range> {
-        let later = self.epochs.iter().map(|later| later.base).filter(|base| *base > span.base).min();
-        Range::new(span.base + 1, later.unwrap_or(self.next_row - 1))
     }
 
     /// Cuts `within` to the epoch that its next row is of: a frame is of one epoch.
@@ -349,106 +372,5 @@ impl Session {
         let edge = if lane == Lane::Live { within.last } else { within.first };
         let span = self.epochs.iter().filter(|span| span.base < edge).max_by_key(|span| span.base);
         span.and_then(|span| self.rows_of(span)).and_then(|rows| rows.intersect(within)).unwrap_or(within)
-    }
-
-    fn receipt(&mut self, receipt: &Receipt, now: Instant) {
-        let Some(span) = self.epochs.iter().find(|span| span.epoch == receipt.epoch).copied() else { return };
-        let Some(all) = self.rows_of(&span) else { return };
-        // A gateway cannot settle what was never numbered.
-        let rows = |range: Range| {
-            let first = range.first.checked_add(span.base)?;
-            Range::new(first, range.last.saturating_add(span.base))?.intersect(all)
-        };
-        let mut said: Ranges = receipt.ranges.iter().filter_map(|settled| rows(settled.range)).collect();
-        for refused in &receipt.refused {
-            if let Some(row) = rows(Range::one(refused.number)) {
-                self.refuse(row, refused.reason);
-            }
-        }
-        // Another body under the same number may be settled; ours is not.
-        self.aside.iter().for_each(|rows| said.remove(rows));
-        self.settle(&said, now);
-        if let Some(asked) = &mut self.asked {
-            asked.until = now + self.window.deadline(); // a slow link is not a dead one
-        }
-        if let Some(nonce) = receipt.nonce {
-            self.answered(nonce, receipt.epoch, &said, receipt.continued, now);
-        }
-    }
-
-    /// `rows` are settled: they are not sent (again), and may leave the buffer.
-    fn settle(&mut self, rows: &Ranges, now: Instant) {
-        let mut news = Ranges::new();
-        for range in rows.iter() {
-            for held in self.held.within(range) {
-                news.extend(self.settled.missing_in(held).iter());
-            }
-            self.lanes.remove(range);
-        }
-        self.settled.extend(news.iter());
-        self.window.settle(&self.settled, now);
-        if !news.is_empty() {
-            self.commands.push_back(Command::Mark(news));
-        }
-    }
-
-    /// The gateway did not take a batch. A conflict can never be settled; a full quarantine may empty.
-    fn refuse(&mut self, row: Range, reason: Refusal) {
-        if self.aside.contains(row.first) {
-            return;
-        }
-        self.commands.push_back(Command::Alarm { row: row.first, reason });
-        let list = if reason == Refusal::QuarantineFull { &mut self.resting } else { &mut self.aside };
-        list.insert(row);
-        self.lanes.remove(row);
-        // Its frame has had its answer; the rest of it waits for its own receipt, or is sent again.
-        let others = self.window.drop_touching(&[row].into_iter().collect());
-        self.requeue(&others);
-    }
-
-    /// A receipt answered the latest hello: what it leaves out is not settled, whatever was said before.
-    fn answered(&mut self, nonce: Nonce, epoch: Epoch, said: &Ranges, continued: bool, now: Instant) {
-        let Some(asked) = self.asked.as_mut().filter(|asked| asked.nonce == nonce) else { return };
-        let Some(place) = asked.open.iter().position(|(span, _)| span.epoch == epoch) else { return };
-        if let Some((_, sum)) = asked.open.get_mut(place) {
-            sum.extend(said.iter());
-        }
-        if continued {
-            return;
-        }
-        let (span, sum) = asked.open.swap_remove(place);
-        let done = asked.open.is_empty();
-        self.uncover(&span, &sum);
-        if done {
-            self.asked = None;
-            if self.unasked.is_empty() {
-                let lost = self.window.lost();
-                self.requeue(&lost);
-            } else {
-                self.hello(now);
-            }
-        }
-    }
-
-    /// Sends again what was settled once and is no longer: the gateway was restored to an earlier day.
-    fn uncover(&mut self, span: &EpochSpan, sum: &Ranges) {
-        let Some(all) = self.rows_of(span) else { return };
-        let gone: Ranges =
-            self.settled.within(all).flat_map(|range| sum.missing_in(range).iter().collect::<Vec<_>>()).collect();
-        if !gone.is_empty() {
-            gone.iter().for_each(|rows| self.settled.remove(rows));
-            self.requeue(&gone);
-            self.commands.push_back(Command::Unmark(gone));
-        }
-    }
-
-    /// What was lost on the way is history by the time it goes again.
-    fn requeue(&mut self, rows: &Ranges) {
-        for range in rows.iter() {
-            for held in self.held.within(range).collect::<Vec<_>>() {
-                self.settled.missing_in(held).iter().for_each(|rows| self.lanes.add(Lane::Backfill, rows));
-            }
-        }
-        self.aside.iter().chain(self.resting.iter()).for_each(|rows| self.lanes.remove(rows));
     }
 }

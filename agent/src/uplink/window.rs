@@ -10,6 +10,10 @@ use super::Pace;
 /// Of the window, the part that backfill may fill: live readings always find room.
 const BACKFILL_SHARE: (usize, usize) = (3, 4);
 
+/// Frames that a new connection may have under way: on a thin link they are plenty. Each that is settled makes room for
+/// one more, so that the window doubles with each round trip.
+const FRAMES_MIN: usize = 2;
+
 /// One frame under way.
 #[derive(Clone, Debug)]
 struct Flight {
@@ -25,6 +29,8 @@ struct Flight {
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     frames_max: usize,
+    /// Frames that may be under way now.
+    frames: usize,
     bytes_max: usize,
     flights: VecDeque<Flight>,
     deadline: Duration,
@@ -36,6 +42,7 @@ impl Window {
     pub(super) fn new(pace: &Pace) -> Self {
         Self {
             frames_max: pace.window_frames,
+            frames: FRAMES_MIN.min(pace.window_frames),
             bytes_max: pace.window_bytes,
             flights: VecDeque::with_capacity(pace.window_frames),
             deadline: pace.deadline_min,
@@ -50,9 +57,9 @@ impl Window {
         let backfill = self.flights.iter().filter(|flight| flight.lane == Lane::Backfill);
         let (part, whole) = BACKFILL_SHARE;
         let full_of_backfill = lane == Lane::Backfill
-            && (backfill.clone().count() >= self.frames_max * part / whole
+            && (backfill.clone().count() >= (self.frames * part / whole).max(1)
                 || backfill.map(|flight| flight.bytes).sum::<usize>() >= self.bytes_max * part / whole);
-        if self.flights.len() >= self.frames_max || bytes >= self.bytes_max || full_of_backfill {
+        if self.flights.len() >= self.frames || bytes >= self.bytes_max || full_of_backfill {
             return None;
         }
         Some(self.bytes_max - bytes)
@@ -69,9 +76,15 @@ impl Window {
         let covered = |rows: Range| settled.range_at(rows.first).is_some_and(|at| at.contains(rows.last));
         self.flights.retain(|flight| !covered(flight.rows));
         if self.flights.len() < before {
+            self.frames = (self.frames + before - self.flights.len()).min(self.frames_max);
             self.deadline = (self.deadline / 2).max(self.deadline_min);
-            self.flights.iter_mut().for_each(|flight| flight.sent_at = now);
+            self.queued(now);
         }
+    }
+
+    /// What is under way was queued until now: its time starts anew.
+    pub(super) fn queued(&mut self, now: Instant) {
+        self.flights.iter_mut().for_each(|flight| flight.sent_at = now);
     }
 
     /// Takes out the flights that have any of `rows`; answers all their rows.
@@ -92,15 +105,16 @@ impl Window {
         self.flights.iter_mut().for_each(|flight| flight.asked = true);
     }
 
-    /// The hello is answered: what it should have covered and did not is lost. Takes those out and answers their rows.
-    pub(super) fn lost(&mut self) -> Ranges {
+    /// The hello is answered: what it should have covered and did not is lost. Takes those out and answers the rows of each.
+    pub(super) fn lost(&mut self) -> Vec<Range> {
         let lost = self.flights.iter().filter(|flight| flight.asked).map(|flight| flight.rows).collect();
         self.flights.retain(|flight| !flight.asked);
         lost
     }
 
-    /// Forgets all; answers their rows.
+    /// Forgets all, as the connection is lost; answers their rows.
     pub(super) fn clear(&mut self) -> Ranges {
+        self.frames = FRAMES_MIN.min(self.frames_max);
         self.flights.drain(..).map(|flight| flight.rows).collect()
     }
 
@@ -112,7 +126,8 @@ impl Window {
     /// The deadline was missed: the next one is twice as long, counted from now.
     pub(super) fn missed(&mut self, now: Instant) {
         self.deadline = self.deadline.saturating_mul(2).min(self.deadline_max);
-        self.flights.iter_mut().for_each(|flight| flight.sent_at = now);
+        self.frames = (self.frames / 2).max(FRAMES_MIN.min(self.frames_max));
+        self.queued(now);
     }
 
     /// What is under way.

@@ -1,0 +1,139 @@
+//! Real handshakes with certificates of chosen validity, on devices of chosen clocks.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use certs::Authority;
+use certs::key_file::create_private;
+use proto::Instant;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, ServerConfig, ServerConnection};
+
+use super::*;
+use crate::uplink::Pace;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[allow(clippy::disallowed_methods, reason = "certificates that are valid now need to know when that is")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A gateway's side, with a certificate for `name` of one day from `from`, and a device that trusts the authority in
+/// `folder/trusted`.
+struct Rig {
+    settings: Settings,
+    gateway: Arc<ServerConfig>,
+    _folder: tempfile::TempDir,
+}
+
+fn rig(name: &str, from: SystemTime, is_trusted: bool) -> Rig {
+    let folder = tempfile::tempdir().unwrap();
+    let authority =
+        |name: &str| Authority::create(&folder.path().join(name), name, 3_000, now() - 1_000 * DAY).unwrap();
+    let (trusted, other) = (authority("trusted"), authority("other"));
+    let gateway = if is_trusted { &trusted } else { &other }.issue_server(&[name], 1, from).unwrap();
+    let device = trusted.issue_device("meter-7", 1, now()).unwrap();
+    let write = |file: &str, text: &str| {
+        let path = folder.path().join(file);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let key = |file: &str, pem: &str| {
+        let path = folder.path().join(file);
+        create_private(&path, pem.as_bytes()).unwrap();
+        path
+    };
+    let settings = Settings {
+        host: "localhost".to_owned(),
+        port: 8883,
+        authority_file: folder.path().join("trusted/ca.crt"),
+        certificate_file: write("device.crt", &device.leaf.pem),
+        key_file: key("device.key", &device.key_pem),
+        pace: Pace::default(),
+    };
+    let gateway_key = certs::read_private_key(&key("gateway.key", &gateway.key_pem)).unwrap();
+    let mut server = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![gateway.leaf.der], gateway_key)
+        .unwrap();
+    server.send_tls13_tickets = 2;
+    Rig { settings, gateway: Arc::new(server), _folder: folder }
+}
+
+/// Shakes hands over memory; the error is the device's.
+fn shake(config: Arc<ClientConfig>, gateway: &Arc<ServerConfig>) -> Result<rustls::HandshakeKind, rustls::Error> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut device = ClientConnection::new(config, name).unwrap();
+    let mut gateway = ServerConnection::new(gateway.clone()).unwrap();
+    for _ in 0..10 {
+        let mut wire = Vec::new();
+        device.write_tls(&mut wire).unwrap();
+        gateway.read_tls(&mut wire.as_slice()).unwrap();
+        let _ = gateway.process_new_packets();
+        let mut wire = Vec::new();
+        gateway.write_tls(&mut wire).unwrap();
+        device.read_tls(&mut wire.as_slice()).unwrap();
+        device.process_new_packets()?;
+    }
+    Ok(device.handshake_kind().unwrap())
+}
+
+fn instant(at: SystemTime) -> Instant {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Instant(i64::try_from(since.as_micros()).unwrap())
+}
+
+#[test]
+fn a_device_in_1970_connects_once_by_the_certificates_own_time_and_then_by_what_it_learned() {
+    let rig = rig("localhost", now() - Duration::from_secs(60), true);
+    let clock = Arc::new(BootClock::in_1970());
+    let tls = Tls::open(&rig.settings, clock.clone()).unwrap();
+    assert_eq!(shake(tls.config(), &rig.gateway).unwrap(), rustls::HandshakeKind::Full);
+    clock.learn(instant(now()));
+    assert_eq!(shake(tls.config(), &rig.gateway).unwrap(), rustls::HandshakeKind::Full, "shown again, not resumed");
+    assert_eq!(shake(tls.config(), &rig.gateway).unwrap(), rustls::HandshakeKind::Resumed, "as always from then on");
+}
+
+#[test]
+fn an_expired_certificate_is_refused_as_soon_as_the_time_is_known() {
+    let rig = rig("localhost", now() - 3 * DAY, true);
+    let clock = Arc::new(BootClock::in_1970());
+    let tls = Tls::open(&rig.settings, clock.clone()).unwrap();
+    shake(tls.config(), &rig.gateway).unwrap();
+    clock.learn(instant(now()));
+    let refused = shake(tls.config(), &rig.gateway).unwrap_err();
+    assert!(refused.to_string().contains("expired"), "{refused}");
+    let set = Tls::open(&rig.settings, Arc::new(BootClock::start([1; 8]))).unwrap();
+    assert!(shake(set.config(), &rig.gateway).is_err(), "nor by a device whose clock was set all along");
+}
+
+#[test]
+fn without_a_time_name_and_authority_are_judged_as_strictly_as_ever() {
+    let from = now() - Duration::from_secs(60);
+    for rig in [rig("elsewhere", from, true), rig("localhost", from, false)] {
+        let tls = Tls::open(&rig.settings, Arc::new(BootClock::in_1970())).unwrap();
+        assert!(shake(tls.config(), &rig.gateway).is_err());
+    }
+}
+
+#[test]
+fn a_wall_clock_that_was_wrong_at_start_and_is_right_by_now_costs_no_connection() {
+    let rig = rig("localhost", now() - Duration::from_secs(60), true);
+    for wrong in [now() - 200 * DAY, now() + 4_000 * DAY] {
+        let clock = Arc::new(BootClock::in_1970());
+        clock.learn(instant(wrong));
+        let tls = Tls::open(&rig.settings, clock).unwrap();
+        shake(tls.config(), &rig.gateway).unwrap();
+    }
+}
+
+#[test]
+fn files_that_are_missing_are_named() {
+    let mut settings = rig("localhost", now(), true).settings;
+    settings.authority_file = Path::new("/nowhere/ca.crt").into();
+    let error = tls(&settings).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/ca.crt"), "{error}");
+}

@@ -1,0 +1,132 @@
+//! What this device says it holds, and what the answer means for that.
+
+use std::time::Instant;
+
+use proto::message::{HELLO_EPOCHS_MAX, HELLO_RANGES_MAX, Held, Hello};
+use proto::{Epoch, Nonce, Range, Ranges, VERSION};
+
+use super::{Command, Session};
+use crate::buffer::EpochSpan;
+
+/// A hello that is not answered yet.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    nonce: Nonce,
+    /// Epochs whose receipts are still to come.
+    open: Vec<Open>,
+    pub(super) until: Instant,
+}
+
+/// An epoch whose receipts are still to come.
+#[derive(Clone, Debug)]
+struct Open {
+    span: EpochSpan,
+    /// Rows that the hello claimed only because it could not name each range.
+    overclaimed: Ranges,
+    /// Rows that were stored, or set aside, by the receipts so far.
+    kept: Ranges,
+    /// Rows that were settled in any way.
+    settled: Ranges,
+}
+
+impl Session {
+    /// A hello about all epochs is to go out, once the gaps are told.
+    pub(super) fn greet(&mut self) {
+        self.unasked = self.epochs.iter().copied().collect();
+        self.telling.again(&self.gaps, self.now);
+    }
+
+    /// Says hello about the next epochs that this connection has not asked about. Where those are not all, it says
+    /// that they are a part, so that the gateway concludes nothing about the others.
+    pub(super) fn hello(&mut self) -> Command {
+        let count = self.unasked.len().min(HELLO_EPOCHS_MAX);
+        let spans: Vec<EpochSpan> = self.unasked.drain(..count).collect();
+        let is_part = spans.len() < self.epochs.len();
+        let nonce = Nonce(self.random.next().to_be_bytes());
+        let (epochs, open): (Vec<Held>, Vec<Open>) = spans.iter().map(|span| self.held_of(span)).unzip();
+        self.hello_due = self.now + self.pace.hello_every;
+        self.hello_is_wanted = false;
+        self.window.ask();
+        self.limiter.count(0, self.now);
+        // With nothing held there is nothing to be told; the hello still tells the gateway that we are here.
+        if !open.is_empty() {
+            self.asked = Some(Asked { nonce, open, until: self.now + self.window.deadline() });
+        }
+        let hello = Hello { nonce, versions: (1, VERSION), epochs };
+        if is_part { Command::HelloPart(hello) } else { Command::Hello(hello) }
+    }
+
+    fn held_of(&self, span: &EpochSpan) -> (Held, Open) {
+        let rows = self.rows_of(span);
+        let mut ranges: Vec<Range> = rows.into_iter().flat_map(|rows| self.held.within(rows)).collect();
+        // Too many to say: the oldest are joined, and what lies between them is looked for in the answer.
+        let surplus = ranges.len().saturating_sub(HELLO_RANGES_MAX);
+        let mut overclaimed = Ranges::new();
+        if surplus > 0
+            && let (Some(first), Some(kept)) = (ranges.first().map(|range| range.first), ranges.get_mut(surplus))
+        {
+            kept.first = first;
+            overclaimed = self.held.missing_in(*kept);
+        }
+        ranges.drain(..surplus);
+        let ranges = ranges.iter().map(|rows| Range { first: rows.first - span.base, last: rows.last - span.base });
+        let next = rows.map_or(1, |rows| rows.last - span.base + 1);
+        let held = Held { epoch: span.epoch, ranges: ranges.collect(), next };
+        (held, Open { span: *span, overclaimed, kept: Ranges::new(), settled: Ranges::new() })
+    }
+
+    /// The rows that `span`'s numbers 1 to the last can have.
+    pub(super) fn rows_of(&self, span: &EpochSpan) -> Option<Range> {
+        let later = self.epochs.iter().map(|later| later.base).filter(|base| *base > span.base).min();
+        Range::new(span.base + 1, later.unwrap_or(self.next_row - 1))
+    }
+
+    /// A receipt answered the latest hello: what it leaves out is not settled, whatever was said before.
+    pub(super) fn answered(&mut self, nonce: Nonce, epoch: Epoch, kept: &Ranges, settled: &Ranges, continued: bool) {
+        let Some(asked) = self.asked.as_mut().filter(|asked| asked.nonce == nonce) else { return };
+        let Some(place) = asked.open.iter().position(|open| open.span.epoch == epoch) else { return };
+        if let Some(open) = asked.open.get_mut(place) {
+            open.kept.extend(kept.iter());
+            open.settled.extend(settled.iter());
+        }
+        if continued {
+            return;
+        }
+        let open = asked.open.swap_remove(place);
+        let done = asked.open.is_empty();
+        self.uncover(&open.span, &open.kept);
+        self.own_up(&open);
+        if done {
+            self.asked = None;
+            if self.unasked.is_empty() {
+                self.missed();
+            } else {
+                self.hello_is_wanted = true;
+            }
+        }
+    }
+
+    /// Sends again what was settled once and is no longer: the gateway was restored to an earlier day.
+    fn uncover(&mut self, span: &EpochSpan, kept: &Ranges) {
+        let Some(all) = self.rows_of(span) else { return };
+        let gone: Ranges =
+            self.settled.within(all).flat_map(|range| kept.missing_in(range).iter().collect::<Vec<_>>()).collect();
+        if !gone.is_empty() {
+            gone.iter().for_each(|rows| self.settled.remove(rows));
+            self.requeue(&gone);
+            self.commands.push_back(Command::Unmark(gone));
+        }
+    }
+
+    /// The hello claimed more than is held, so the gateway waits for what neither end has. Says that it will not come.
+    fn own_up(&mut self, open: &Open) {
+        let mut lost: Ranges =
+            open.overclaimed.iter().flat_map(|rows| open.settled.missing_in(rows).iter().collect::<Vec<_>>()).collect();
+        self.gaps.iter().for_each(|rows| lost.remove(rows)); // told of with its own reason
+        if !lost.is_empty() {
+            let base = open.span.base;
+            let numbers = lost.iter().map(|rows| Range { first: rows.first - base, last: rows.last - base }).collect();
+            self.commands.push_back(Command::Unexplained { epoch: open.span.epoch, numbers });
+        }
+    }
+}
