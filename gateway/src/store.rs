@@ -25,8 +25,15 @@ pub enum Item {
         /// What.
         gaps: Vec<Gap>,
     },
-    /// What a device holds, so that the ledger knows what is missing and what need not be kept row by row.
+    /// All that a device holds, so that the ledger knows what is lost and what need not be kept row by row.
     Held {
+        /// Whose.
+        device: DeviceId,
+        /// What.
+        held: Vec<Held>,
+    },
+    /// Some of what a device holds. Nothing follows for epochs that it does not name.
+    HeldPart {
         /// Whose.
         device: DeviceId,
         /// What.

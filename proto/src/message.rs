@@ -30,6 +30,8 @@ pub enum Notice {
     Gaps(#[serde(deserialize_with = "at_most::<NOTICE_ITEMS_MAX, _, _>")] Vec<Gap>),
     /// Better clocks for boots whose readings went out without one.
     Clocks(#[serde(deserialize_with = "at_most::<NOTICE_ITEMS_MAX, _, _>")] Vec<Clock>),
+    /// Part of what the device holds: it has more epochs than one hello names. Claims nothing of those it leaves out.
+    HelloPart(Hello),
 }
 
 /// Opens each connection, and repeats every 15 minutes.

@@ -136,6 +136,10 @@ impl Sender<'_> {
                 let held = Item::Held { device: self.device(), held: hello.epochs.clone() };
                 Judgement::new(vec![held], Answer::Everything(hello))
             }
+            Ok(Notice::HelloPart(hello)) => {
+                let held = Item::HeldPart { device: self.device(), held: hello.epochs.clone() };
+                Judgement::new(vec![held], Answer::Everything(hello))
+            }
             Ok(Notice::Gaps(gaps)) => {
                 let settled = gaps.iter().filter_map(|gap| gap.epoch.zip(gap.range)).collect();
                 Judgement::new(vec![Item::Gaps { device: self.device(), gaps }], Answer::Around(settled))

@@ -22,6 +22,7 @@ pub mod reader;
 mod readings;
 mod schema;
 mod settings;
+mod tidy;
 mod value;
 mod writer;
 

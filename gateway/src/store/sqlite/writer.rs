@@ -9,6 +9,7 @@ use proto::{DeviceId, Epoch, Instant, Range};
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::watch;
 
+use super::held::Extent;
 use super::ledger::Epochs;
 use super::names::Names;
 use super::{Now, StoreError, SubjectSeed, TENANT, people};
@@ -76,7 +77,8 @@ impl Writer {
         Ok(outcomes)
     }
 
-    /// What is settled of an epoch: ascending ranges, touching ones of one state joined.
+    /// What a device may be told is settled of an epoch: ascending ranges, touching ones of one state joined. A gap is
+    /// left out where the device said that it holds the batch after all, lest it lets go of what then never comes.
     ///
     /// # Errors
     /// The disk.
@@ -85,7 +87,7 @@ impl Writer {
             return Ok(SettledRanges::default());
         };
         let found = self.memory.epochs.known(&self.db, device, epoch)?;
-        Ok(found.map(|epoch| epoch.settled()).unwrap_or_default())
+        Ok(found.map(|epoch| epoch.to_tell()).unwrap_or_default())
     }
 
     /// Those of [`Writer::settled`] that share a number with `around`, whole: what a receipt after a commit adds.
@@ -153,7 +155,8 @@ impl Work<'_> {
             Item::Pack(pack) => self.pack(pack),
             Item::Quarantine(quarantine) => self.quarantine(quarantine),
             Item::Gaps { device, gaps } => self.gaps(device, gaps),
-            Item::Held { device, held } => self.held(device, held),
+            Item::Held { device, held } => self.held(device, held, Extent::Whole),
+            Item::HeldPart { device, held } => self.held(device, held, Extent::Part),
             Item::Clock { device, clock } => {
                 let device = self.device(device, Some(self.now))?;
                 Ok(if self.learn_clock(device, clock)? { Outcome::Recorded } else { Outcome::Known })
