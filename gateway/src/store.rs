@@ -46,6 +46,11 @@ pub enum Item {
         /// The clock.
         clock: Clock,
     },
+    /// Two connections of the device take over from each other: its certificate is in use twice.
+    Contested {
+        /// Whose.
+        device: DeviceId,
+    },
     /// A sign of life: a connection opened or closed.
     Presence {
         /// Whose.

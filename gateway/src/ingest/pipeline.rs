@@ -37,6 +37,7 @@ pub type Now = fn() -> Instant;
 enum Judged {
     Opened(Link),
     Closed(DeviceId, ConnectionId),
+    Contested(DeviceId),
     Message(Message),
 }
 
@@ -58,6 +59,7 @@ pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, no
         let judged = match event {
             Event::Opened(link) => Judged::Opened(link),
             Event::Closed { device, connection, .. } => Judged::Closed(device, connection),
+            Event::Contested { device } => Judged::Contested(device),
             Event::Arrived(arrival) => {
                 let judgement = judge(&arrival, now());
                 let readings =
@@ -152,6 +154,7 @@ impl<L: Ledger> Recording<L> {
                         items.push(Item::Presence { device, connected: false });
                     }
                 }
+                Judged::Contested(device) => items.push(Item::Contested { device }),
                 Judged::Message(mut message) => {
                     self.fence(&mut message);
                     let first = items.len();

@@ -196,6 +196,11 @@ impl Work<'_> {
                 let device = self.device(device, Some(self.now))?;
                 Ok(if self.learn_clock(device, clock)? { Outcome::Recorded } else { Outcome::Known })
             }
+            Item::Contested { device } => {
+                let device = self.device(device, Some(self.now))?;
+                self.alarm(device, "device_twice")?;
+                Ok(Outcome::Recorded)
+            }
             Item::Presence { device, connected } => {
                 let device = self.device(device, Some(self.now))?;
                 let sql = "update device set connected = ?2 where id = ?1";
