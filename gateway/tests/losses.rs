@@ -217,6 +217,20 @@ fn an_older_buffer_copied_back_is_noticed_even_if_all_had_arrived() {
 }
 
 #[test]
+fn an_epoch_that_began_under_a_connection_is_later_than_those_its_hello_named() {
+    let (_folder, mut store) = fresh();
+    record(&mut store.writer, of(A, 1..=3).into_iter().chain(of(B, 1..=3)));
+    record(&mut store.writer, [hello([held(A, &[(1, 3)], 4)]), part([held(B, &[(1, 3)], 4)])]);
+    record(&mut store.writer, [hello([held(A, &[(1, 3)], 4)])]);
+    assert_eq!(alarms(&store), [alarm("buffer_copied", 1)]);
+    let (_folder, mut store) = fresh();
+    record(&mut store.writer, [part([held(B, &[(1, 3)], 4)]), part([held(A, &[(1, 3)], 4)])]);
+    record(&mut store.writer, of(A, 1..=3).into_iter().chain(of(B, 1..=3)));
+    record(&mut store.writer, [hello([held(B, &[(1, 3)], 4)])]);
+    assert_eq!(alarms(&store), [], "parts may come in any order");
+}
+
+#[test]
 fn what_a_copy_held_that_is_never_heard_of_again_is_lost_in_the_end() {
     use std::sync::atomic::{AtomicI64, Ordering};
     static DAYS: AtomicI64 = AtomicI64::new(0);

@@ -59,13 +59,14 @@ impl Work<'_> {
         Ok(Outcome::Recorded)
     }
 
-    /// The place of a hello among those of its device. Epochs that were first named by the parts of one are of one age,
-    /// in whatever order the parts came.
+    /// The place of a hello among those of its device: whole ones count by two, and all parts after one are half way to
+    /// the next. Epochs that were first named at one place are of one age, in whatever order they were named; and a new
+    /// epoch is named by a part only after a whole hello that names the older ones.
     fn count_hello(&self, device: i64, extent: Extent) -> Result<i64, StoreError> {
-        let more = i64::from(extent == Extent::Whole);
         let sql = "update device set hellos = hellos + ?2 where id = ?1 returning hellos";
-        let hellos: i64 = self.db.prepare_cached(sql)?.query_row([device, more], |row| row.get(0))?;
-        Ok(hellos + 1 - more)
+        let is_whole = extent == Extent::Whole;
+        let hellos: i64 = self.db.prepare_cached(sql)?.query_row(params![device, is_whole], |row| row.get(0))?;
+        Ok(hellos.saturating_mul(2).saturating_add(i64::from(!is_whole)))
     }
 
     /// Takes in what is held of one epoch. Answers by which hello it was first named.

@@ -5,7 +5,7 @@ alter table device add column hellos integer not null default 0;
 -- Epochs of which nothing is kept but what their readings and gaps say; see tidy.rs.
 alter table device add column epochs_forgotten integer not null default 0;
 
-alter table epoch add column first_named integer;               -- by which of those hellos; null: by none yet
+alter table epoch add column first_named integer;               -- by which of those hellos, twice; + 1: by a part after it
 alter table epoch add column named_us integer;                  -- when a hello last named it
 alter table epoch add column holds integer not null default 0;  -- 1: it has rows in `held`
 alter table epoch add column astray integer not null default 0; -- 1: its device speaks as if it had never been; alarmed
