@@ -38,6 +38,11 @@ pub enum Event {
         /// Why, for people.
         reason: String,
     },
+    /// Connections of one device take over from each other again and again, each while the other lives.
+    Contested {
+        /// Whose.
+        device: DeviceId,
+    },
 }
 
 /// One connection among all of this process's life.

@@ -8,7 +8,7 @@ use anyhow::Context;
 use proto::Instant;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::ingest::listener::Listener;
@@ -61,7 +61,9 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()? };
     let watcher = tokio::spawn(renewal::watch(config.listener.clone(), listener.control(), stop.clone()));
     let metrics = metrics::of(&TOTALS, listener.counters());
-    let (recorder, recorder_thread) = Recorder::spawn(writer, now, &TOTALS).context("start the recorder's thread")?;
+    let hopeless = CancellationToken::new();
+    let (recorder, recorder_thread) =
+        Recorder::spawn_until(writer, now, &TOTALS, hopeless.clone()).context("start the recorder's thread")?;
 
     let stop_api = CancellationToken::new();
     let mut judge = tokio::spawn(judge_all(arriving, recorder, now));
@@ -79,13 +81,20 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     }
     watcher.await?;
     doors.await?;
+    // Whoever could be answered has been. What a failing store still holds up is nobody's, and must not hold us up.
+    let failures = TOTALS.store_failures.get();
+    hopeless.cancel();
     judge.await?;
     tokio::task::spawn_blocking(move || recorder_thread.join())
         .await?
         .map_err(|_| anyhow::anyhow!("the recorder's thread panicked"))?;
     stop_api.cancel();
     api.await??;
-    info!("everything that came in is committed; stopped");
+    if TOTALS.store_failures.get() > failures {
+        warn!("stopped while the store took nothing; what was not acknowledged is still with the devices");
+    } else {
+        info!("everything that came in is committed; stopped");
+    }
     Ok(())
 }
 

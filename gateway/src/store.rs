@@ -25,8 +25,15 @@ pub enum Item {
         /// What.
         gaps: Vec<Gap>,
     },
-    /// What a device holds, so that the ledger knows what is missing and what need not be kept row by row.
+    /// All that a device holds, so that the ledger knows what is lost and what need not be kept row by row.
     Held {
+        /// Whose.
+        device: DeviceId,
+        /// What.
+        held: Vec<Held>,
+    },
+    /// Some of what a device holds. Nothing follows for epochs that it does not name.
+    HeldPart {
         /// Whose.
         device: DeviceId,
         /// What.
@@ -38,6 +45,11 @@ pub enum Item {
         device: DeviceId,
         /// The clock.
         clock: Clock,
+    },
+    /// Two connections of the device take over from each other: its certificate is in use twice.
+    Contested {
+        /// Whose.
+        device: DeviceId,
     },
     /// A sign of life: a connection opened or closed.
     Presence {

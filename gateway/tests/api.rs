@@ -88,7 +88,7 @@ async fn devices_series_and_subjects_are_told_as_agreed() {
     let device = json!({
         "id": "meter-7", "display_name": "meter-7", "connected": true, "first_seen_us": NOW, "last_seen_us": NOW,
         "last_reading_us": NOW - MINUTE, "lag_us": MINUTE, "readings": 2, "batches": 1, "quarantined": 0, "gaps": 0,
-        "missing": 0,
+        "missing": 0, "alarms": [],
     });
     let subject = json!({
         "id": "ada", "display_name": "Ada", "zone": "Europe/Berlin", "glucose_band": { "low": 70.0, "high": 180.0 },
@@ -166,17 +166,24 @@ async fn the_ledger_shows_what_is_settled_what_is_missing_and_what_will_never_co
     ]);
     let ledger = world.get("/api/v1/devices/meter-7/ledger").await;
     let epoch = json!({
-        "epoch": "0707070707070707", "first_arrival_us": NOW, "last_arrival_us": NOW, "next": 7,
-        "ranges": [{ "first": 1, "last": 1, "state": "stored" }, { "first": 4, "last": 5, "state": "gap" }],
-        "missing": [{ "first": 3, "last": 3 }, { "first": 6, "last": 6 }],
+        "epoch": "0707070707070707", "first_arrival_us": NOW, "last_arrival_us": NOW, "next": 7, "is_astray": false,
+        "counts": { "stored": 1, "quarantined": 0, "waiting": 1, "missing": 0, "repaired": 0, "lost": 4 },
+        "ranges": [{ "first": 1, "last": 1, "state": "stored" }, { "first": 3, "last": 6, "state": "gap" }],
+        "missing": [],
     });
     assert_eq!(ledger["epochs"], json!([epoch]));
+    assert_eq!(ledger["totals"], epoch["counts"]);
+    let of = |reason: &str, gaps: u8, numbers: u8, readings: u8, uncounted: u8| json!({ "reason": reason, "gaps": gaps, "numbers": numbers, "readings": readings, "uncounted": uncounted });
+    assert_eq!(ledger["lost"], json!([of("unexplained", 2, 2, 0, 2), of("evicted", 1, 2, 12, 0)]));
+    let raised = json!([{ "kind": "unexplained_gap", "first_us": NOW, "last_us": NOW, "count": 1 }]);
+    assert_eq!(ledger["alarms"], raised);
+    assert_eq!(world.get("/api/v1/devices/meter-7").await["device"]["alarms"], json!(["unexplained_gap"]));
     let gap = json!({
         "epoch": "0707070707070707", "first": 4, "last": 5, "source": "meter", "from_us": null, "to_us": null,
-        "count": 12, "reason": "evicted",
+        "count": 12, "reason": "evicted", "numbers": null,
     });
     assert_eq!(
-        (&ledger["gaps"], &ledger["device"], &ledger["connected"]),
+        (&json!([ledger["gaps"][2]]), &ledger["device"], &ledger["connected"]),
         (&json!([gap]), &json!("meter-7"), &json!(false))
     );
 }

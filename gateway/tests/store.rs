@@ -7,9 +7,7 @@ use std::time::{Duration, Instant as Moment};
 
 use proptest::prelude::*;
 use proto::message::{Gap, GapReason, Held, Refusal, Settlement};
-use proto::{
-    Basis, BodyHash, Change, Channel, Clock, Epoch, Instant, Lane, Origin, Quality, Range, Reading, State, Value,
-};
+use proto::{Basis, BodyHash, Change, Channel, Clock, Instant, Lane, Origin, Quality, Range, Reading, State, Value};
 use tempfile::TempDir;
 use tributary_gateway::store::sqlite::{ReadError, Store, StoreError, View};
 use tributary_gateway::store::view::{Reading as Kept, TimeQuality};
@@ -275,31 +273,6 @@ fn neighbouring_gaps_are_one_and_a_repeated_one_counts_once() {
     let ledger = ask(&store, |view| view.ledger("meter-7")).unwrap();
     let seen: Vec<_> = ledger.gaps.iter().map(|gap| (gap.first, gap.last, gap.from_us, gap.to_us, gap.count)).collect();
     assert_eq!(seen, [(None, None, Some(100), Some(300), Some(10)), (Some(1), Some(4), Some(10), Some(30), Some(10))]);
-}
-
-#[test]
-fn what_is_given_away_and_neither_held_nor_settled_is_missing() {
-    let (_folder, mut store) = fresh();
-    record(&mut store.writer, [1, 4].map(|number| Item::Batch(batch(number, &[(NOW, 1.0)]))));
-    record(&mut store.writer, [holds(&[range(3, 4)], 7)]);
-    let missing = |store: &Store| {
-        let ledger = ask(store, |view| view.ledger("meter-7")).unwrap();
-        let device = ask(store, |view| view.device("meter-7")).unwrap();
-        (ledger.epochs[0].missing.clone(), device.missing)
-    };
-    assert_eq!(missing(&store), (vec![range(2, 2), range(5, 6)], 3));
-    record(&mut store.writer, [Item::Batch(batch(5, &[(NOW, 1.0)])), gaps([gap(Some(range(2, 2)), None, None)])]);
-    assert_eq!(missing(&store), (vec![range(6, 6)], 1));
-    assert_eq!(ask(&store, |view| view.alarms())[0].kind, "missing");
-}
-
-#[test]
-fn an_epoch_that_a_hello_no_longer_names_holds_nothing() {
-    let (_folder, mut store) = fresh();
-    record(&mut store.writer, [holds(&[range(1, 2)], 3)]);
-    let other = Held { epoch: Epoch([8; 8]), ranges: vec![], next: 1 };
-    record(&mut store.writer, [Item::Held { device: meter(), held: vec![other] }]);
-    assert_eq!(ask(&store, |view| view.device("meter-7")).unwrap().missing, 2);
 }
 
 #[test]

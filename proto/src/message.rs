@@ -31,7 +31,7 @@ pub enum Notice {
     Gaps(#[serde(deserialize_with = "at_most::<NOTICE_ITEMS_MAX, _, _>")] Vec<Gap>),
     /// Better clocks for boots whose readings went out without one.
     Clocks(#[serde(deserialize_with = "at_most::<NOTICE_ITEMS_MAX, _, _>")] Vec<Clock>),
-    /// As a hello, of some epochs only: it claims nothing of those that it does not name.
+    /// Part of what the device holds: it has more epochs than one hello names. Claims nothing of those it leaves out.
     HelloPart(Hello),
 }
 

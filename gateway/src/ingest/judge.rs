@@ -132,8 +132,12 @@ impl Sender<'_> {
     fn notice(&self) -> Judgement {
         match Notice::decode(&self.arrival.payload) {
             Err(error) => self.unreadable(format!("notice: {error}")),
-            Ok(Notice::Hello(hello) | Notice::HelloPart(hello)) => {
+            Ok(Notice::Hello(hello)) => {
                 let held = Item::Held { device: self.device(), held: hello.epochs.clone() };
+                Judgement::new(vec![held], Answer::Everything(hello))
+            }
+            Ok(Notice::HelloPart(hello)) => {
+                let held = Item::HeldPart { device: self.device(), held: hello.epochs.clone() };
                 Judgement::new(vec![held], Answer::Everything(hello))
             }
             Ok(Notice::Gaps(gaps)) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use proto::message::{Refusal, Refused, Settlement};
 use proto::{Channel, DeviceId, Epoch, Instant, Range, Ranges};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::judge::{Answer, Judgement, judge};
@@ -36,12 +37,14 @@ pub type Now = fn() -> Instant;
 enum Judged {
     Opened(Link),
     Closed(DeviceId, ConnectionId),
+    Contested(DeviceId),
     Message(Message),
 }
 
 /// A publish that was judged.
 struct Message {
     device: DeviceId,
+    connection: ConnectionId,
     channel: Channel,
     judgement: Judgement,
     ticket: Ticket,
@@ -56,13 +59,15 @@ pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, no
         let judged = match event {
             Event::Opened(link) => Judged::Opened(link),
             Event::Closed { device, connection, .. } => Judged::Closed(device, connection),
+            Event::Contested { device } => Judged::Contested(device),
             Event::Arrived(arrival) => {
                 let judgement = judge(&arrival, now());
                 let readings =
                     u32::try_from(readings_of(&judgement.items)).unwrap_or(u32::MAX).min(WAITING_READINGS_MAX);
                 let _room = Arc::clone(&room).acquire_many_owned(readings).await.ok();
                 let (device, channel, ticket) = (arrival.device, arrival.channel, arrival.ticket);
-                Judged::Message(Message { device, channel, judgement, ticket, _room })
+                let connection = arrival.connection;
+                Judged::Message(Message { device, connection, channel, judgement, ticket, _room })
             }
         };
         if recorder.0.send(judged).await.is_err() {
@@ -84,8 +89,22 @@ impl Recorder {
         now: Now,
         totals: &'static Totals,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
+        Self::spawn_until(ledger, now, totals, CancellationToken::new())
+    }
+
+    /// As [`Recorder::spawn`], and once `hopeless` is cancelled, a store that takes nothing is not tried again: the
+    /// thread ends, what it has is dropped without a verdict, and devices keep it.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn spawn_until(
+        ledger: impl Ledger + 'static,
+        now: Now,
+        totals: &'static Totals,
+        hopeless: CancellationToken,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
-        let recording = Recording { ledger, links: HashMap::new(), now, totals };
+        let recording = Recording { ledger, links: HashMap::new(), now, totals, hopeless };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || recording.run(inbox))?;
         Ok((Self(sender), thread))
     }
@@ -96,6 +115,7 @@ struct Recording<L> {
     links: HashMap<DeviceId, Link>,
     now: Now,
     totals: &'static Totals,
+    hopeless: CancellationToken,
 }
 
 impl<L: Ledger> Recording<L> {
@@ -112,11 +132,14 @@ impl<L: Ledger> Recording<L> {
                 }
                 waiting.push(next);
             }
-            self.commit(&mut waiting);
+            if self.commit(&mut waiting).is_none() {
+                return;
+            }
         }
     }
 
-    fn commit(&mut self, waiting: &mut Vec<Judged>) {
+    /// Commits what waits, and answers it. `None` if the store took nothing until there was no more hope.
+    fn commit(&mut self, waiting: &mut Vec<Judged>) -> Option<()> {
         let (mut items, mut messages) = (Vec::new(), Vec::new());
         for judged in waiting.drain(..) {
             match judged {
@@ -131,7 +154,9 @@ impl<L: Ledger> Recording<L> {
                         items.push(Item::Presence { device, connected: false });
                     }
                 }
+                Judged::Contested(device) => items.push(Item::Contested { device }),
                 Judged::Message(mut message) => {
+                    self.fence(&mut message);
                     let first = items.len();
                     items.append(&mut message.judgement.items);
                     messages.push((message, first..items.len()));
@@ -141,12 +166,25 @@ impl<L: Ledger> Recording<L> {
         if Bug::ReceiptFirst.is_on() {
             self.promise(&messages);
         }
-        let outcomes = self.record_however_long(&items);
+        let outcomes = self.record_however_long(&items)?;
         self.totals.committed(&items, &outcomes);
         self.send_receipts(&items, &outcomes, &messages);
         for (message, range) in messages {
             let verdict = self.verdict(&message, outcomes.get(range).unwrap_or_default());
             message.ticket.settle(verdict);
+        }
+        Some(())
+    }
+
+    /// What a device held when it had an earlier connection says nothing of what it holds now: such a hello is neither
+    /// believed nor answered. Batches and gaps are as good as ever.
+    fn fence(&self, message: &mut Message) {
+        let is_current = |link: &Link| link.connection == message.connection;
+        if matches!(message.judgement.answer, Answer::Everything(_))
+            && !self.links.get(&message.device).is_none_or(is_current)
+        {
+            message.judgement.items.clear();
+            message.judgement.answer = Answer::Nothing;
         }
     }
 
@@ -162,15 +200,18 @@ impl<L: Ledger> Recording<L> {
     }
 
     /// Only an unavailable store holds everybody up; what fails by itself is quarantined by [`record`].
-    fn record_however_long(&mut self, items: &[Item]) -> Vec<Outcome> {
+    fn record_however_long(&mut self, items: &[Item]) -> Option<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(items.len());
         loop {
             let left = items.get(outcomes.len()..).unwrap_or_default();
             match record(&mut self.ledger, left, (self.now)(), &mut outcomes) {
-                Ok(()) => return outcomes,
+                Ok(()) => return Some(outcomes),
                 Err(unavailable) => {
                     self.totals.store_failures.add(1);
                     error!(error = %unavailable, "the store takes nothing; devices keep what they have");
+                    if self.hopeless.is_cancelled() {
+                        return None;
+                    }
                     thread::sleep(RETRY_AFTER);
                 }
             }

@@ -22,6 +22,7 @@ pub mod reader;
 mod readings;
 mod schema;
 mod settings;
+mod tidy;
 mod value;
 mod writer;
 
@@ -59,7 +60,7 @@ impl Store {
         schema::migrate(&mut db)?;
         db.execute("update device set connected = 0 where connected <> 0", [])?;
         let readers = (0..READERS).map(|_| open_reader(path)).collect::<Result<_, _>>()?;
-        Ok(Self { writer: Writer::new(db, lock, now)?, reader: Reader::new(readers) })
+        Ok(Self { writer: Writer::new(db, path, lock, now)?, reader: Reader::new(readers) })
     }
 
     /// Makes sure that a person or place of the settings is there as they say. Said twice, it changes nothing.
@@ -141,6 +142,13 @@ impl StoreError {
             // No answer of SQLite's but of the layer above it: a value that does not fit its column.
             None => false,
         }
+    }
+
+    /// Whether the disk, or what is written on it, failed: the connection that saw it cannot be relied on.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        let Self::Sqlite(error) = self else { return false };
+        self.is_unavailable()
+            && !matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
     }
 }
 

@@ -71,6 +71,49 @@ async fn a_second_connection_takes_over_and_the_firsts_will_comes_before_it() {
 }
 
 #[tokio::test]
+async fn two_clients_that_keep_taking_over_from_each_other_are_noticed() {
+    let mut rig = Rig::start().await;
+    let mut clients = vec![rig.connect("meter-7", 4).await.0];
+    for takeover in 1..=4 {
+        let mut next = rig.tls("meter-7").await;
+        next.send(&connect(4, "meter-7", 60, None)).await;
+        if takeover == 3 {
+            assert!(
+                matches!(rig.event().await, Event::Contested { device } if device == crate::rig::device("meter-7"))
+            );
+        }
+        assert!(rig.closed().await.contains("took over"), "and not noticed again with the next");
+        rig.opened().await;
+        clients.push(next);
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_comes_again_before_its_end_was_seen_contests_nothing() {
+    // Nothing is read beyond one publish, so the end behind the second one is not seen.
+    let mut rig = Rig::start_with(64, |settings| settings.receive_max = 1).await;
+    let mut waiting = Vec::new();
+    for takeover in 0..5 {
+        let (mut meter, _link) = if takeover == 0 {
+            rig.connect("meter-7", 4).await
+        } else {
+            let mut meter = rig.tls("meter-7").await;
+            meter.send(&connect(4, "meter-7", 60, None)).await;
+            assert!(rig.closed().await.contains("took over"));
+            (meter, rig.opened().await)
+        };
+        for packet_id in 1..=2 {
+            meter.send(&publish(4, &topic("meter-7", Channel::Batch), Some(packet_id), 0, b"")).await;
+        }
+        waiting.push(rig.arrived().await);
+        drop(meter);
+    }
+    assert_eq!(rig.counters.takeovers.get(), 4);
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn a_silent_device_is_cut_after_one_and_a_half_keep_alives_and_a_pinging_one_is_not() {
     let mut rig = Rig::start().await;
     let mut silent = with_will(&mut rig, 5, 1).await;

@@ -36,6 +36,7 @@ export interface Device {
   readonly quarantined: number;
   readonly gaps: number;
   readonly missing: number;
+  readonly alarms: string[];
 }
 
 export interface Subject {
@@ -70,11 +71,23 @@ export interface Range {
   readonly state: "stored" | "quarantined" | "gap";
 }
 
+/** What became of numbers: each is one batch. */
+export interface Counts {
+  readonly stored: number;
+  readonly quarantined: number;
+  readonly waiting: number;
+  readonly missing: number;
+  readonly repaired: number;
+  readonly lost: number;
+}
+
 export interface Epoch {
   readonly epoch: string;
   readonly first_arrival_us: number | null;
   readonly last_arrival_us: number | null;
   readonly next: number | null;
+  readonly counts: Counts;
+  readonly is_astray: boolean;
   readonly ranges: Range[];
   readonly missing: { readonly first: number; readonly last: number }[];
 }
@@ -87,13 +100,33 @@ export interface Gap {
   readonly from_us: number | null;
   readonly to_us: number | null;
   readonly count: number | null;
+  readonly numbers: number | null;
   readonly reason: string;
+}
+
+/** What is lost for one reason; `uncounted` gaps do not say how many readings. */
+export interface Lost {
+  readonly reason: string;
+  readonly gaps: number;
+  readonly numbers: number;
+  readonly readings: number;
+  readonly uncounted: number;
+}
+
+export interface Alarm {
+  readonly kind: string;
+  readonly first_us: number;
+  readonly last_us: number;
+  readonly count: number;
 }
 
 export interface Ledger {
   readonly as_of_us: number;
   readonly device: string;
   readonly connected: boolean;
+  readonly totals: Counts;
+  readonly lost: Lost[];
+  readonly alarms: Alarm[];
   readonly epochs: Epoch[];
   readonly gaps: Gap[];
 }

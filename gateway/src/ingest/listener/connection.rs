@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use proto::DeviceId;
@@ -166,6 +167,9 @@ async fn session(
     reply::accepted(&terms, &drive.session.device, &shared.settings, &mut drive.outbox.bytes);
     let Err(end) = drive.run(&mut stream, &mut kicked, stop).await;
     let (session, mut outbox) = (drive.session, drive.outbox);
+    if matches!(end, End::TakenOver) && drive.heard.elapsed() < LIVELY && !has_left(&mut stream).await {
+        contested(shared, &session.device).await;
+    }
     close(shared, &session, &end, terms.will.take()).await;
     drop(seat);
     if let Some(reason) = end.reason() {
@@ -173,6 +177,28 @@ async fn session(
     }
     drop(session); // verdicts that are still to come are nobody's now
     farewell(shared, &mut stream, &mut outbox, end.reason().is_some()).await;
+}
+
+/// Whether the client has closed its side already, behind what it still had sent: then it did not lose its place to
+/// another, but came again itself before its end was seen.
+async fn has_left(stream: &mut Stream) -> bool {
+    let mut scrap = [0; 2048];
+    for _ in 0..UNREAD_ROUNDS_MAX {
+        match timeout(Duration::ZERO, stream.read(&mut scrap)).await {
+            Err(_) => return false, // nothing more has come, neither bytes nor an end
+            Ok(Ok(1..)) => {}
+            Ok(_) => return true,
+        }
+    }
+    false
+}
+
+/// Notes that a live connection lost its place, and says so once that is a habit.
+async fn contested(shared: &Shared, device: &DeviceId) {
+    if shared.control.is_contested(device) {
+        tracing::error!(device.id = %device, "two connections of this device keep taking over from each other; its certificate is in use twice");
+        let _ = shared.intake.send(Event::Contested { device: device.clone() }).await; // fails when the pipeline is gone
+    }
 }
 
 /// Tells the pipeline that a connection has ended, after its last will if that holds.
@@ -216,3 +242,9 @@ async fn farewell(shared: &Shared, stream: &mut Stream, outbox: &mut Outbox, lin
     // Whoever does not hear it sees the socket close.
     let _ = timeout(shared.settings.farewell_deadline, Box::pin(leaving)).await;
 }
+
+/// A connection that was heard this long ago was alive when it lost its place. A client that comes again because its
+/// link is dead has waited longer for an answer.
+const LIVELY: Duration = Duration::from_secs(5);
+/// Reads, of 2 KiB at most, until the end is looked for no longer: 4 MiB are all that waits in a socket.
+const UNREAD_ROUNDS_MAX: usize = 2_048;

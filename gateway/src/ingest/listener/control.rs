@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use proto::DeviceId;
 use rustls::ServerConfig;
@@ -31,7 +32,7 @@ impl Control {
     pub fn revoke(&self, serials: BTreeSet<String>) -> usize {
         let mut seats = self.0.seats();
         seats.revoked = serials;
-        let Seats { taken, revoked } = &mut *seats;
+        let Seats { taken, revoked, .. } = &mut *seats;
         taken.values_mut().filter(|it| revoked.contains(&it.serial)).map(|it| usize::from(it.end(End::Revoked))).sum()
     }
 
@@ -47,6 +48,21 @@ impl Control {
 
     pub(super) fn tls(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.tls.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes that a live connection of `device` lost its place to another. Answers whether that has happened
+    /// [`CONTESTS`] times within [`CONTEST_SPAN`]; then it is counted anew.
+    pub(super) fn is_contested(&self, device: &DeviceId) -> bool {
+        let now = Instant::now();
+        let mut seats = self.0.seats();
+        seats.contests.retain(|_, times| times.iter().any(|time| now.duration_since(*time) < CONTEST_SPAN));
+        if seats.contests.len() >= CONTESTED_DEVICES_MAX {
+            return false; // so many at once are no copies of one disk
+        }
+        let times = seats.contests.entry(device.clone()).or_default();
+        times.retain(|time| now.duration_since(*time) < CONTEST_SPAN);
+        times.push(now);
+        times.len() >= CONTESTS && seats.contests.remove(device).is_some()
     }
 
     /// Takes the device's seat, and ends the connection that has it. `None` if the certificate is revoked.
@@ -105,6 +121,8 @@ struct Registry {
 struct Seats {
     taken: HashMap<DeviceId, Occupant>,
     revoked: BTreeSet<String>,
+    /// When live connections lost their place, within the last [`CONTEST_SPAN`].
+    contests: HashMap<DeviceId, Vec<Instant>>,
 }
 
 #[derive(Debug)]
@@ -127,3 +145,10 @@ impl Registry {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Takeovers of live connections of one device within [`CONTEST_SPAN`] that make an alarm. Two agents that kick each
+/// other come to that within some ten seconds; one that moved from link to link may come to one or two.
+const CONTESTS: usize = 3;
+const CONTEST_SPAN: Duration = Duration::from_secs(60);
+/// Devices of which such takeovers are remembered at once.
+const CONTESTED_DEVICES_MAX: usize = 4_096;

@@ -32,6 +32,8 @@ pub(super) struct Drive<'a> {
     /// Messages to the device; `None` once the pipeline has let go of the link.
     pub(super) link: Option<mpsc::Receiver<(Channel, Bytes)>>,
     pub(super) silence_max: Duration,
+    /// When the device was last heard.
+    pub(super) heard: Instant,
     intake: Waiting,
 }
 
@@ -47,7 +49,16 @@ impl<'a> Drive<'a> {
         link: mpsc::Receiver<(Channel, Bytes)>,
         silence_max: Duration,
     ) -> Self {
-        Self { shared, session, inbox, outbox: Outbox::default(), link: Some(link), silence_max, intake: None }
+        Self {
+            shared,
+            session,
+            inbox,
+            outbox: Outbox::default(),
+            link: Some(link),
+            silence_max,
+            heard: Instant::now(),
+            intake: None,
+        }
     }
 
     /// Serves the device until its connection must end, and says why it must.
@@ -84,7 +95,10 @@ impl<'a> Drive<'a> {
                 }
                 read = read(&mut reader, &mut self.inbox), if reads => match read? {
                     0 => return Err(End::Vanished),
-                    _ => deadlines.heard(Instant::now()),
+                    _ => {
+                        self.heard = Instant::now();
+                        deadlines.heard(self.heard);
+                    }
                 },
                 written = self.outbox.write(&mut writer), if writes => written?,
                 verdict = self.session.in_flight.next() => {

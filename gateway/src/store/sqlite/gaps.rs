@@ -1,7 +1,7 @@
 //! What will never come: numbers, which are thereby settled, and spans of time.
 
 use proto::message::{Gap, GapReason, Settlement};
-use proto::{DeviceId, Number, Range};
+use proto::{DeviceId, Epoch, Number, Range, Ranges};
 use rusqlite::{Row, params};
 
 use super::writer::Work;
@@ -28,22 +28,20 @@ impl Work<'_> {
     /// Enters gaps. What is settled already stays as it is.
     pub(super) fn gaps(&mut self, device: &DeviceId, gaps: &[Gap]) -> Result<Outcome, StoreError> {
         let device = self.device(device, Some(self.now))?;
-        let mut outcome = Outcome::Known;
+        let (mut outcome, mut is_numbered) = (Outcome::Known, false);
         for gap in gaps {
             // Numbers end with i64, as frames do; 0 is none.
             let whole = Range { first: 1, last: i64::MAX.cast_unsigned() };
             let numbers = gap.range.and_then(|range| range.intersect(whole));
             let changed = match (gap.epoch, numbers) {
                 (Some(epoch), Some(range)) => {
-                    let entry = self.epoch(device, epoch)?;
-                    let (key, open) = (entry.key, entry.unsettled(range));
-                    for piece in open.iter() {
-                        self.epoch(device, epoch)?.settle(piece, Settlement::Gap);
-                        // How many readings a part of it had is not known.
-                        let readings = if piece == range { gap.count } else { None };
-                        self.add_gap(device, key, piece, Span::of(gap, readings))?;
-                    }
-                    !open.is_empty()
+                    is_numbered = true;
+                    // It says that it has them no more.
+                    let mut held = self.epoch(device, epoch)?.held.clone();
+                    held.remove(range);
+                    self.set_held(device, epoch, held)?;
+                    let explained = self.explain(device, epoch, range, gap)?;
+                    self.enter_gap(device, epoch, range, gap)? || explained
                 }
                 _ => self.add_span(device, Span::of(gap, gap.count))?,
             };
@@ -54,31 +52,92 @@ impl Work<'_> {
                 }
             }
         }
+        if is_numbered {
+            self.bound_gaps(device)?;
+        }
         Ok(outcome)
+    }
+
+    /// Enters those numbers of `range` as lost that are not settled yet. Answers whether there were any.
+    pub(super) fn enter_gap(&mut self, device: i64, epoch: Epoch, range: Range, gap: &Gap) -> Result<bool, StoreError> {
+        let entry = self.epoch(device, epoch)?;
+        let (key, open) = (entry.key, entry.unsettled(range));
+        for piece in open.iter() {
+            self.epoch(device, epoch)?.settle(piece, Settlement::Gap);
+            // How many readings a part of it had is not known.
+            let readings = if piece == range { gap.count } else { None };
+            self.add_gap(device, key, piece, Span::of(gap, readings))?;
+        }
+        Ok(!open.is_empty())
+    }
+
+    /// Gives numbers that nothing explained the reason that the device has for them now. Answers whether there were any.
+    fn explain(&mut self, device: i64, epoch: Epoch, range: Range, gap: &Gap) -> Result<bool, StoreError> {
+        let entry = self.epoch(device, epoch)?;
+        if entry.unsettled(range) == Ranges::from_iter([range]) {
+            return Ok(false);
+        }
+        let key = entry.key;
+        let only = (gap.reason != GapReason::Unexplained).then_some(word(GapReason::Unexplained));
+        let Some(only) = only else { return Ok(false) };
+        let cut = self.cut_gaps(device, key, range, Some(only))?;
+        for piece in &cut {
+            let readings = if *piece == range { gap.count } else { None };
+            self.add_gap(device, key, *piece, Span::of(gap, readings))?;
+        }
+        Ok(!cut.is_empty())
     }
 
     /// Takes `number` out of the gap that names it, because it came after all.
     pub(super) fn withdraw_gap(&mut self, device: i64, epoch: i64, number: Number) -> Result<(), StoreError> {
-        let sql = "delete from gap where device = ?1 and epoch = ?2 and first <= ?3 and last >= ?3
-                   returning source, from_us, until_us, boot, readings, reason, first, last";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let rows = statement.query_map(params![device, epoch, to_sql(number)], |row| {
-            Ok((Span::read(row)?, Range { first: from_sql(row.get(6)?), last: from_sql(row.get(7)?) }))
-        })?;
-        for (span, range) in rows.collect::<Result<Vec<_>, _>>()? {
-            let before = Range::new(range.first, number.saturating_sub(1));
-            let after = Range::new(number.saturating_add(1), range.last);
-            for left in before.into_iter().chain(after) {
-                self.insert_gap(device, Some((epoch, left)), &Span { readings: None, ..span.clone() })?;
-            }
+        if self.cut_gaps(device, epoch, Range::one(number), None)?.is_empty() {
+            // One of many that became one: it is no longer known which that names, but how many.
+            let sql = "update gap set numbers = max(numbers - 1, 0), readings = null where id =
+                         (select id from gap where device = ?1 and epoch = ?2 and first <= ?3 and last >= ?3
+                            and numbers is not null limit 1)";
+            self.db.prepare_cached(sql)?.execute(params![device, epoch, to_sql(number)])?;
         }
         Ok(())
     }
 
+    /// Takes the numbers of `range` out of all gaps that name them, or of those for one reason. Answers which it took.
+    fn cut_gaps(
+        &mut self,
+        device: i64,
+        epoch: i64,
+        range: Range,
+        only: Option<&str>,
+    ) -> Result<Vec<Range>, StoreError> {
+        let sql = "delete from gap where device = ?1 and epoch = ?2 and last >= ?3 and first <= ?4
+                     and first >= coalesce((select max(first) from gap where device = ?1 and epoch = ?2
+                       and first <= ?3 and numbers is null), ?3)
+                     and numbers is null and (?5 is null or reason = ?5)
+                   returning source, from_us, until_us, boot, readings, reason, first, last";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let values = params![device, epoch, to_sql(range.first), to_sql(range.last), only];
+        let rows = statement.query_map(values, |row| {
+            Ok((Span::read(row)?, Range { first: from_sql(row.get(6)?), last: from_sql(row.get(7)?) }))
+        })?;
+        let mut taken = Vec::new();
+        for (span, whole) in rows.collect::<Result<Vec<_>, _>>()? {
+            taken.extend(whole.intersect(range));
+            let before = range.first.checked_sub(1).and_then(|last| Range::new(whole.first, last));
+            let after = range.last.checked_add(1).and_then(|first| Range::new(first, whole.last));
+            for left in before.into_iter().chain(after) {
+                self.insert_gap(device, Some((epoch, left)), &Span { readings: None, ..span.clone() })?;
+            }
+        }
+        Ok(taken)
+    }
+
     /// Adds numbers to the gaps of their epoch, joining what touches and has the same reason.
     fn add_gap(&mut self, device: i64, epoch: i64, range: Range, mut span: Span) -> Result<(), StoreError> {
-        let sql = "delete from gap where device = ?1 and epoch = ?2 and (last = ?3 - 1 or first = ?4 + 1)
-                     and source is ?5 and boot is ?6 and reason = ?7
+        // Gaps of an epoch do not overlap: the one before is the one that starts last before this.
+        let sql = "delete from gap where id in (
+                     select id from (select id, last from gap where device = ?1 and epoch = ?2 and first < ?3
+                       and numbers is null order by first desc limit 1) where last = ?3 - 1
+                     union all select id from gap where device = ?1 and epoch = ?2 and first = ?4 + 1)
+                     and numbers is null and source is ?5 and boot is ?6 and reason = ?7
                    returning source, from_us, until_us, boot, readings, reason, first, last";
         let (first, last) = (to_sql(range.first), to_sql(range.last).min(i64::MAX - 1));
         let values = params![device, epoch, first, last, span.source, span.boot, span.reason];
@@ -96,7 +155,8 @@ impl Work<'_> {
 
     /// Adds a span of time, unless it is within one that is there; joins what touches and has the same reason.
     fn add_span(&mut self, device: i64, mut span: Span) -> Result<bool, StoreError> {
-        let of_its_kind = "device = ?1 and epoch is null and source is ?2 and boot is ?3 and reason = ?4";
+        let of_its_kind =
+            "device = ?1 and epoch is null and numbers is null and source is ?2 and boot is ?3 and reason = ?4";
         let sql = format!(
             "select exists (select 1 from gap where {of_its_kind}
                and (from_us is ?5 or from_us <= ?5) and (until_us is ?6 or until_us >= ?6))"
@@ -131,13 +191,13 @@ impl Work<'_> {
 
     /// Makes one of the oldest spans when there are too many.
     fn bound_spans(&self, device: i64) -> Result<(), StoreError> {
-        let sql = "select count(*) from gap where device = ?1 and epoch is null";
+        let sql = "select count(*) from gap where device = ?1 and epoch is null and numbers is null";
         let spans: i64 = self.db.prepare_cached(sql)?.query_row([device], |row| row.get(0))?;
         if spans <= SPANS_MAX {
             return Ok(());
         }
         let sql = "delete from gap where id in
-                     (select id from gap where device = ?1 and epoch is null order by id limit ?2)
+                     (select id from gap where device = ?1 and epoch is null and numbers is null order by id limit ?2)
                    returning source, from_us, until_us, boot, readings, reason";
         let mut statement = self.db.prepare_cached(sql)?;
         let oldest: Vec<Span> = statement.query_map([device, SPANS_MAX / 10], Span::read)?.collect::<Result<_, _>>()?;

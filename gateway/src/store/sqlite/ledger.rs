@@ -52,6 +52,8 @@ pub(super) struct EpochState {
     pub(super) next: Option<Number>,
     pub(super) held: Ranges,
     pub(super) missing: u64,
+    /// How many numbers came although a gap named them.
+    pub(super) repaired: u64,
     arrivals: Option<(Instant, Instant)>,
     touched: bool,
 }
@@ -71,6 +73,11 @@ impl Epochs {
             self.entries.insert(place, state);
         }
         Ok(self.entries.get_mut(&place))
+    }
+
+    /// Forgets an epoch that is gone from the database.
+    pub(super) fn forget(&mut self, device: i64, epoch: Epoch) {
+        self.entries.remove(&(device, epoch));
     }
 
     pub(super) fn forget_much(&mut self) {
@@ -98,11 +105,11 @@ impl Epochs {
 impl EpochState {
     /// An epoch as the database has it.
     pub(super) fn read(db: &Connection, device: i64, epoch: Epoch) -> Result<Option<Self>, StoreError> {
-        let sql = "select id, next, missing from epoch where device = ?1 and epoch = ?2";
+        let sql = "select id, next, missing, repaired from epoch where device = ?1 and epoch = ?2";
         let found = db.prepare_cached(sql)?.query_row(params![device, epoch.0], |row| {
             let next: Option<i64> = row.get(1)?;
-            let missing = from_sql(row.get(2)?);
-            Ok(Self { key: row.get(0)?, next: next.map(from_sql), missing, ..Self::default() })
+            let (missing, repaired) = (from_sql(row.get(2)?), from_sql(row.get(3)?));
+            Ok(Self { key: row.get(0)?, next: next.map(from_sql), missing, repaired, ..Self::default() })
         });
         let Some(mut state) = found.optional()? else { return Ok(None) };
         for (place, set) in state.settled.iter_mut().enumerate() {
@@ -153,12 +160,49 @@ impl EpochState {
         SettledRanges(ranges)
     }
 
-    /// Numbers that the device has given away, has no more, and that are not settled.
-    pub(super) fn missing(&self) -> Ranges {
-        let given = self.next.and_then(|next| Range::new(1, next.checked_sub(1)?));
+    /// [`EpochState::settled`] without the gaps that the device says it can fill: told that they are settled, it would
+    /// let go of the only copy.
+    pub(super) fn to_tell(&self) -> SettledRanges {
+        let SettledRanges(ranges) = self.settled();
+        let unless_held = |(range, state): (Range, Settlement)| -> Vec<(Range, Settlement)> {
+            match state {
+                Settlement::Gap => self.held.missing_in(range).iter().map(|range| (range, state)).collect(),
+                _ => vec![(range, state)],
+            }
+        };
+        SettledRanges(ranges.into_iter().flat_map(unless_held).collect())
+    }
+
+    /// Numbers that the device had given away by `next`, has no more, and that are not settled.
+    pub(super) fn missing_below(&self, next: Option<Number>) -> Ranges {
+        let given = next.and_then(|next| Range::new(1, next.checked_sub(1)?));
         let mut missing = given.map(|given| self.unsettled(given)).unwrap_or_default();
         self.held.iter().for_each(|held| missing.remove(held));
         missing
+    }
+
+    /// Numbers that the device has given away, has no more, and that are not settled.
+    pub(super) fn missing(&self) -> Ranges {
+        self.missing_below(self.next)
+    }
+
+    /// Numbers that the device holds and that have not come yet; those of a gap that they will fill included.
+    pub(super) fn waiting(&self) -> Ranges {
+        let [stored, quarantined, _] = &self.settled;
+        let mut waiting = self.held.clone();
+        stored.iter().chain(quarantined.iter()).for_each(|settled| waiting.remove(settled));
+        waiting
+    }
+
+    /// Numbers of gaps that the device says it holds after all.
+    pub(super) fn gaps_to_fill(&self) -> Ranges {
+        let [.., gap] = &self.settled;
+        self.held.iter().flat_map(|held| gap.within(held)).collect()
+    }
+
+    /// How many numbers are stored, quarantined, and in a gap.
+    pub(super) fn counts(&self) -> [u64; 3] {
+        self.settled.each_ref().map(Ranges::count)
     }
 
     /// Notes when something of this epoch came.
@@ -181,10 +225,10 @@ impl EpochState {
         let sql = "update epoch set
                      first_arrival_us = coalesce(first_arrival_us, ?2),
                      last_arrival_us = max(coalesce(last_arrival_us, ?3), coalesce(?3, last_arrival_us)),
-                     next = ?4, missing = ?5
+                     next = ?4, missing = ?5, repaired = ?6
                    where id = ?1";
-        let next = self.next.map(to_sql);
-        db.prepare_cached(sql)?.execute(params![self.key, first, last, next, to_sql(self.missing)])?;
+        let (next, missing, repaired) = (self.next.map(to_sql), to_sql(self.missing), to_sql(self.repaired));
+        db.prepare_cached(sql)?.execute(params![self.key, first, last, next, missing, repaired])?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use proto::message::{Refusal, Settlement};
 use proto::{BodyHash, Number, Range};
 use rusqlite::{OptionalExtension, params};
+use tracing::error;
 
 use super::readings::{BatchRow, CONFLICT};
 use super::writer::Work;
@@ -39,6 +40,7 @@ impl Work<'_> {
         }
         if state == Some(Settlement::Gap) {
             self.withdraw_gap(device, key, number)?;
+            self.epoch(device, epoch)?.repaired += 1;
         }
         let row = BatchRow { hash, lane: None, clock: None, arrived: quarantine.arrived };
         self.batch_row(key, number, &row, 0)?;
@@ -52,7 +54,11 @@ impl Work<'_> {
         self.alarm(device, "conflict")?;
         if let Some((epoch, number, hash)) = quarantine.identity {
             let key = self.epoch(device, epoch)?.key;
-            self.keep(device, quarantine, Some((key, number)), hash)?;
+            // A conflict either way: the device keeps its copy. But that ours is not kept must not go unsaid.
+            if let Outcome::Refused(_) = self.keep(device, quarantine, Some((key, number)), hash)? {
+                error!(device.id = %quarantine.device, %epoch, number, "no room in quarantine for the second body");
+                self.alarm(device, "conflict_not_kept")?;
+            }
         }
         Ok(CONFLICT)
     }

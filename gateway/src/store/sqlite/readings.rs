@@ -96,7 +96,9 @@ impl Work<'_> {
         }
         let row = BatchRow { hash: batch.hash, lane: Some(batch.lane), clock: Some(clock), arrived: batch.arrived };
         self.batch_row(key, batch.number, &row, self.memory.last_reading - before)?;
-        self.epoch(device, batch.epoch)?.settle(Range::one(batch.number), Settlement::Stored);
+        let epoch = self.epoch(device, batch.epoch)?;
+        epoch.repaired += u64::from(state == Some(Settlement::Gap));
+        epoch.settle(Range::one(batch.number), Settlement::Stored);
         self.memory.names.added(device).batches += 1;
         Ok(Outcome::Recorded)
     }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Migration n is the n-th; one that was released is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1_first.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/1_first.sql"), include_str!("migrations/2_losses.sql")];
 
 /// Brings the schema to the newest version. Refuses a database that is already beyond it.
 pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {

@@ -4,14 +4,16 @@
 //! be read again, and is, after a transaction that failed.
 
 use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use proto::{DeviceId, Epoch, Instant, Range};
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::watch;
 
+use super::held::Extent;
 use super::ledger::Epochs;
 use super::names::Names;
-use super::{Now, StoreError, SubjectSeed, TENANT, people};
+use super::{Now, StoreError, SubjectSeed, TENANT, people, settings};
 use crate::store::{Item, Outcome, SettledRanges};
 
 /// Where the store stands. It moves after each commit that has something to show.
@@ -26,6 +28,9 @@ pub struct Tick {
 /// Records items. One thread has it, and calls it with as much as has come meanwhile.
 pub struct Writer {
     db: Connection,
+    path: PathBuf,
+    /// The connection has seen the disk fail: it is not used any more.
+    is_suspect: bool,
     memory: Memory,
     now: Now,
     tick: watch::Sender<Tick>,
@@ -50,11 +55,11 @@ pub(super) struct Work<'a> {
 }
 
 impl Writer {
-    pub(super) fn new(db: Connection, lock: File, now: Now) -> Result<Self, StoreError> {
+    pub(super) fn new(db: Connection, path: &Path, lock: File, now: Now) -> Result<Self, StoreError> {
         let mut memory = Memory::default();
         memory.reload(&db)?;
         let tick = watch::Sender::new(Tick { reading: memory.last_reading, commits: 0 });
-        Ok(Self { db, memory, now, tick, _lock: lock })
+        Ok(Self { db, path: path.to_owned(), is_suspect: false, memory, now, tick, _lock: lock })
     }
 
     /// Records `items` in one transaction, and answers what became of each. When this returns, they are on the disk.
@@ -76,16 +81,23 @@ impl Writer {
         Ok(outcomes)
     }
 
-    /// What is settled of an epoch: ascending ranges, touching ones of one state joined.
+    /// What a device may be told is settled of an epoch: ascending ranges, touching ones of one state joined. A gap is
+    /// left out where the device said that it holds the batch after all, lest it lets go of what then never comes.
     ///
     /// # Errors
     /// The disk.
     pub fn settled(&mut self, device: &DeviceId, epoch: Epoch) -> Result<SettledRanges, StoreError> {
-        let Some(device) = self.memory.names.known_device(&self.db, device)? else {
-            return Ok(SettledRanges::default());
-        };
-        let found = self.memory.epochs.known(&self.db, device, epoch)?;
-        Ok(found.map(|epoch| epoch.settled()).unwrap_or_default())
+        self.make_sure()?;
+        let Self { db, memory, .. } = self;
+        let found = memory.names.known_device(db, device).and_then(|device| match device {
+            Some(device) => memory.epochs.known(db, device, epoch),
+            None => Ok(None),
+        });
+        let told = found.map(|epoch| epoch.map(|epoch| epoch.to_tell()).unwrap_or_default());
+        if let Err(error) = &told {
+            self.is_suspect |= error.is_of_the_disk();
+        }
+        told
     }
 
     /// Those of [`Writer::settled`] that share a number with `around`, whole: what a receipt after a commit adds.
@@ -115,18 +127,43 @@ impl Writer {
 
     /// All of `act` or nothing of it.
     fn transact<T>(&mut self, act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.make_sure()?;
         let now = (self.now)();
-        let attempt = (|| {
+        let attempt: Result<T, StoreError> = (|| {
             let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let answer = act(&mut Work { db: &transaction, memory: &mut self.memory, now })?;
             transaction.commit()?;
             Ok(answer)
         })();
-        if attempt.is_err() {
+        if let Err(error) = &attempt {
+            // Not in autocommit: even the rollback failed.
+            self.is_suspect |= error.is_of_the_disk() || !self.db.is_autocommit();
             // What is remembered may be of the transaction that has just been undone.
-            self.memory.reload(&self.db)?;
+            if !self.is_suspect
+                && let Err(error) = self.memory.reload(&self.db)
+            {
+                self.is_suspect = true;
+                return Err(error);
+            }
         }
         attempt
+    }
+
+    /// A connection that has seen the disk fail is replaced before it is used again, and nothing that was remembered is
+    /// believed: after a failed fsync nobody knows which pages of its cache the disk has (the kernel reports the error
+    /// once and then takes the pages for written), so a second try on it could succeed without being durable. What the
+    /// new one reads from the file and its WAL is what counts; if the commit that failed is there after all, its batches
+    /// are known when they are tried again.
+    fn make_sure(&mut self) -> Result<(), StoreError> {
+        if !self.is_suspect {
+            return Ok(());
+        }
+        // Opening touches nothing yet; the old one must be gone, and its locks with it, before the new one is used.
+        drop(std::mem::replace(&mut self.db, Connection::open(&self.path)?));
+        settings::prepare_writer(&self.db)?;
+        self.memory.reload(&self.db)?;
+        self.is_suspect = false;
+        Ok(())
     }
 }
 
@@ -153,10 +190,16 @@ impl Work<'_> {
             Item::Pack(pack) => self.pack(pack),
             Item::Quarantine(quarantine) => self.quarantine(quarantine),
             Item::Gaps { device, gaps } => self.gaps(device, gaps),
-            Item::Held { device, held } => self.held(device, held),
+            Item::Held { device, held } => self.held(device, held, Extent::Whole),
+            Item::HeldPart { device, held } => self.held(device, held, Extent::Part),
             Item::Clock { device, clock } => {
                 let device = self.device(device, Some(self.now))?;
                 Ok(if self.learn_clock(device, clock)? { Outcome::Recorded } else { Outcome::Known })
+            }
+            Item::Contested { device } => {
+                let device = self.device(device, Some(self.now))?;
+                self.alarm(device, "device_twice")?;
+                Ok(Outcome::Recorded)
             }
             Item::Presence { device, connected } => {
                 let device = self.device(device, Some(self.now))?;
@@ -184,5 +227,50 @@ impl Work<'_> {
                    on conflict do update set last_us = ?4, count = count + 1";
         self.db.prepare_cached(sql)?.execute(params![TENANT, device, kind, self.now.0])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::Store;
+
+    fn presence(device: &str) -> Item {
+        Item::Presence { device: device.parse().unwrap(), connected: true }
+    }
+
+    #[test]
+    fn a_connection_that_has_seen_the_disk_fail_is_never_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.db");
+        let Store { mut writer, .. } = Store::open(&path, || Instant(0)).unwrap();
+        writer.record(&[presence("meter-1")]).unwrap();
+        // A connection that may not grow its file: SQLite answers as it does on a full disk.
+        let full = |writer: &Writer| {
+            let pages: i64 = writer.db.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+            writer.db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        };
+        full(&writer);
+        let many: Vec<Item> = (0..2_000).map(|number| presence(&format!("meter-{number}"))).collect();
+        let error = writer.record(&many).unwrap_err();
+        assert!(error.is_unavailable() && error.is_of_the_disk(), "{error}");
+        assert!(writer.db.is_autocommit() && writer.is_suspect);
+        let outcomes = writer.record(&many).unwrap();
+        assert_eq!(outcomes.len(), 2_000, "on a connection without that bound");
+        assert_eq!(writer.db.query_row("select count(*) from device", [], |row| row.get(0)), Ok(2_000));
+        let synchronous: i64 = writer.db.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!(synchronous, 2, "the new one is as careful");
+    }
+
+    #[test]
+    fn a_lock_of_another_program_is_no_failure_of_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.db");
+        let Store { mut writer, .. } = Store::open(&path, || Instant(0)).unwrap();
+        let backup = Connection::open(&path).unwrap();
+        backup.execute_batch("begin immediate").unwrap();
+        writer.db.busy_timeout(std::time::Duration::from_millis(1)).unwrap();
+        let error = writer.record(&[presence("meter-1")]).unwrap_err();
+        assert!(error.is_unavailable() && !error.is_of_the_disk() && !writer.is_suspect, "{error}");
     }
 }

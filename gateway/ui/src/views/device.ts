@@ -14,7 +14,7 @@ import { hrefTo } from "../router";
 import { eachSecond, gathered } from "../tick";
 import { HOUR_US, MINUTE_US, SECOND_US, ageText, browserZone, instantText, spanText } from "../time";
 import { isGlucoseUnit, shownAs } from "../units";
-import { alarmCount, connectedText } from "./fleet";
+import { alarmCount, alarmNames, connectedText } from "./fleet";
 import { heading, retitle, unitChoice, zoneNote } from "./page";
 
 const POINTS_MAX = 1000;
@@ -112,7 +112,8 @@ function facts(device: Device): HTMLElement {
     fact("Last seen", device.last_seen_us === null ? "never" : ageText(now, device.last_seen_us)),
     fact("Lag", device.lag_us === null ? "–" : device.lag_us < SECOND_US ? `${Math.max(0, Math.round(device.lag_us / 1000))} ms` : spanText(device.lag_us)),
     fact("Readings", countText(device.readings)), fact("Batches", countText(device.batches)), fact("Gaps", countText(device.gaps)),
-    fact("Missing", alarmCount(device.missing)), fact("Quarantined", alarmCount(device.quarantined)));
+    fact("Missing", alarmCount(device.missing)), fact("Quarantined", alarmCount(device.quarantined)),
+    fact("Alarms", device.alarms.length > 0 ? h("a", { href: hrefTo("ledger", device.id) }, alarmNames(device.alarms)) : "none"));
 }
 
 export const device: OpenView = (root, id, _query, signal) => {

@@ -1,5 +1,6 @@
 //! The fleet: who it is about, with their newest value, and each device with its bookkeeping.
 
+import { alarmName } from "../alarms";
 import type { Device, Point, Series, Subject } from "../api";
 import { api, nowUs } from "../api";
 import { countText, h, setText, table } from "../dom";
@@ -85,6 +86,9 @@ export function connectedText(connected: boolean): HTMLElement {
 /** A count that should be 0, marked when it is not. */
 export const alarmCount = (count: number): HTMLElement => h("span", { class: count > 0 ? "alarm" : null }, count > 0 ? `${countText(count)} !` : "0");
 
+/** The alarms that a device has raised, by name. */
+export const alarmNames = (kinds: readonly string[]): HTMLElement => h("span", { class: kinds.length > 0 ? "alarm" : null }, kinds.map(alarmName).join(", ") || "none");
+
 function deviceRow(device: Device, now: number): (Node | string)[] {
   return [
     h("span", {}, h("a", { href: hrefTo("device", device.id) }, device.display_name), " ", h("a", { class: "aside", href: hrefTo("ledger", device.id), "aria-label": `Ledger of ${device.display_name}` }, "ledger")),
@@ -95,12 +99,13 @@ function deviceRow(device: Device, now: number): (Node | string)[] {
     countText(device.gaps),
     alarmCount(device.missing),
     alarmCount(device.quarantined),
+    alarmNames(device.alarms),
   ];
 }
 
 const COLUMNS = [
   { header: "Device" }, { header: "Connection" }, { header: "Last seen" }, { header: "Lag", numeric: true }, { header: "Readings", numeric: true },
-  { header: "Gaps", numeric: true }, { header: "Missing", numeric: true }, { header: "Quarantined", numeric: true },
+  { header: "Gaps", numeric: true }, { header: "Missing", numeric: true }, { header: "Quarantined", numeric: true }, { header: "Alarms" },
 ];
 
 export const fleet: OpenView = (root, _id, _query, signal) => {

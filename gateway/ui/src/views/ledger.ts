@@ -1,6 +1,8 @@
-//! The ledger of a device: what became of every number of every epoch, its gaps, and its quarantine.
+//! The ledger of a device: what became of its batches in sum, what is lost and why, alarms, every number of every epoch,
+//! and its quarantine.
 
-import type { Epoch, Gap, Ledger, Quarantined } from "../api";
+import { alarmMeaning, alarmName, reasonText } from "../alarms";
+import type { Alarm, Counts, Epoch, Gap, Ledger, Lost, Quarantined } from "../api";
 import { api } from "../api";
 import { button, countText, h, setText, svg, table } from "../dom";
 import { openLive } from "../live";
@@ -56,25 +58,68 @@ function beyond(count: number): HTMLElement | null {
   return count > ROWS_MAX ? h("p", { class: "muted" }, `${countText(count - ROWS_MAX)} more are not shown.`) : null;
 }
 
+/** How a count is called, what it means, and its mark. */
+const COUNTS: readonly (readonly [keyof Counts, string, string])[] = [
+  ["stored", "Stored", "committed, readings and all"],
+  ["waiting", "Waiting", "on the device, not here yet"],
+  ["missing", "Missing", "nowhere, and no gap names it yet"],
+  ["repaired", "Repaired", "came although called lost"],
+  ["lost", "Lost", "will never come, with a reason below"],
+  ["quarantined", "Quarantined", "unreadable, bytes kept"],
+];
+
+/** Batches by what became of them, each with a mark whose shape differs too. */
+function totalsPanel({ totals, connected }: Ledger): HTMLElement {
+  const count = ([key, name, meaning]: readonly [keyof Counts, string, string]): HTMLElement =>
+    h("div", {}, h("dt", { class: "tally", "data-count": key }, name), h("dd", {}, h("strong", {}, countText(totals[key])), h("span", { class: "muted" }, meaning)));
+  return h("section", { class: "panel" },
+    h("div", { class: "panel-head" }, h("h2", {}, "Batches"), connectedText(connected)), h("dl", { class: "tallies" }, ...COUNTS.map(count)));
+}
+
+function alarmsPanel(alarms: readonly Alarm[]): HTMLElement | null {
+  if (alarms.length === 0) return null;
+  const columns = [{ header: "Alarm" }, { header: "Meaning" }, { header: "Times", numeric: true }, { header: "First" }, { header: "Last" }];
+  const rows = alarms.map((alarm) => [h("span", { class: "alarm" }, alarmName(alarm.kind)), alarmMeaning(alarm.kind) || "–", countText(alarm.count), when(alarm.first_us), when(alarm.last_us)]);
+  return h("section", { class: "panel raised" }, h("h2", {}, "Alarms"), table({ hidden: "What somebody should look at, latest first" }, columns, rows, ""));
+}
+
+/** Counts of an epoch that are worth a word. */
+function countsText({ counts }: Epoch): string {
+  const some = COUNTS.filter(([key]) => key === "stored" || counts[key] > 0);
+  return some.map(([key, name]) => `${countText(counts[key])} ${name.toLowerCase()}`).join(", ");
+}
+
 function epochPanel(epoch: Epoch, gaps: readonly Gap[]): HTMLElement {
   const pieces = piecesOf(epoch, gaps);
-  const settled = pieces.filter((piece) => piece.state === "stored").reduce((sum, piece) => sum + size(piece), 0);
   const columns = [{ header: "State" }, { header: "First", numeric: true }, { header: "Last", numeric: true }, { header: "Batches", numeric: true }, { header: "Reason" }];
-  const rows = pieces.slice(-ROWS_MAX).map((piece) => [stateMark(piece.state), countText(piece.first), countText(piece.last), countText(size(piece)), piece.reason || "–"]);
-  const facts = `${when(epoch.first_arrival_us)} to ${when(epoch.last_arrival_us)} · ${countText(settled)} batches stored${epoch.next === null ? "" : ` · next number ${countText(epoch.next)}`}`;
+  const rows = pieces.slice(-ROWS_MAX).map((piece) => [stateMark(piece.state), countText(piece.first), countText(piece.last), countText(size(piece)), piece.reason.split(", ").map(reasonText).join(", ") || "–"]);
+  const facts = `${when(epoch.first_arrival_us)} to ${when(epoch.last_arrival_us)} · ${countsText(epoch)}${epoch.next === null ? "" : ` · next number ${countText(epoch.next)}`}`;
   return h("section", { class: "panel epoch" },
-    h("h2", {}, "Epoch ", h("code", {}, epoch.epoch)), h("p", { class: "muted" }, facts),
+    h("h2", {}, "Epoch ", h("code", {}, epoch.epoch), epoch.is_astray ? h("span", { class: "tag" }, "of another buffer") : null), h("p", { class: "muted" }, facts),
     pieces.length > 0 ? barOf(pieces) : null,
     table({ hidden: `Numbers of epoch ${epoch.epoch}` }, columns, rows, "Nothing of this epoch has arrived yet."), beyond(pieces.length));
 }
 
-function gapsPanel(gaps: readonly Gap[]): HTMLElement {
+/** Numbers of a gap; of many that became one, how many they are. */
+function numbersText({ epoch, first, last, numbers }: Gap): string {
+  const span = first === null ? "" : last === null || last === first ? `${first}` : `${first}–${last}`;
+  if (numbers !== null) return `${countText(numbers)}${span ? ` of ${span}` : " in older epochs"}`;
+  return span && epoch ? `${epoch.slice(0, 4)}…/${span}` : span || "–";
+}
+
+const readingsText = (readings: number, uncounted: number): string =>
+  uncounted === 0 ? countText(readings) : readings === 0 ? "unknown" : `${countText(readings)} and more`;
+
+function lostPanel(lost: readonly Lost[], gaps: readonly Gap[]): HTMLElement {
+  const reasons = [{ header: "Reason" }, { header: "Gaps", numeric: true }, { header: "Batches", numeric: true }, { header: "Readings", numeric: true }];
+  const summary = lost.map((one) => [reasonText(one.reason), countText(one.gaps), countText(one.numbers), readingsText(one.readings, one.uncounted)]);
   const columns = [{ header: "Reason" }, { header: "Numbers" }, { header: "Source" }, { header: "From" }, { header: "To" }, { header: "Readings", numeric: true }];
   const rows = gaps.slice(0, ROWS_MAX).map((gap) => [
-    gap.reason, gap.first === null ? "–" : gap.last === null || gap.last === gap.first ? `${gap.first}` : `${gap.first}–${gap.last}`,
-    gap.source ?? "–", when(gap.from_us), when(gap.to_us), gap.count === null ? "unknown" : countText(gap.count),
+    reasonText(gap.reason), numbersText(gap), gap.source ?? "–", when(gap.from_us), when(gap.to_us), gap.count === null ? "unknown" : countText(gap.count),
   ]);
-  return h("section", { class: "panel" }, h("h2", {}, "Gaps"), table("Numbers or times that will never come", columns, rows, "No gaps: nothing is known to be lost."), beyond(gaps.length));
+  return h("section", { class: "panel" }, h("h2", {}, "Lost"), table({ hidden: "What is lost, by reason" }, reasons, summary, "Nothing is known to be lost."),
+    rows.length === 0 ? null : h("details", { class: "fold" }, h("summary", {}, `Each gap, newest first`),
+      table({ hidden: "Numbers or times that will never come" }, columns, rows, ""), beyond(gaps.length)));
 }
 
 function quarantinePanel(entries: readonly Quarantined[]): HTMLElement {
@@ -88,9 +133,13 @@ function quarantinePanel(entries: readonly Quarantined[]): HTMLElement {
 function draw(body: HTMLElement, ledger: Ledger, entries: readonly Quarantined[], epochsMax: number): void {
   const newest = [...ledger.epochs].sort((a, b) => (b.last_arrival_us ?? 0) - (a.last_arrival_us ?? 0)).slice(0, epochsMax);
   const legend = h("p", { class: "legend" }, ...(["stored", "missing", "quarantined", "gap"] as const).flatMap((state) => [stateMark(state), " "]));
-  body.replaceChildren(textures(), h("p", {}, connectedText(ledger.connected)), legend,
+  const isOpen = body.querySelector("details")?.open ?? false;
+  body.replaceChildren(textures(), totalsPanel(ledger), ...[alarmsPanel(ledger.alarms)].filter((panel) => panel !== null), lostPanel(ledger.lost, ledger.gaps), legend,
     ...(newest.length > 0 ? newest.map((epoch) => epochPanel(epoch, ledger.gaps)) : [h("p", { class: "empty" }, "No batch has arrived from this device.")]),
-    gapsPanel(ledger.gaps), quarantinePanel(entries));
+    quarantinePanel(entries));
+  // Built anew; what somebody has unfolded stays so.
+  const fold = body.querySelector("details");
+  if (fold) fold.open = isOpen;
 }
 
 export const ledger: OpenView = (root, id, _query, signal) => {

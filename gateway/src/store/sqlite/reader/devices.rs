@@ -15,7 +15,8 @@ const SELECT: &str = "select d.name, coalesce(d.display_name, d.name), d.connect
       d.last_reading_us, d.live_lag_us, d.readings, d.batches,
       (select count(*) from quarantine q where q.device = d.id),
       (select count(*) from gap g where g.device = d.id),
-      (select coalesce(sum(e.missing), 0) from epoch e where e.device = d.id)
+      (select cast(total(e.missing) as integer) from epoch e where e.device = d.id),
+      (select group_concat(a.kind, ' ' order by a.kind) from alarm a where a.device = d.id)
     from device d where d.tenant = ?1";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Device> {
@@ -32,6 +33,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Device> {
         quarantined: row.get(9)?,
         gaps: row.get(10)?,
         missing: row.get(11)?,
+        alarms: row
+            .get::<_, Option<String>>(12)?
+            .iter()
+            .flat_map(|kinds| kinds.split(' '))
+            .map(str::to_owned)
+            .collect(),
     })
 }
 

@@ -7,12 +7,14 @@ use rusqlite::{Row, params};
 use super::{ReadError, View, optional};
 use crate::store::sqlite::ledger::EpochState;
 use crate::store::sqlite::{StoreError, TENANT, from_sql};
-use crate::store::view::{Gap, Ledger, LedgerEpoch, LedgerRange, Quarantined};
+use crate::store::view::{Gap, Ledger, LedgerCounts, LedgerEpoch, LedgerRange, Lost, Quarantined, Raised};
 
 /// Epochs in one answer, newest first.
 const EPOCHS_MAX: i64 = 200;
 /// Ranges of one epoch in one answer, newest last.
 const RANGES_MAX: usize = 2_000;
+/// Epochs of which something is held that are added up for one answer. An agent holds batches of a few.
+const HELD_EPOCHS_MAX: i64 = 1_000;
 /// Gaps in one answer, newest first.
 const GAPS_MAX: i64 = 1_000;
 /// Quarantined messages in one answer, newest first.
@@ -28,13 +30,65 @@ impl View<'_> {
         let found =
             self.db.prepare_cached(sql)?.query_row(params![TENANT, device], |row| Ok((row.get(0)?, row.get(1)?)));
         let Some((key, connected)) = optional(found)? else { return Ok(None) };
+        let (totals, lost, alarms) = (self.totals(key)?, self.lost(key)?, self.raised(key)?);
         let (epochs, gaps) = (self.epochs(key)?, self.gaps(key)?);
-        Ok(Some(Ledger { device: device.to_owned(), connected, epochs, gaps }))
+        Ok(Some(Ledger { device: device.to_owned(), connected, totals, lost, alarms, epochs, gaps }))
+    }
+
+    fn totals(&self, device: i64) -> Result<LedgerCounts, ReadError> {
+        // A device may claim any number: `total` does not overflow as `sum` does.
+        let sql = "select state, cast(total(s.last - s.first + 1) as integer) from settled s
+                   join epoch e on e.id = s.epoch where e.device = ? group by state";
+        let mut settled = [0_u64; 3];
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut rows = statement.query([device])?;
+        while let Some(row) = rows.next()? {
+            if let Some(of_state) = settled.get_mut(usize::from(row.get::<_, u8>(0)?)) {
+                *of_state = from_sql(row.get(1)?);
+            }
+        }
+        let [stored, quarantined, mut lost] = settled;
+        let sql =
+            "select cast(total(missing) as integer), cast(total(repaired) as integer) from epoch where device = ?";
+        let (missing, repaired): (i64, i64) =
+            self.db.prepare_cached(sql)?.query_row([device], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut waiting = 0_u64;
+        let mut statement = self
+            .db
+            .prepare_cached("select epoch from epoch where device = ?1 and holds = 1 order by id desc limit ?2")?;
+        let mut rows = statement.query([device, HELD_EPOCHS_MAX])?;
+        while let Some(row) = rows.next()? {
+            let found = EpochState::read(self.db, device, Epoch(row.get(0)?)).map_err(read_error)?;
+            let Some(state) = found else { continue };
+            waiting = waiting.saturating_add(state.waiting().count());
+            lost = lost.saturating_sub(state.gaps_to_fill().count());
+        }
+        let (missing, repaired) = (from_sql(missing), from_sql(repaired));
+        Ok(LedgerCounts { stored, quarantined, waiting, missing, repaired, lost })
+    }
+
+    fn lost(&self, device: i64) -> Result<Vec<Lost>, ReadError> {
+        let sql = "select reason, count(*), cast(total(coalesce(numbers, last - first + 1)) as integer),
+                     cast(total(readings) as integer), count(*) - count(readings)
+                   from gap where device = ? group by reason order by max(id) desc";
+        let read = |row: &Row<'_>| {
+            let (numbers, readings) = (row.get(2)?, row.get(3)?);
+            Ok(Lost { reason: row.get(0)?, gaps: row.get(1)?, numbers, readings, uncounted: row.get(4)? })
+        };
+        Ok(self.db.prepare_cached(sql)?.query_map([device], read)?.collect::<Result<_, _>>()?)
+    }
+
+    fn raised(&self, device: i64) -> Result<Vec<Raised>, ReadError> {
+        let sql = "select kind, first_us, last_us, count from alarm where device = ? order by last_us desc, kind";
+        let read = |row: &Row<'_>| {
+            Ok(Raised { kind: row.get(0)?, first_us: row.get(1)?, last_us: row.get(2)?, count: row.get(3)? })
+        };
+        Ok(self.db.prepare_cached(sql)?.query_map([device], read)?.collect::<Result<_, _>>()?)
     }
 
     fn epochs(&self, device: i64) -> Result<Vec<LedgerEpoch>, ReadError> {
-        let sql =
-            "select epoch, first_arrival_us, last_arrival_us from epoch where device = ?1 order by id desc limit ?2";
+        let sql = "select epoch, first_arrival_us, last_arrival_us, astray from epoch
+                   where device = ?1 order by id desc limit ?2";
         let mut statement = self.db.prepare_cached(sql)?;
         let mut rows = statement.query([device, EPOCHS_MAX])?;
         let mut epochs = Vec::new();
@@ -51,6 +105,8 @@ impl View<'_> {
                 first_arrival_us: row.get(1)?,
                 last_arrival_us: row.get(2)?,
                 next: state.next,
+                counts: counts_of(&state),
+                is_astray: row.get(3)?,
                 ranges,
                 missing: state.missing().iter().take(RANGES_MAX).collect(),
             });
@@ -59,7 +115,7 @@ impl View<'_> {
     }
 
     fn gaps(&self, device: i64) -> Result<Vec<Gap>, ReadError> {
-        let sql = "select e.epoch, g.first, g.last, g.source, g.readings, g.reason,
+        let sql = "select e.epoch, g.first, g.last, g.source, g.readings, g.reason, g.numbers,
                      g.from_us + case when g.boot is null then 0 else c.offset_us end,
                      g.until_us + case when g.boot is null then 0 else c.offset_us end
                    from gap g
@@ -75,8 +131,9 @@ impl View<'_> {
                 source: row.get(3)?,
                 count: row.get(4)?,
                 reason: row.get(5)?,
-                from_us: whole(row, 6)?,
-                to_us: whole(row, 7)?,
+                numbers: row.get(6)?,
+                from_us: whole(row, 7)?,
+                to_us: whole(row, 8)?,
             })
         };
         Ok(statement.query_map([device, GAPS_MAX], read)?.collect::<Result<_, _>>()?)
@@ -108,6 +165,18 @@ impl View<'_> {
             })
         };
         Ok(statement.query_map(params![TENANT, device, QUARANTINED_MAX], read)?.collect::<Result<_, _>>()?)
+    }
+}
+
+fn counts_of(state: &EpochState) -> LedgerCounts {
+    let [stored, quarantined, gap] = state.counts();
+    LedgerCounts {
+        stored,
+        quarantined,
+        waiting: state.waiting().count(),
+        missing: state.missing().count(),
+        repaired: state.repaired,
+        lost: gap.saturating_sub(state.gaps_to_fill().count()),
     }
 }
 
