@@ -54,7 +54,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let stop_uplink = CancellationToken::new();
     let sources = source::supervise(config.sources.clone(), cursors, outlet, clock.clone().into(), stop_sources);
     let mut sources = tokio::spawn(sources);
-    let mut sealer = tokio::spawn(sealer::run(config.sealer(), clock.boot(), intake, buffer.clone(), news));
+    let sealer = sealer::run(config.sealer(), clock.boot(), intake, buffer.clone(), news, stop.clone());
+    let mut sealer = tokio::spawn(sealer);
     let mut uplink = match (uplink_settings, tls) {
         (Some(settings), Some(tls)) => {
             let device = config.device.id.clone();
@@ -92,7 +93,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         Some(accepted) => accepted,
         None => sealer.await??,
     };
-    info!(accepted, "everything that was taken in is stored");
+    info!(accepted, "nothing more is taken in");
     stop_uplink.cancel();
     uplink.await??;
     tokio::task::spawn_blocking(move || buffer_thread.join())
