@@ -5,33 +5,35 @@
 //! epoch's base plus its number, so the rest of the agent speaks of rows: one growing line of numbers over all starts.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use proto::frame::{Header, Sealed};
 use proto::{BodyHash, BootId, Clock, Epoch, Frame, Lane, Range, Ranges};
 use rusqlite::Connection;
 
-use crate::seeded::Bug;
-use crate::source::{Reject, SourceName};
+use crate::source::{Priority, Reject, SourceName};
 
-use self::rows::{
-    begin_epoch, clock_of, epochs, insert_batch, insert_marks, insert_rest, lane_of, ranges, row_key, span_of,
-    write_clock, write_settled,
-};
+use self::error::{disk_bytes, explain};
+use self::reserve::Reserve;
+use self::rows::{clock_of, epochs, held, lane_of, ranges, row_key, span_of, write_clock};
+use self::upkeep::Upkeep;
 
+mod access;
+mod append;
+mod error;
+mod gaps;
 mod handle;
+mod marks;
 mod open;
+mod reserve;
 mod retention;
 mod rows;
+mod salvage;
+mod upkeep;
 
+pub use access::Access;
+pub use error::BufferError;
 pub use handle::Handle;
-pub use open::Access;
-
-/// Marks of receipts ride in every eighth append, so that they cost little flash. A lost mark costs one more hello.
-const APPENDS_PER_MARKING: u32 = 8;
-
-/// Free bytes below which a failed write is put down to a full disk: SQLite's shared memory alone takes 32 KiB.
-const SPARE_BYTES_MIN: u64 = 64 * 1024;
 
 /// How large the buffer may grow, and where it lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,9 @@ pub struct Settings {
     pub path: PathBuf,
     /// Bytes that file and WAL may take together.
     pub bytes_max: u64,
+    /// Free bytes that are left to the disk: below, batches leave rather than that the file grows. At most a sixteenth of
+    /// the disk counts; 0 is no floor.
+    pub free_bytes_min: u64,
 }
 
 impl Settings {
@@ -47,69 +52,18 @@ impl Settings {
     fn rejects_max(&self) -> u64 {
         (self.bytes_max / 16 / 4_096).clamp(64, 10_000)
     }
-}
 
-/// What can go wrong with the buffer.
-#[derive(Debug, thiserror::Error)]
-pub enum BufferError {
-    /// Nothing can be written any more.
-    #[error("no space left for the buffer {}; free some on its disk or lower `buffer.bytes_max`", path.display())]
-    DiskFull {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        source: rusqlite::Error,
-    },
-    /// Made by a later agent.
-    #[error("buffer {} has schema version {found}, this agent knows {known}; install the newer agent again, or move the file aside", path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The file's version.
-        found: i64,
-        /// Ours.
-        known: i64,
-    },
-    /// Not a database of ours.
-    #[error("{} is no buffer of this agent (application id {found:#x}); point `buffer.path` at another file", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// Whose it is.
-        found: i64,
-    },
-    /// A setting that durability rests on did not take.
-    #[error("buffer {}: {setting} is {found} but must be {wanted}; is the file on a network or read-only disk?", path.display())]
-    Setting {
-        /// The file.
-        path: PathBuf,
-        /// Which setting.
-        setting: &'static str,
-        /// What it is.
-        found: String,
-        /// What it must be.
-        wanted: String,
-    },
-    /// The file cannot be opened.
-    #[error("cannot open buffer {}: is the folder there and writable for this user?", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        source: rusqlite::Error,
-    },
-    /// Another agent holds the file.
-    #[error("buffer {} is in use by another agent; two agents need two buffers", path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The thread that writes has ended.
-    #[error("the buffer's thread has ended")]
-    Gone,
-    /// Anything else that SQLite says.
-    #[error("buffer: SQLite failed")]
-    Sqlite(#[from] rusqlite::Error),
+    /// Pages in the WAL before it is copied back: 2 MiB at 4 KiB a page, less in a small buffer or on a small disk.
+    fn checkpoint_pages(&self) -> u64 {
+        let disk = disk_bytes(&self.path).map_or(u64::MAX, |(_, all)| all);
+        (self.bytes_max.min(disk) / 32 / 4_096).clamp(64, 512)
+    }
+
+    /// Bytes of the reserve: what the WAL may hold, should all of it be new to the file, and half as much again for the
+    /// append that finds the disk full.
+    fn reserve_bytes(&self) -> u64 {
+        self.checkpoint_pages() * 4_096 * 3 / 2
+    }
 }
 
 /// A batch on its way into the buffer.
@@ -117,6 +71,8 @@ pub enum BufferError {
 pub struct Batch {
     /// Which queue it leaves by.
     pub lane: Lane,
+    /// How long it is kept when there is no room for all.
+    pub priority: Priority,
     /// How many readings it holds.
     pub readings: u64,
     /// The sealed bytes.
@@ -184,19 +140,28 @@ pub struct Contents {
     pub aside: Ranges,
     /// All epochs that still have rows, oldest first.
     pub epochs: Vec<EpochSpan>,
+    /// The row that the next batch or loss will have.
+    pub next_row: u64,
 }
 
 /// What an append did.
 #[derive(Clone, Debug)]
 pub struct Appended {
-    /// The rows that were added, none if there were only cursors or rejects.
+    /// The rows of the batches that were added, none if there were none. Losses have the rows behind them.
     pub rows: Option<Range>,
     /// The epoch they are of, if this append began it.
     pub began: Option<EpochSpan>,
-    /// Rows that had to leave to make room.
+    /// Rows that had to leave since the append before: to make room, for their age, or because they were damaged.
     pub evicted: Ranges,
     /// Rows that became a gap: those of `evicted` that no receipt covered, and losses.
     pub gaps: Ranges,
+}
+
+/// Rows that left, and whom nobody was told of yet.
+#[derive(Clone, Debug, Default)]
+struct Left {
+    evicted: Ranges,
+    gaps: Ranges,
 }
 
 /// The buffer, for the thread that owns it.
@@ -210,80 +175,39 @@ pub struct Buffer {
     next_row: u64,
     /// Marks that await the next append.
     marks: Ranges,
-    /// Rows that left and nobody was told of, because the append that drove them out failed.
-    untold: Ranges,
+    /// What the answer to the next append will tell.
+    untold: Left,
     appends: u32,
+    page_bytes: u64,
+    reserve: Reserve,
+    upkeep: Upkeep,
+    /// There may be settled batches that are past keeping.
+    expiring: bool,
+    /// No batch of normal priority is below this row: what is searched once need not be searched again.
+    normal_from: u64,
 }
 
 impl Buffer {
-    /// Stores `append` and returns once it is on disk.
-    ///
-    /// # Errors
-    /// [`BufferError::DiskFull`] when even making room did not help; nothing of `append` is stored then.
-    pub fn append(&mut self, append: &Append) -> Result<Appended, BufferError> {
-        let evicted = self.make_room(append)?;
-        self.untold.extend(evicted.iter());
-        let appended = match self.try_append(append) {
-            Err(error) if is_full(&error, &self.settings.path) => {
-                // The disk is fuller than our own cap says: let go of what we can, then try once more.
-                let evicted = self.evict_some()?;
-                self.untold.extend(evicted.iter());
-                self.try_append(append)
-            }
-            result => result,
-        };
-        let appended = appended.map_err(|error| self.explain(error))?;
-        Ok(Appended { evicted: std::mem::take(&mut self.untold), ..appended })
-    }
-
-    fn try_append(&mut self, append: &Append) -> Result<Appended, rusqlite::Error> {
-        let marking = !self.marks.is_empty() && self.appends.is_multiple_of(APPENDS_PER_MARKING);
-        let first_row = self.next_row;
-        if Bug::NumberOutside.is_on() {
-            self.next_row += append.batches.len() as u64;
-        }
-        if Bug::CursorFirst.is_on() {
-            let transaction = self.connection.transaction()?;
-            let cursors = Append { cursors: append.cursors.clone(), ..Append::default() };
-            insert_rest(&transaction, &cursors, self.settings.rejects_max())?;
-            transaction.commit()?;
-        }
-        let transaction = self.connection.transaction()?;
-        let mut epoch = self.epoch;
-        let mut began = None;
-        if epoch.is_none() && !append.batches.is_empty() {
-            let span = begin_epoch(&transaction, &self.clock, first_row)?;
-            (epoch, began) = (Some(span), Some(span));
-        }
-        let mut next_row = first_row;
-        for batch in &append.batches {
-            insert_batch(&transaction, next_row, batch)?;
-            next_row += 1;
-        }
-        insert_rest(&transaction, append, self.settings.rejects_max())?;
-        if marking {
-            insert_marks(&transaction, &self.marks)?;
-        }
-        transaction.commit()?;
-
-        let rows = Range::new(first_row, next_row.saturating_sub(1));
-        (self.epoch, self.next_row) = (epoch, next_row);
-        self.appends = self.appends.wrapping_add(1);
-        if marking {
-            self.marks = Ranges::new();
-        }
-        Ok(Appended { rows, began, evicted: Ranges::new(), gaps: Ranges::new() })
-    }
-
     /// Consecutive batches of one epoch out of `within`, as many as fit `bytes_max` (at least one), from its end or its start.
     /// None when nothing is there any more.
     ///
+    /// A batch that is not what was sealed leaves with a gap, and the walk goes on.
+    ///
     /// # Errors
     /// When SQLite fails.
-    pub fn peek(&self, within: Range, newest_first: bool, bytes_max: usize) -> Result<Option<Parcel>, BufferError> {
+    pub fn peek(&mut self, within: Range, newest_first: bool, bytes_max: usize) -> Result<Option<Parcel>, BufferError> {
+        loop {
+            match self.sound(|buffer| buffer.try_peek(within, newest_first, bytes_max))? {
+                Peeked::Parcel(parcel) => return Ok(parcel),
+                Peeked::Damaged(row) => self.sound(|buffer| buffer.give_up(row))?,
+            }
+        }
+    }
+
+    fn try_peek(&self, within: Range, newest_first: bool, bytes_max: usize) -> Result<Peeked, rusqlite::Error> {
         let (order, edge) = if newest_first { ("desc", within.last) } else { ("asc", within.first) };
-        let Some((span, rows)) = span_of(&self.connection, edge)? else { return Ok(None) };
-        let Some(within) = within.intersect(rows) else { return Ok(None) };
+        let Some((span, rows)) = span_of(&self.connection, edge)? else { return Ok(Peeked::Parcel(None)) };
+        let Some(within) = within.intersect(rows) else { return Ok(Peeked::Parcel(None)) };
         let query =
             format!("select row, hash, body, readings from batch where row between ? and ? order by row {order}");
         let mut statement = self.connection.prepare_cached(&query)?;
@@ -300,6 +224,12 @@ impl Buffer {
             if !consecutive || !fits || found.len() == proto::frame::FRAME_BATCHES_MAX {
                 break;
             }
+            if !sealed.is_intact() {
+                if found.is_empty() {
+                    return Ok(Peeked::Damaged(number));
+                }
+                break;
+            }
             left = left.saturating_sub(sealed.frame_bytes());
             readings_left = readings_left.saturating_sub(readings);
             found.push((number, sealed));
@@ -308,10 +238,10 @@ impl Buffer {
         if newest_first {
             found.reverse();
         }
-        self.parcel(&span, found)
+        self.parcel(&span, found).map(Peeked::Parcel)
     }
 
-    fn parcel(&self, span: &EpochSpan, found: Vec<(u64, Sealed)>) -> Result<Option<Parcel>, BufferError> {
+    fn parcel(&self, span: &EpochSpan, found: Vec<(u64, Sealed)>) -> Result<Option<Parcel>, rusqlite::Error> {
         let (Some(first), Some(last)) = (found.first().map(|f| f.0), found.last().map(|f| f.0)) else {
             return Ok(None);
         };
@@ -322,60 +252,11 @@ impl Buffer {
         Ok(Some(Parcel { rows: Range { first, last }, frame: Frame { header, bodies } }))
     }
 
-    /// Notes that receipts cover `rows`: they are the first to go when space is needed. Written with a later append.
-    pub fn mark(&mut self, rows: &Ranges) {
-        self.marks.extend(rows.iter());
-    }
-
     /// Lets go of `rows` as nothing but a seeded bug may: without a receipt, without a gap.
     #[cfg(feature = "seeded-bugs")]
     pub(crate) fn forget(&mut self, rows: Range) -> Result<(), BufferError> {
         let rows = [row_key(rows.first), row_key(rows.last)];
         self.connection.execute("delete from batch where row between ? and ?", rows)?;
-        Ok(())
-    }
-
-    /// Takes marks back: the gateway no longer has `rows`.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn unmark(&mut self, rows: &Ranges) -> Result<(), BufferError> {
-        self.flush_marks()?;
-        let mut settled = self.settled()?;
-        rows.iter().for_each(|range| settled.remove(range));
-        let transaction = self.connection.transaction()?;
-        write_settled(&transaction, &settled)?;
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// Writes marks that no append has taken along.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn flush_marks(&mut self) -> Result<(), BufferError> {
-        if !self.marks.is_empty() {
-            let transaction = self.connection.transaction()?;
-            insert_marks(&transaction, &self.marks)?;
-            transaction.commit()?;
-            self.marks = Ranges::new();
-        }
-        Ok(())
-    }
-
-    /// The gaps of `within`, oldest first, at most `limit` of them: what the gateway has to be told.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn gaps(&self, _within: Range, _limit: usize) -> Result<Vec<proto::message::Gap>, BufferError> {
-        Ok(Vec::new())
-    }
-
-    /// Notes that the gateway refused `row` for good: it stays, and is not sent again, not even after a restart.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn set_aside(&mut self, _row: u64, _reason: &str) -> Result<(), BufferError> {
         Ok(())
     }
 
@@ -402,19 +283,7 @@ impl Buffer {
     /// # Errors
     /// When SQLite fails.
     pub fn contents(&self) -> Result<Contents, BufferError> {
-        let (gaps, aside) = (Ranges::new(), Ranges::new());
-        Ok(Contents { held: self.held()?, settled: self.settled()?, gaps, aside, epochs: epochs(&self.connection)? })
-    }
-
-    fn held(&self) -> Result<Ranges, rusqlite::Error> {
-        // Runs of consecutive rows: within a run, row minus rank is the same.
-        let query = "select min(row), max(row) from
-            (select row, row - row_number() over (order by row) as run from batch) group by run order by 1";
-        ranges(&self.connection, query)
-    }
-
-    fn settled(&self) -> Result<Ranges, rusqlite::Error> {
-        ranges(&self.connection, "select first, last from settled order by first")
+        Ok(Contents { next_row: self.next_row, ..contents(&self.connection)? })
     }
 
     /// Every source's cursor.
@@ -433,20 +302,22 @@ impl Buffer {
     }
 }
 
-fn explain(error: rusqlite::Error, path: &Path) -> BufferError {
-    if is_full(&error, path) {
-        BufferError::DiskFull { path: path.into(), source: error }
-    } else {
-        BufferError::Sqlite(error)
-    }
+/// What [`Buffer::try_peek`] came upon first.
+enum Peeked {
+    Parcel(Option<Parcel>),
+    /// This row is not what was sealed.
+    Damaged(u64),
 }
 
-/// Whether `error` comes of a full disk. SQLite says so outright only for some files; for its shared memory, say, it
-/// speaks of an I/O error, so the disk itself is asked too.
-fn is_full(error: &rusqlite::Error, path: &Path) -> bool {
-    let said = error.sqlite_error_code();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let no_room = || rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_bavail * disk.f_frsize < SPARE_BYTES_MIN);
-    said == Some(rusqlite::ErrorCode::DiskFull)
-        || (matches!(said, Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::CannotOpen)) && no_room())
+/// What `connection`'s file holds.
+fn contents(connection: &Connection) -> Result<Contents, rusqlite::Error> {
+    let held = held(connection)?;
+    Ok(Contents {
+        next_row: held.last().unwrap_or(0) + 1,
+        held,
+        settled: ranges(connection, "select first, last from settled order by first")?,
+        gaps: gaps::open(connection)?,
+        aside: ranges(connection, "select row, row from aside order by row")?,
+        epochs: epochs(connection)?,
+    })
 }

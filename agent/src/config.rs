@@ -47,10 +47,17 @@ pub struct Buffer {
     /// Bytes that file and WAL may take.
     #[serde(default = "default_bytes_max")]
     pub bytes_max: u64,
+    /// Free bytes that are left to the disk; 0 is no floor.
+    #[serde(default = "default_free_bytes_min")]
+    pub free_bytes_min: u64,
 }
 
 fn default_bytes_max() -> u64 {
     256 * 1024 * 1024
+}
+
+fn default_free_bytes_min() -> u64 {
+    64 * 1024 * 1024
 }
 
 /// `[sealer]`
@@ -219,7 +226,8 @@ impl Config {
     /// The buffer's settings.
     #[must_use]
     pub fn buffer(&self) -> buffer::Settings {
-        buffer::Settings { path: self.buffer.path.clone(), bytes_max: self.buffer.bytes_max }
+        let Buffer { path, bytes_max, free_bytes_min } = self.buffer.clone();
+        buffer::Settings { path, bytes_max, free_bytes_min }
     }
 
     /// The sealer's settings.

@@ -66,7 +66,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let stop_uplink = CancellationToken::new();
     let sources = source::supervise(config.sources.clone(), cursors, outlet, clock.clone().into(), stop_sources);
     let mut sources = tokio::spawn(sources);
-    let mut sealer = tokio::spawn(sealer::run(config.sealer(), clock.boot(), intake, buffer.clone(), news));
+    let sealer = sealer::run(config.sealer(), clock.boot(), intake, buffer.clone(), news, stop.clone());
+    let mut sealer = tokio::spawn(sealer);
     let mut uplink = match (uplink_settings, tls) {
         (Some(settings), Some(tls)) => {
             let device = config.device.id.clone();
@@ -105,7 +106,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         None => finish(&mut sealer, SEALER_GRACE).await.transpose()?.transpose()?,
     };
     match accepted {
-        Some(accepted) => info!(accepted, "everything that was taken in is stored"),
+        Some(accepted) => info!(accepted, "nothing more is taken in"),
         None => error!("what was taken in last cannot be stored; sources that can will say it again"),
     }
     stop_uplink.cancel();

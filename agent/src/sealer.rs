@@ -1,6 +1,6 @@
 //! Gathers what sources hand over, and closes a batch when it is old enough, big enough, or urgent.
 //!
-//! One gathering per lane. What a source handed over at once stays together: its readings, rejects and cursor go into
+//! One gathering per lane and priority. What a source handed over at once stays together: its readings, rejects and cursor go into
 //! one append, so that a restart neither loses nor repeats.
 
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use proto::frame::{BODY_BYTES_MAX, Sealed};
 use proto::{Body, BootId, Column, Lane};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::buffer::{Append, Batch, BufferError, Handle};
-use crate::source::{Intake, Reject, SourceName};
+use crate::source::{Intake, Priority, Reject, SourceName};
 use crate::uplink::run::Accepted;
 
 /// How large batches grow, and how long they wait.
@@ -37,9 +38,13 @@ const REJECTS_MAX: usize = 256;
 /// How long to wait before a failed append is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What was taken in and is not yet in the buffer, of one lane.
+/// How long it is tried to store what was taken in, once the agent is asked to stop.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+
+/// What was taken in and is not yet in the buffer, of one lane and priority.
 struct Gathering {
     lane: Lane,
+    priority: Priority,
     readings: Gatherer,
     append: Append,
     /// When it must be sealed.
@@ -47,8 +52,8 @@ struct Gathering {
 }
 
 impl Gathering {
-    fn new(lane: Lane) -> Self {
-        Self { lane, readings: Gatherer::default(), append: Append::default(), due: None }
+    fn new(lane: Lane, priority: Priority) -> Self {
+        Self { lane, priority, readings: Gatherer::default(), append: Append::default(), due: None }
     }
 
     /// Takes `intake` in. Answers whether it is time to seal.
@@ -75,9 +80,9 @@ impl Gathering {
         if self.readings.is_empty() {
             return;
         }
-        let (lane, append) = (self.lane, &mut self.append);
+        let (lane, priority, append) = (self.lane, self.priority, &mut self.append);
         seal(self.readings.take(boot), &mut |sealed| match sealed {
-            Ok((readings, sealed)) => append.batches.push(Batch { lane, readings, sealed }),
+            Ok((readings, sealed)) => append.batches.push(Batch { lane, priority, readings, sealed }),
             // No source makes such readings; should one do so, its text must not cost the others'.
             Err(error) => append.rejects.push((
                 source.clone(),
@@ -124,27 +129,40 @@ fn halves(body: Body) -> (Body, Body) {
     (Body { boot, columns }, Body { boot, columns: right })
 }
 
+/// Where sealed batches go, and who is told.
+struct Store {
+    boot: BootId,
+    buffer: Handle,
+    accepted: mpsc::Sender<Accepted>,
+    stop: CancellationToken,
+}
+
 /// Seals and stores until all sources have ended and everything is stored. Answers how many readings were accepted.
 ///
+/// A full disk is waited out: sources wait too, then. Once `stop` is cancelled the wait is short, and what could not be
+/// stored is said; it was not accepted.
+///
 /// # Errors
-/// When the buffer's thread has ended. A full disk is waited out: sources wait too, then.
+/// When the buffer's thread has ended.
 pub async fn run(
     settings: Settings,
     boot: BootId,
     mut intake: mpsc::Receiver<Intake>,
     buffer: Handle,
     accepted: mpsc::Sender<Accepted>,
+    stop: CancellationToken,
 ) -> Result<u64, BufferError> {
-    let mut lanes = [Gathering::new(Lane::Live), Gathering::new(Lane::Backfill)];
+    let store = Store { boot, buffer, accepted, stop };
+    let mut gatherings: Vec<Gathering> = Vec::new(); // one for each lane and priority that is in use
     let mut total = 0;
     loop {
-        let due = lanes.iter().filter_map(|lane| lane.due).min();
+        let due = gatherings.iter().filter_map(|gathering| gathering.due).min();
         let open = tokio::select! {
             next = intake.recv() => match next {
                 Some(intake) => {
-                    let lane = if intake.lane == Lane::Live { &mut lanes[0] } else { &mut lanes[1] };
-                    if lane.take_in(intake, boot, &settings, Instant::now()) {
-                        total += store(lane, boot, &buffer, &accepted).await?;
+                    let gathering = gathering_for(&mut gatherings, &intake);
+                    if gathering.take_in(intake, boot, &settings, Instant::now()) {
+                        total += store.put(gathering).await?;
                     }
                     true
                 }
@@ -153,15 +171,24 @@ pub async fn run(
             () = sleep_until(due), if due.is_some() => true,
         };
         let now = Instant::now();
-        for lane in &mut lanes {
-            if lane.due.is_some_and(|due| due <= now || !open) {
-                total += store(lane, boot, &buffer, &accepted).await?;
+        for gathering in &mut gatherings {
+            if gathering.due.is_some_and(|due| due <= now || !open) {
+                total += store.put(gathering).await?;
             }
         }
         if !open {
             return Ok(total);
         }
     }
+}
+
+fn gathering_for<'a>(gatherings: &'a mut Vec<Gathering>, intake: &Intake) -> &'a mut Gathering {
+    let is_it = |gathering: &Gathering| gathering.lane == intake.lane && gathering.priority == intake.priority;
+    let place = gatherings.iter().position(is_it).unwrap_or_else(|| {
+        gatherings.push(Gathering::new(intake.lane, intake.priority));
+        gatherings.len() - 1
+    });
+    &mut gatherings[place]
 }
 
 async fn sleep_until(due: Option<Instant>) {
@@ -171,36 +198,40 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
-/// Appends what `lane` gathered, and tells the uplink. Waits out what can be waited out.
-async fn store(
-    lane: &mut Gathering,
-    boot: BootId,
-    buffer: &Handle,
-    accepted: &mpsc::Sender<Accepted>,
-) -> Result<u64, BufferError> {
-    let append = lane.take(boot);
-    if let Some((source, first)) = append.rejects.first() {
-        let (rejects, place, reason) = (append.rejects.len(), &first.place, &first.reason);
-        warn!(%source, rejects, %place, %reason, "rejected, this and others; see `tributary-agent buffer rejected`");
-    }
-    let readings = append.batches.iter().map(|batch| batch.readings).sum();
-    let mut failures = 0_u32;
-    let appended = loop {
-        match buffer.append(append.clone()).await {
-            Ok(appended) => break appended,
-            Err(BufferError::Gone) => return Err(BufferError::Gone),
-            Err(error) => {
-                if failures.is_power_of_two() || failures == 0 {
-                    error!(%error, cause = ?std::error::Error::source(&error), failures, "nothing can be stored; waiting");
-                }
-                failures = failures.saturating_add(1);
-                tokio::time::sleep(RETRY_AFTER).await;
-            }
+impl Store {
+    /// Appends what was gathered, and tells the uplink. Waits out what can be waited out.
+    async fn put(&self, gathering: &mut Gathering) -> Result<u64, BufferError> {
+        let append = gathering.take(self.boot);
+        if let Some((source, first)) = append.rejects.first() {
+            let (rejects, place, reason) = (append.rejects.len(), &first.place, &first.reason);
+            warn!(%source, rejects, %place, %reason, "rejected, this and others; see `tributary-agent buffer rejected`");
         }
-    };
-    // An uplink that has ended needs no news: what is stored is found again at the next start.
-    let _ = accepted.send((lane.lane, appended)).await;
-    Ok(readings)
+        let readings = append.batches.iter().map(|batch| batch.readings).sum();
+        let mut failures = 0_u32;
+        let mut give_up_at = None;
+        let appended = loop {
+            let error = match self.buffer.append(append.clone()).await {
+                Ok(appended) => break appended,
+                Err(BufferError::Gone) => return Err(BufferError::Gone),
+                Err(error) => error,
+            };
+            if failures.is_power_of_two() || failures == 0 {
+                error!(%error, cause = ?std::error::Error::source(&error), failures, "nothing can be stored; waiting");
+            }
+            failures = failures.saturating_add(1);
+            if self.stop.is_cancelled() && *give_up_at.get_or_insert(Instant::now() + STOP_GRACE) <= Instant::now() {
+                error!(readings, "could not be stored before the stop: these readings were not accepted");
+                return Ok(0);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY_AFTER) => {}
+                () = self.stop.cancelled(), if give_up_at.is_none() && !self.stop.is_cancelled() => {}
+            }
+        };
+        // An uplink that has ended needs no news: what is stored is found again at the next start.
+        let _ = self.accepted.send((gathering.lane, appended)).await;
+        Ok(readings)
+    }
 }
 
 #[cfg(test)]
@@ -217,7 +248,15 @@ mod tests {
 
     fn intake(samples: Vec<Sample>, urgent: bool, cursor: u8) -> Intake {
         let source = Arc::from("test");
-        Intake { source, lane: Lane::Live, urgent, samples, rejects: vec![], cursor: Some(vec![cursor]) }
+        Intake {
+            source,
+            lane: Lane::Live,
+            priority: Priority::Normal,
+            urgent,
+            samples,
+            rejects: vec![],
+            cursor: Some(vec![cursor]),
+        }
     }
 
     struct Rig {
@@ -229,11 +268,11 @@ mod tests {
 
     fn rig(settings: Settings) -> Rig {
         let folder = tempfile::TempDir::new().unwrap();
-        let place = buffer::Settings { path: folder.path().join("b.db"), bytes_max: 64 << 20 };
+        let place = buffer::Settings { path: folder.path().join("b.db"), bytes_max: 64 << 20, free_bytes_min: 0 };
         let (handle, _) = Handle::spawn(Buffer::open(place, Clock::default()).unwrap()).unwrap();
         let (outlet, intake) = mpsc::channel(16);
         let (sender, accepted) = mpsc::channel(16);
-        let sealer = tokio::spawn(run(settings, BootId([1; 8]), intake, handle, sender));
+        let sealer = tokio::spawn(run(settings, BootId([1; 8]), intake, handle, sender, CancellationToken::new()));
         Rig { outlet, accepted, sealer, folder }
     }
 

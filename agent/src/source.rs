@@ -34,6 +34,19 @@ pub const REJECT_BYTES_MAX: usize = 4_096;
 /// A source's name in configuration, logs and cursors.
 pub type SourceName = Arc<str>;
 
+/// How long a source's readings are kept when the buffer has no room for all: those of the lowest priority go first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// The first to go.
+    Low,
+    /// In between.
+    #[default]
+    Normal,
+    /// The last to go.
+    High,
+}
+
 /// One reading with the series it belongs to.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -70,6 +83,8 @@ pub struct Intake {
     pub source: SourceName,
     /// Which queue it leaves by.
     pub lane: Lane,
+    /// How long it is kept; the outlet knows.
+    pub priority: Priority,
     /// Whether it must not linger in the sealer.
     pub urgent: bool,
     /// The readings, at most [`INTAKE_SAMPLES_MAX`].
@@ -84,7 +99,8 @@ impl Intake {
     /// Nothing yet, from `source`.
     fn empty(source: &SourceName, lane: Lane) -> Self {
         let (samples, rejects) = (Vec::new(), Vec::new());
-        Self { source: Arc::clone(source), lane, urgent: false, samples, rejects, cursor: None }
+        let (source, priority) = (Arc::clone(source), Priority::default());
+        Self { source, lane, priority, urgent: false, samples, rejects, cursor: None }
     }
 
     /// Whether it holds neither readings nor rejects.
@@ -103,6 +119,8 @@ pub struct Stopping;
 #[derive(Clone, Debug)]
 pub struct Outlet {
     sender: mpsc::Sender<Intake>,
+    /// Of all that goes through.
+    priority: Priority,
     /// The last cursor that was handed over through this outlet and its clones, where someone wants to know it.
     handed: Option<Arc<Mutex<Option<Vec<u8>>>>>,
 }
@@ -112,13 +130,14 @@ impl Outlet {
     #[must_use]
     pub fn new(depth: usize) -> (Self, mpsc::Receiver<Intake>) {
         let (sender, receiver) = mpsc::channel(depth);
-        (Self { sender, handed: None }, receiver)
+        (Self { sender, priority: Priority::default(), handed: None }, receiver)
     }
 
-    /// The same outlet, for one source, which starts with `cursor`: it remembers each cursor that went through it.
+    /// The same outlet, for one source of `priority`, which starts with `cursor`: it remembers each cursor that went
+    /// through it.
     #[must_use]
-    fn remembering(&self, cursor: Option<Vec<u8>>) -> Self {
-        Self { sender: self.sender.clone(), handed: Some(Arc::new(Mutex::new(cursor))) }
+    fn of_source(&self, priority: Priority, cursor: Option<Vec<u8>>) -> Self {
+        Self { sender: self.sender.clone(), priority, handed: Some(Arc::new(Mutex::new(cursor))) }
     }
 
     /// The last cursor that went through. What was handed over is committed in order, so a source that starts again
@@ -132,6 +151,7 @@ impl Outlet {
     /// # Errors
     /// [`Stopping`] when nobody takes readings any more.
     pub async fn put(&self, intake: Intake) -> Result<(), Stopping> {
+        let intake = Intake { priority: self.priority, ..intake };
         let place = self.sender.reserve().await.map_err(|_| Stopping)?;
         if let (Some(handed), Some(cursor)) = (&self.handed, &intake.cursor) {
             *handed.lock().unwrap_or_else(PoisonError::into_inner) = Some(cursor.clone());
@@ -155,6 +175,9 @@ pub struct Configured {
     /// Names the source in logs and cursors: 1 to 64 of `[A-Za-z0-9._-]`. Another name is another source, which
     /// starts from the beginning.
     pub name: String,
+    /// How long its readings are kept when the buffer has no room for all.
+    #[serde(default)]
+    pub priority: Priority,
     /// What it reads.
     #[serde(flatten)]
     pub settings: Settings,
@@ -247,7 +270,7 @@ pub async fn run(
     clock: SourceClock,
     stop: CancellationToken,
 ) -> Result<Ended, SourceError> {
-    let Configured { name, settings } = configured;
+    let Configured { name, settings, .. } = configured;
     let name = SourceName::from(name);
     match settings {
         Settings::File(settings) => file::run(settings, name, cursor, outlet, clock, stop).await,

@@ -9,12 +9,12 @@ use proto::frame::Sealed;
 use proto::{BootId, Clock, Lane, Quality, Range, Ranges};
 use tempfile::TempDir;
 use tributary_agent::buffer::{Access, Append, Batch, Buffer, BufferError, Settings};
-use tributary_agent::source::Reject;
+use tributary_agent::source::{Priority, Reject};
 
 const CLOCK: Clock = Clock { boot: BootId([1; 8]), offset_us: 1_790_000_000_000_000, quality: Quality::Held };
 
 fn settings(folder: &TempDir) -> Settings {
-    Settings { path: folder.path().join("buffer.db"), bytes_max: 64 << 20 }
+    Settings { path: folder.path().join("buffer.db"), bytes_max: 64 << 20, free_bytes_min: 0 }
 }
 
 fn open(folder: &TempDir) -> Buffer {
@@ -22,11 +22,11 @@ fn open(folder: &TempDir) -> Buffer {
 }
 
 fn batch(bytes: usize, fill: u8) -> Batch {
-    Batch { lane: Lane::Live, readings: 10, sealed: Sealed::new(vec![fill; bytes]) }
+    Batch { lane: Lane::Live, priority: Priority::Normal, readings: 10, sealed: Sealed::new(vec![fill; bytes]) }
 }
 
 fn append(buffer: &mut Buffer, batches: Vec<Batch>) -> Range {
-    let append = Append { batches, cursors: vec![(Arc::from("meter"), b"17".to_vec())], rejects: vec![] };
+    let append = Append { batches, cursors: vec![(Arc::from("meter"), b"17".to_vec())], ..Append::default() };
     buffer.append(&append).unwrap().rows.unwrap()
 }
 
@@ -62,7 +62,7 @@ fn a_peek_takes_neighbours_from_either_end_within_its_bytes_and_at_least_one() {
     let folder = TempDir::new().unwrap();
     let mut buffer = open(&folder);
     append(&mut buffer, (1..=9).map(|fill| batch(1000, fill)).collect());
-    let rows = |newest_first, bytes| buffer.peek(range(1, 9), newest_first, bytes).unwrap().unwrap();
+    let mut rows = |newest_first, bytes| buffer.peek(range(1, 9), newest_first, bytes).unwrap().unwrap();
     assert_eq!(rows(false, 2200).rows, range(1, 2));
     assert_eq!(rows(true, 2200).rows, range(8, 9));
     assert_eq!(rows(true, 10).rows, range(9, 9));
@@ -97,7 +97,7 @@ fn what_receipts_cover_leaves_first_and_without_a_gap_and_the_rest_leaves_with_o
     let size = std::fs::metadata(&cap.path).unwrap().len();
     assert!(size <= cap.bytes_max + (1 << 20), "{size}");
     let connection = rusqlite::Connection::open(&cap.path).unwrap();
-    let mut gaps = connection.prepare("select first_row, last_row, readings from gap order by id").unwrap();
+    let mut gaps = connection.prepare("select first_row, last_row, readings from gap order by first_row").unwrap();
     let gaps: Vec<(u64, u64, u64)> = gaps
         .query_map([], |row| Ok((number(row, 0), number(row, 1), number(row, 2))))
         .unwrap()
@@ -169,15 +169,20 @@ fn a_newer_file_a_foreign_file_and_a_missing_folder_are_named() {
     change("pragma user_version = 9");
     let error = error_of(Buffer::open(settings(&folder), CLOCK));
     assert!(error.contains("schema version 9") && error.contains("newer agent"), "{error}");
-    change("pragma user_version = 1; pragma application_id = 5");
-    assert!(error_of(Buffer::open(settings(&folder), CLOCK)).contains("no buffer of this agent"));
+    let foreign = Settings { path: folder.path().join("foreign.db"), ..settings(&folder) };
+    let file = rusqlite::Connection::open(&foreign.path).unwrap();
+    file.execute_batch("create table words (word text); pragma application_id = 5").unwrap();
+    drop(file);
+    let before = std::fs::read(&foreign.path).unwrap();
+    assert!(error_of(Buffer::open(foreign.clone(), CLOCK)).contains("no buffer of this agent"));
+    assert_eq!(std::fs::read(&foreign.path).unwrap(), before, "another's file is not touched");
 
-    let missing = Settings { path: folder.path().join("no/such/buffer.db"), bytes_max: 1 << 20 };
+    let missing = Settings { path: folder.path().join("no/such/buffer.db"), bytes_max: 1 << 20, free_bytes_min: 0 };
     assert!(error_of(Buffer::open(missing, CLOCK)).contains("is the folder there"));
     File::create(folder.path().join("text.db")).unwrap();
     std::fs::write(folder.path().join("text.db"), "these are words, a lot of them, and no database at all ".repeat(50))
         .unwrap();
-    let text = Settings { path: folder.path().join("text.db"), bytes_max: 1 << 20 };
+    let text = Settings { path: folder.path().join("text.db"), bytes_max: 1 << 20, free_bytes_min: 0 };
     assert!(Buffer::open(text, CLOCK).is_err());
 }
 

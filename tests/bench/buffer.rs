@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agent::buffer::{Append, Batch, Buffer, Settings};
+use agent::source::Priority;
 use proto::frame::Sealed;
 use proto::{Body, Lane};
 use rusqlite::{Connection, params};
@@ -72,7 +73,7 @@ fn compare(bench: &Bench, name: &str, bodies: &[Body], table: &mut Table) -> any
 /// When it cannot be sealed.
 pub(crate) fn append_of(body: &Body) -> anyhow::Result<Append> {
     let sealed = Sealed::new(body.encode()?);
-    let batch = Batch { lane: Lane::Live, readings: body.readings() as u64, sealed };
+    let batch = Batch { lane: Lane::Live, priority: Priority::Normal, readings: body.readings() as u64, sealed };
     Ok(Append { batches: vec![batch], cursors: vec![("bench".into(), CURSOR.to_vec())], ..Append::default() })
 }
 
@@ -81,7 +82,7 @@ pub(crate) fn append_of(body: &Body) -> anyhow::Result<Append> {
 /// # Errors
 /// When it cannot be opened.
 pub(crate) fn open(path: &Path) -> anyhow::Result<Buffer> {
-    Ok(Buffer::open(Settings { path: path.into(), bytes_max: BYTES_MAX }, CLOCK)?)
+    Ok(Buffer::open(Settings { path: path.into(), bytes_max: BYTES_MAX, free_bytes_min: 0 }, CLOCK)?)
 }
 
 /// Stores every append by itself; answers how long that took, making them included.

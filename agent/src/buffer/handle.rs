@@ -158,7 +158,7 @@ fn serve(mut buffer: Buffer, mut inbox: mpsc::Receiver<Request>) {
             tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "the buffer could not be updated");
         }
     }
-    if let Err(error) = buffer.flush_marks() {
-        tracing::warn!(%error, "the last receipts could not be noted; the gateway will say them again");
+    if let Err(error) = buffer.finish() {
+        tracing::warn!(%error, "the last receipts and counts could not be noted; the gateway will say the receipts again");
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn write_clock(connection: &Connection, clock: &Clock) -> Result<(), 
 }
 
 pub(super) fn insert_batch(transaction: &Transaction<'_>, row: u64, batch: &Batch) -> Result<(), rusqlite::Error> {
-    let query = "insert into batch (row, lane, readings, hash, body) values (?, ?, ?, ?, ?)";
+    let query = "insert into batch (row, lane, readings, hash, body, priority) values (?, ?, ?, ?, ?, ?)";
     let lane = match batch.lane {
         Lane::Live => 0,
         Lane::Backfill => 1,
@@ -47,7 +47,8 @@ pub(super) fn insert_batch(transaction: &Transaction<'_>, row: u64, batch: &Batc
         lane,
         row_key(batch.readings),
         batch.sealed.hash.0,
-        batch.sealed.body
+        batch.sealed.body,
+        batch.priority as i64,
     ])?;
     Ok(())
 }
@@ -81,28 +82,37 @@ pub(super) fn tally(transaction: &Transaction<'_>, name: &str, more: u64) -> Res
     Ok(())
 }
 
-pub(super) fn insert_marks(transaction: &Transaction<'_>, marks: &Ranges) -> Result<(), rusqlite::Error> {
-    let mut settled = ranges(transaction, "select first, last from settled order by first")?;
-    let before = settled.clone();
-    settled.extend(marks.iter());
-    let gone = before.iter().filter(|range| !settled.as_slice().contains(range));
-    for range in gone {
+/// Writes what `after` has and `before` has not, and the other way round.
+pub(super) fn replace_settled(
+    transaction: &Transaction<'_>,
+    before: &Ranges,
+    after: &Ranges,
+) -> Result<(), rusqlite::Error> {
+    let is_in = |ranges: &Ranges, range: &Range| ranges.as_slice().binary_search(range).is_ok();
+    for range in before.iter().filter(|range| !is_in(after, range)) {
         transaction.prepare_cached("delete from settled where first = ?")?.execute([row_key(range.first)])?;
     }
-    for range in settled.iter().filter(|range| !before.as_slice().contains(range)) {
+    for range in after.iter().filter(|range| !is_in(before, range)) {
         let query = "insert into settled (first, last) values (?, ?)";
         transaction.prepare_cached(query)?.execute([row_key(range.first), row_key(range.last)])?;
     }
     Ok(())
 }
 
-pub(super) fn write_settled(transaction: &Transaction<'_>, settled: &Ranges) -> Result<(), rusqlite::Error> {
-    transaction.execute("delete from settled", [])?;
-    for range in settled.iter() {
-        let query = "insert into settled (first, last) values (?, ?)";
-        transaction.prepare_cached(query)?.execute([row_key(range.first), row_key(range.last)])?;
-    }
+/// Notes the newest row that was ever used: later rows are counted from it, whatever leaves.
+pub(super) fn write_counter(transaction: &Transaction<'_>, last_row: u64) -> Result<(), rusqlite::Error> {
+    let query = "insert into counter (name, value) values ('last row', ?)
+        on conflict (name) do update set value = max(value, excluded.value)";
+    transaction.prepare_cached(query)?.execute([row_key(last_row)])?;
     Ok(())
+}
+
+/// Rows of batches that are there.
+pub(super) fn held(connection: &Connection) -> Result<Ranges, rusqlite::Error> {
+    // Runs of consecutive rows: within a run, row minus rank is the same.
+    let query = "select min(row), max(row) from
+        (select row, row - row_number() over (order by row) as run from batch) group by run order by 1";
+    ranges(connection, query)
 }
 
 pub(super) fn ranges(connection: &Connection, query: &str) -> Result<Ranges, rusqlite::Error> {

@@ -28,7 +28,7 @@ pub async fn supervise(
 ) {
     let mut all = JoinSet::new();
     for configured in sources {
-        let own = outlet.remembering(cursors.remove(&configured.name));
+        let own = outlet.of_source(configured.priority, cursors.remove(&configured.name));
         all.spawn(keep_going(configured, own, clock.clone(), stop.clone()));
     }
     drop(outlet); // the receiver ends when the last source has

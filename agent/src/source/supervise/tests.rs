@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::source::Intake;
 use crate::source::testing::{NOON, configured, told_all};
+use crate::source::{Intake, Priority};
 
 fn file(name: &str, path: &Path) -> Configured {
     configured(&format!(
@@ -65,7 +65,7 @@ async fn a_source_goes_on_from_the_committed_cursor_and_then_from_its_own() {
     assert_eq!(told_all(&second).len(), 1);
 
     let (outlet, mut intakes) = Outlet::new(8);
-    let own = outlet.remembering(first[0].cursor.clone());
+    let own = outlet.of_source(Priority::Normal, first[0].cursor.clone());
     assert_eq!(own.last_cursor(), first[0].cursor);
     own.clone().put(second[0].clone()).await.unwrap();
     assert_eq!(own.last_cursor(), second[0].cursor);

@@ -1,0 +1,79 @@
+//! What the gateway said of batches: settled, no longer settled, refused.
+
+use proto::Ranges;
+use rusqlite::{Transaction, params};
+
+use super::rows::{ranges, replace_settled, row_key};
+use super::{Buffer, BufferError, gaps};
+
+const SETTLED: &str = "select first, last from settled order by first";
+
+/// Notes that receipts cover `marks`, batches and gaps.
+pub(super) fn insert_marks(transaction: &Transaction<'_>, marks: &Ranges) -> Result<(), rusqlite::Error> {
+    let mut batches = marks.clone();
+    gaps::confirm(transaction, &mut batches)?;
+    let before = ranges(transaction, SETTLED)?;
+    let mut after = before.clone();
+    after.extend(batches.iter());
+    replace_settled(transaction, &before, &after)
+}
+
+impl Buffer {
+    /// Notes that receipts cover `rows`: batches are the first to go when space is needed, gaps need not be told again.
+    /// Written with a later append.
+    pub fn mark(&mut self, rows: &Ranges) {
+        self.marks.extend(rows.iter());
+    }
+
+    /// Takes marks back: the gateway no longer has `rows`.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn unmark(&mut self, rows: &Ranges) -> Result<(), BufferError> {
+        self.flush_marks()?;
+        self.sound(|buffer| {
+            let transaction = buffer.connection.transaction()?;
+            let before = ranges(&transaction, SETTLED)?;
+            let mut after = before.clone();
+            rows.iter().for_each(|range| after.remove(range));
+            replace_settled(&transaction, &before, &after)?;
+            gaps::reopen(&transaction, rows)?;
+            transaction.commit()
+        })
+    }
+
+    /// Writes marks that no append has taken along.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn flush_marks(&mut self) -> Result<(), BufferError> {
+        self.sound(Self::write_marks)
+    }
+
+    pub(super) fn write_marks(&mut self) -> Result<(), rusqlite::Error> {
+        if !self.marks.is_empty() {
+            let transaction = self.connection.transaction()?;
+            insert_marks(&transaction, &self.marks)?;
+            transaction.commit()?;
+            self.marks = Ranges::new();
+        }
+        Ok(())
+    }
+
+    /// Notes that the gateway refused `row` for good: it stays, and is not sent again, not even after a restart.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn set_aside(&mut self, row: u64, reason: &str) -> Result<(), BufferError> {
+        self.sound(|buffer| {
+            let query = "insert into aside (row, reason) select row, ? from batch where row = ?
+                on conflict (row) do update set reason = excluded.reason";
+            buffer.connection.prepare_cached(query)?.execute(params![reason, row_key(row)])?;
+            Ok(())
+        })
+    }
+
+    pub(super) fn settled(&self) -> Result<Ranges, rusqlite::Error> {
+        ranges(&self.connection, SETTLED)
+    }
+}

@@ -1,0 +1,302 @@
+//! A damaged file, and a disk without room: what is readable is kept, the rest is named, and capture goes on.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use proto::frame::Sealed;
+use proto::message::GapReason;
+use proto::{BodyHash, BootId, Clock, Lane, Quality, Range, Ranges};
+use tempfile::TempDir;
+use tributary_agent::buffer::{Append, Batch, Buffer, BufferError, Settings};
+use tributary_agent::source::Priority;
+
+const CLOCK: Clock = Clock { boot: BootId([1; 8]), offset_us: 1_790_000_000_000_000, quality: Quality::Held };
+const ALL: Range = Range { first: 1, last: u64::MAX };
+
+fn settings(folder: &Path) -> Settings {
+    Settings { path: folder.join("buffer.db"), bytes_max: 64 << 20, free_bytes_min: 0 }
+}
+
+fn open(folder: &Path) -> Buffer {
+    Buffer::open(settings(folder), CLOCK).unwrap()
+}
+
+/// A batch of noise, so that its bytes are found in the file nowhere else.
+fn batch(seed: u64, bytes: usize) -> Batch {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let body = (0..bytes).map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes()[0]
+    });
+    Batch { lane: Lane::Live, priority: Priority::Normal, readings: 10, sealed: Sealed::new(body.collect()) }
+}
+
+fn put(buffer: &mut Buffer, seed: u64, bytes: usize) -> Result<Range, BufferError> {
+    let cursors = vec![(Arc::from("meter"), seed.to_string().into_bytes())];
+    Ok(buffer.append(&Append { batches: vec![batch(seed, bytes)], cursors, ..Append::default() })?.rows.unwrap())
+}
+
+/// Every row that is sent is what was sealed as that row; every other one is a gap, or is reported as lost without a number.
+fn account(buffer: &mut Buffer, rows: u64, bytes: usize) -> (Ranges, Ranges) {
+    let mut sent = Ranges::new();
+    let mut next = 1;
+    while next <= rows {
+        match buffer.peek(Range { first: next, last: rows }, false, 1).unwrap() {
+            None => {
+                let held = buffer.contents().unwrap().held;
+                let Some(later) = held.within(Range { first: next + 1, last: rows.max(next + 1) }).next() else {
+                    break;
+                };
+                next = later.first;
+            }
+            Some(parcel) => {
+                assert_eq!(parcel.frame.bodies[0].hash, BodyHash::of(&batch(parcel.rows.first, bytes).sealed.body));
+                sent.insert(parcel.rows);
+                next = parcel.rows.last + 1;
+            }
+        }
+    }
+    let gaps = buffer.contents().unwrap().gaps;
+    assert!(gaps.iter().all(|gap| sent.within(gap).next().is_none()), "sent {sent:?}, gaps {gaps:?}");
+    (sent, gaps)
+}
+
+/// Flips `bits` at `at` in the file of `folder`.
+fn flip(folder: &Path, at: u64, bits: u8) {
+    let file = fs::File::options().read(true).write(true).open(settings(folder).path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ bits], at).unwrap();
+}
+
+#[test]
+fn a_batch_with_a_flipped_bit_becomes_a_gap_and_the_walk_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let mut buffer = open(folder.path());
+    for seed in 1..=9 {
+        put(&mut buffer, seed, 500).unwrap();
+    }
+    drop(buffer);
+    let file = fs::read(settings(folder.path()).path).unwrap();
+    let body = batch(5, 500).sealed.body;
+    // A page that was split may still hold an old copy.
+    for (place, _) in file.windows(500).enumerate().filter(|(_, window)| *window == body) {
+        flip(folder.path(), place as u64 + 100, 4);
+    }
+    let mut buffer = open(folder.path());
+    assert_eq!(
+        buffer.peek(Range { first: 1, last: 9 }, true, 1 << 17).unwrap().unwrap().rows,
+        Range { first: 6, last: 9 }
+    );
+    let (sent, gaps) = account(&mut buffer, 9, 500);
+    assert_eq!((sent.count(), gaps.iter().collect::<Vec<_>>()), (8, vec![Range::one(5)]));
+    let told = buffer.gaps(ALL, 9).unwrap();
+    assert_eq!((told[0].reason, told[0].count), (GapReason::Damaged, None));
+    let news = buffer.append(&Append::default()).unwrap();
+    assert_eq!((news.evicted.first(), news.gaps.first()), (Some(5), Some(5)), "the next answer tells of it");
+}
+
+#[test]
+fn broken_pages_are_cut_out_and_the_rest_is_sent_under_its_old_numbers() {
+    let folder = TempDir::new().unwrap();
+    let mut buffer = open(folder.path());
+    for seed in 1..=400 {
+        put(&mut buffer, seed, 1_000).unwrap();
+    }
+    let before = buffer.contents().unwrap();
+    let cursors = buffer.cursors().unwrap();
+    drop(buffer);
+    // Three pages of batches are overwritten.
+    let path = settings(folder.path()).path;
+    let content = fs::read(&path).unwrap();
+    for seed in [50, 51, 200, 390] {
+        let body = batch(seed, 1_000).sealed.body;
+        let place = content.windows(1_000).position(|window| window == body).unwrap() as u64;
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&[0xa5; 4_096], place / 4_096 * 4_096).unwrap();
+    }
+    let mut buffer = open(folder.path());
+    let (sent, gaps) = account(&mut buffer, 400, 1_000);
+    assert!(sent.count() >= 380, "{sent:?}");
+    assert!(gaps.contains(50) && gaps.contains(51) && gaps.contains(200) && gaps.contains(390), "{gaps:?}");
+    assert_eq!(sent.count() + gaps.count(), 400, "each row is sent or a gap: {gaps:?}");
+    assert_eq!((buffer.cursors().unwrap(), buffer.contents().unwrap().epochs), (cursors, before.epochs));
+    assert!(fs::exists(folder.path().join("buffer.db.damaged-1")).unwrap());
+    assert_eq!(put(&mut buffer, 401, 10).unwrap(), Range::one(401));
+}
+
+#[test]
+fn damage_that_shows_while_the_agent_runs_is_salvaged_without_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let mut buffer = open(folder.path());
+    for seed in 1..=400 {
+        put(&mut buffer, seed, 1_000).unwrap();
+    }
+    drop(buffer);
+    let mut buffer = open(folder.path());
+    let path = settings(folder.path()).path;
+    let body = batch(100, 1_000).sealed.body;
+    let place = fs::read(&path).unwrap().windows(1_000).position(|window| window == body).unwrap() as u64;
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&[0xa5; 4_096], place / 4_096 * 4_096).unwrap();
+    let (sent, gaps) = account(&mut buffer, 400, 1_000);
+    assert!(gaps.contains(100) && sent.count() >= 390, "{gaps:?}");
+    assert_eq!(sent.count() + gaps.count(), 400);
+    let appended = buffer.append(&Append { batches: vec![batch(401, 1_000)], ..Append::default() }).unwrap();
+    assert_eq!((appended.rows, &appended.gaps), (Some(Range::one(401)), &gaps));
+}
+
+#[test]
+fn whatever_bit_flips_or_wherever_the_file_ends_nothing_wrong_is_sent_and_capture_goes_on() {
+    const ROWS: u64 = 60;
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7_u64);
+    println!("SEED={seed}");
+    let whole = TempDir::new().unwrap();
+    let mut buffer = open(whole.path());
+    for seed in 1..=ROWS {
+        put(&mut buffer, seed, 300).unwrap();
+    }
+    drop(buffer);
+    let length = fs::metadata(settings(whole.path()).path).unwrap().len();
+    let mut state = seed;
+    let mut random = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 20
+    };
+    let (mut all_sent, mut lost) = (0, 0);
+    for round in 0..40 {
+        let folder = TempDir::new().unwrap();
+        for name in ["buffer.db", "buffer.db.reserve"] {
+            fs::copy(whole.path().join(name), folder.path().join(name)).unwrap();
+        }
+        let at = random() % length;
+        if round % 4 == 0 {
+            fs::File::options().write(true).open(settings(folder.path()).path).unwrap().set_len(at).unwrap();
+        } else {
+            flip(folder.path(), at, 1 << (random() % 8));
+        }
+        let opened = Buffer::open(settings(folder.path()), CLOCK);
+        let mut buffer = opened.unwrap_or_else(|error| panic!("round {round}, byte {at}: {error:?}"));
+        let (sent, gaps) = account(&mut buffer, ROWS, 300);
+        let next = buffer.contents().unwrap().next_row;
+        let unnumbered = gaps.iter().any(|gap| gap.last > ROWS) || next <= ROWS;
+        let complete =
+            sent.count() + gaps.within(Range { first: 1, last: ROWS }).map(Range::count).sum::<u64>() >= ROWS;
+        assert!(complete || unnumbered, "round {round}, byte {at}: sent {sent:?}, gaps {gaps:?}");
+        put(&mut buffer, 1_000, 300).unwrap();
+        all_sent += u64::from(sent.count() == ROWS);
+        lost += ROWS - sent.count();
+    }
+    println!("{all_sent} of 40 lost nothing; {lost} of {} batches were lost, each with a gap", 40 * ROWS);
+}
+
+#[test]
+fn three_damaged_files_are_kept_and_a_salvage_that_was_cut_short_is_begun_again_or_finished() {
+    let folder = TempDir::new().unwrap();
+    drop(open(folder.path()));
+    for _ in 0..5 {
+        fs::write(settings(folder.path()).path, [0x11; 8_192]).unwrap();
+        drop(open(folder.path()));
+    }
+    let kept = |number: u32| fs::exists(folder.path().join(format!("buffer.db.damaged-{number}"))).unwrap();
+    assert_eq!((1..=6).map(kept).collect::<Vec<_>>(), [true, true, true, false, false, false]);
+
+    let mut buffer = open(folder.path());
+    let row = put(&mut buffer, 1, 10).unwrap();
+    drop(buffer);
+    fs::rename(settings(folder.path()).path, folder.path().join("buffer.db.salvaged")).unwrap();
+    fs::write(folder.path().join("buffer.db.salvaging"), "half a file").unwrap();
+    assert!(open(folder.path()).contents().unwrap().held.contains(row.first));
+}
+
+/// A file system of so many bytes, gone with the guard; none where it needs root.
+struct Tiny(TempDir);
+
+impl Tiny {
+    fn new(bytes: u64) -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        let size = format!("size={bytes}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(folder));
+        }
+        println!("skipped: mounting a tiny tmpfs needs root");
+        None
+    }
+
+    fn fill(&self) {
+        let file = fs::File::create(self.0.path().join("ballast")).unwrap();
+        let (mut at, mut piece) = (0, 65_536);
+        while piece > 0 {
+            match file.write_at(&vec![1; piece], at) {
+                Ok(written) => at += written as u64,
+                Err(_) => piece /= 2,
+            }
+        }
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn on_a_full_disk_the_oldest_leave_with_a_gap_and_capture_goes_on_even_after_a_restart() {
+    let Some(disk) = Tiny::new(8 << 20) else { return };
+    let folder = disk.0.path();
+    let mut buffer = open(folder);
+    for seed in 1..=200 {
+        put(&mut buffer, seed, 4_000).unwrap();
+    }
+    let reserve = || fs::metadata(folder.join("buffer.db.reserve")).unwrap().len();
+    assert!(reserve() > 256 << 10);
+    disk.fill();
+    let size = fs::metadata(settings(folder).path).unwrap().len();
+    let mut last = 200;
+    for seed in 201..=1_000 {
+        last = put(&mut buffer, seed, 4_000).unwrap().last;
+    }
+    drop(buffer);
+    let mut buffer = open(folder);
+    for seed in 1_001..=1_200 {
+        last = put(&mut buffer, seed, 4_000).unwrap().last;
+    }
+    assert_eq!(last, 1_200);
+    assert!(
+        fs::metadata(settings(folder).path).unwrap().len() <= size + (1 << 20),
+        "the file makes do with what it has"
+    );
+    let (sent, gaps) = account(&mut buffer, 1_200, 4_000);
+    assert_eq!(sent.count() + gaps.count(), 1_200, "nothing is lost in silence");
+    assert!(sent.count() > 100 && sent.contains(1_200), "{sent:?}");
+    drop(buffer);
+    fs::remove_file(folder.join("ballast")).unwrap();
+    drop(open(folder));
+    assert!(reserve() > 256 << 10, "the reserve is taken again");
+}
+
+#[test]
+fn below_the_floor_of_free_bytes_the_file_stops_growing() {
+    let Some(disk) = Tiny::new(64 << 20) else { return };
+    let folder = disk.0.path();
+    let floored = Settings { free_bytes_min: 64 << 20, ..settings(folder) }; // a sixteenth of the disk counts: 4 MiB
+    let mut buffer = Buffer::open(floored.clone(), CLOCK).unwrap();
+    let free = || {
+        let disk = rustix::fs::statvfs(folder).unwrap();
+        disk.f_bavail * disk.f_frsize
+    };
+    for seed in 1..=5_000 {
+        put(&mut buffer, seed, 16_000).unwrap();
+    }
+    assert!(free() > 2 << 20, "{}", free());
+    let contents = buffer.contents().unwrap();
+    assert_eq!(contents.held.count() + contents.gaps.count(), 5_000);
+    assert!(contents.held.count() > 1_000, "the rest of the disk is used: {:?}", contents.held);
+}
