@@ -2,5 +2,7 @@
 
 use crate::rig::Rig;
 
+mod simulate;
+
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[];
+pub(crate) const ALL: &[(&str, Rig)] = &[("simulate", simulate::run)];
