@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use agent::buffer::{self, Buffer};
+use agent::buffer::{self, Buffer, EpochSpan};
 use agent::uplink::Pace;
 use agent::uplink::session::Session;
 use anyhow::Context;
-use proto::{BootId, Clock, DeviceId, Quality, Ranges};
+use proto::{BootId, Clock, DeviceId, Epoch, Quality, Ranges};
 
 /// A device of the world.
 pub(super) struct Device {
@@ -37,6 +37,16 @@ pub(super) struct Running {
     pub(super) session: Session,
     /// What the session had marked, whether it was written yet or not.
     pub(super) marked: Ranges,
+    /// Where epochs' rows lie, as the buffer said it.
+    pub(super) spans: Vec<EpochSpan>,
+}
+
+impl Running {
+    /// The epoch and number of `row`.
+    pub(super) fn identity(&self, row: u64) -> Option<(Epoch, u64)> {
+        let span = self.spans.iter().filter(|span| span.base < row).max_by_key(|span| span.base)?;
+        Some((span.epoch, row - span.base))
+    }
 }
 
 impl Device {
@@ -66,7 +76,7 @@ impl Device {
         let buffer = Buffer::open(settings, self.clock).context("open an agent's buffer")?;
         let contents = buffer.contents()?;
         let session = Session::new(self.pace, &contents, seed, now);
-        self.running = Some(Running { buffer, session, marked: contents.settled });
+        self.running = Some(Running { buffer, session, marked: contents.settled, spans: contents.epochs });
         Ok(())
     }
 

@@ -146,6 +146,7 @@ impl World {
         if restore && self.cloud.snapshots > 0 {
             let snapshot = self.random.place(self.cloud.snapshots);
             self.cloud.restore(snapshot)?;
+            self.is_history_whole = false;
             self.oracle.open(self.cloud.path())?;
             self.oracle.restored()?;
             self.oracle.close();
@@ -180,6 +181,7 @@ impl World {
         copy_database(&device.aside(copy), &device.path)?;
         self.oracle.look()?;
         self.oracle.buffer_put_back(&self.devices[at].name);
+        self.is_history_whole = false;
         Ok(())
     }
 
@@ -193,6 +195,7 @@ impl World {
         let from = &self.devices[at];
         let path = self.folder.join("copied.db");
         copy_database(&from.path, &path)?;
+        self.is_history_whole = false;
         let device = Device::new(from.name.clone(), path, from.bytes_max, from.pace);
         self.devices.push(device);
         let copy = self.devices.len() - 1;

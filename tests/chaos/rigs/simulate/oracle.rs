@@ -150,11 +150,17 @@ impl Oracle {
         }
     }
 
-    /// The judgement. `held` is what devices still hold, by identity.
+    /// The judgement. `held` is what devices still hold, by identity; while `is_history_whole`, nothing can be missing
+    /// without a reason, not even for a while.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub(super) fn judge(&self, held: &HashSet<(DeviceId, Epoch, u64)>, seed: u64) -> anyhow::Result<Found> {
+    pub(super) fn judge(
+        &self,
+        held: &HashSet<(DeviceId, Epoch, u64)>,
+        is_history_whole: bool,
+        seed: u64,
+    ) -> anyhow::Result<Found> {
         let Some(db) = &self.db else { anyhow::bail!("nothing to judge by") };
         let mut found = Found::default();
         let seen = self.readings(db, &mut found, seed)?;
@@ -180,11 +186,16 @@ impl Oracle {
             }
             count_gaps(in_gap.map_or(&[][..], Vec::as_slice), batches, &mut found, seed);
         }
-        let mut statement = db
-            .prepare("select 'quarantined' from quarantine union all select kind from alarm where kind = 'conflict'")?;
+        let kinds = "select 'quarantined' from quarantine union all select kind from alarm";
+        let mut statement = db.prepare(kinds)?;
         for kind in statement.query_map([], |row| row.get::<_, String>(0))? {
             let kind = kind?;
-            found.fault(Fault::Mutated, 1, || format!("seed {seed}: {kind}"));
+            let fault = match kind.as_str() {
+                "quarantined" | "conflict" => Fault::Mutated,
+                "unexplained_gap" if is_history_whole => Fault::WrongGap,
+                _ => continue,
+            };
+            found.fault(fault, 1, || format!("seed {seed}: {kind}, and nothing was wrong"));
         }
         Ok(found)
     }

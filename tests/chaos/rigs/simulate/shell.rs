@@ -164,18 +164,17 @@ impl World {
         let batches = contents.iter().map(|content| content.sealed(lane)).collect::<anyhow::Result<_>>()?;
         let Some(running) = &mut self.devices[at].running else { return Ok(()) };
         let appended = running.buffer.append(&Append { batches, ..Append::default() })?;
-        let spans = running.buffer.contents()?.epochs;
+        running.spans.extend(appended.began);
         let name = self.devices[at].name.clone();
-        let identity = |row: u64| {
-            let span = spans.iter().filter(|span| span.base < row).max_by_key(|span| span.base);
-            span.map(|span| (span.epoch, row - span.base))
-        };
-        for (epoch, number) in appended.evicted.iter().flat_map(|rows| rows.first..=rows.last).filter_map(identity) {
-            self.oracle.evicted(&name, epoch, number);
+        let Some(running) = &self.devices[at].running else { return Ok(()) };
+        for row in appended.evicted.iter().flat_map(|rows| rows.first..=rows.last) {
+            if let Some((epoch, number)) = running.identity(row) {
+                self.oracle.evicted(&name, epoch, number);
+            }
         }
         let Some(rows) = appended.rows else { return Ok(()) };
         for (row, content) in (rows.first..=rows.last).zip(contents) {
-            if let Some((epoch, number)) = identity(row) {
+            if let Some((epoch, number)) = running.identity(row) {
                 self.oracle.accepted(&name, epoch, number, content);
             }
         }

@@ -75,6 +75,8 @@ pub(super) struct World {
     pub(super) is_quiet: bool,
     /// When the quiet time began.
     quiet_since: u64,
+    /// No database and no buffer was put back to an earlier day, and no disk was copied.
+    pub(super) is_history_whole: bool,
     /// How far the gateway's wall clock is off.
     pub(super) cloud_off_us: i64,
     /// How long the gateway takes to commit, at most.
@@ -114,6 +116,7 @@ impl World {
             troubles: Trouble::some(&mut random),
             is_quiet: false,
             quiet_since: 0,
+            is_history_whole: true,
             cloud_off_us: 0,
             commit_max: random.of(&[SECOND / 50, SECOND, 30 * SECOND]),
             is_commit_due: false,
@@ -150,7 +153,7 @@ impl World {
     /// # Errors
     /// When something fails that nothing here makes fail.
     pub(super) fn live(&mut self) -> anyhow::Result<Found> {
-        let hostile_until = self.random.between(5, 60) * 60 * SECOND;
+        let hostile_until = self.random.between(3, 30) * 60 * SECOND;
         let mut events = 0;
         while self.now < hostile_until && events < EVENTS_MAX {
             self.step()?;
@@ -170,7 +173,7 @@ impl World {
         self.oracle.look()?;
         let held = self.held()?;
         self.log.note(self.now, format_args!("judged: {} values, {} held", self.last_value, held.len()));
-        let judged = self.oracle.judge(&held, seed)?;
+        let judged = self.oracle.judge(&held, self.is_history_whole, seed)?;
         self.found.add(judged);
         self.found.did("simulation_seeds", 1);
         Ok(std::mem::take(&mut self.found))
@@ -256,11 +259,7 @@ impl World {
             return Ok(false);
         }
         for device in self.devices.iter().filter(|device| device.told_at < self.quiet_since + LATELY) {
-            if device
-                .running
-                .as_ref()
-                .is_some_and(|running| running.buffer.contents().is_ok_and(|it| !it.epochs.is_empty()))
-            {
+            if device.running.as_ref().is_some_and(|running| !running.spans.is_empty()) {
                 return Ok(false);
             }
         }
@@ -284,10 +283,9 @@ impl World {
         for device in &self.devices {
             let Some(running) = &device.running else { continue };
             let contents = running.buffer.contents()?;
-            for row in contents.held.iter().flat_map(|rows| rows.first..=rows.last) {
-                let span = contents.epochs.iter().filter(|span| span.base < row).max_by_key(|span| span.base);
-                held.extend(span.map(|span| (device.name.clone(), span.epoch, row - span.base)));
-            }
+            let rows = contents.held.iter().flat_map(|rows| rows.first..=rows.last);
+            let identity = |row| running.identity(row).map(|(epoch, number)| (device.name.clone(), epoch, number));
+            held.extend(rows.filter_map(identity));
         }
         Ok(held)
     }
