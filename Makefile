@@ -35,9 +35,12 @@ bench: ui ## measures, each beside what it is compared with; writes target/bench
 	$(CARGO) build --profile dist --package tributary-agent --quiet
 	target/release/tributary-bench
 
-fuzz: ## decoders against hostile bytes, TIME seconds each (needs a nightly toolchain and cargo-fuzz)
-	cd tests/fuzz/libfuzzer && for target in body frame message; do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(or $(TIME),60) -rss_limit_mb=512 || exit 1; done
+FUZZ := agent_config body csv cursor frame gateway_config json key_value message mqtt senml topic
+
+fuzz: ui ## what reads bytes from outside against hostile ones, TIME seconds each (needs a nightly toolchain and cargo-fuzz)
+	cd tests/fuzz/libfuzzer && for target in $(or $(TARGET),$(FUZZ)); do \
+		mkdir -p corpus/$$target && $(CARGO) +nightly fuzz run --fuzz-dir . $$target corpus/$$target ../corpus/$$target -- \
+			-max_total_time=$(or $(TIME),60) -rss_limit_mb=512 -max_len=65536 || exit 1; done
 
 install: ## what the tests need: Debian packages and two cargo tools
 	.ci/install

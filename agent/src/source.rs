@@ -14,6 +14,8 @@ pub mod clock;
 pub mod fields;
 pub mod file;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod lines;
 mod record;
 pub mod serial;

@@ -17,7 +17,7 @@ use crate::shipped::Shipped;
 use crate::table::{Limit, Measure, Table};
 
 /// Twenty series, 1 Hz, 1 s linger: a million readings.
-const BATCHES: usize = 50_000;
+pub(crate) const BATCHES: usize = 50_000;
 /// Batches of one commit while the backlog is made; the agent itself would have made one each.
 const BATCHES_A_COMMIT: usize = 1_000;
 const DEVICE: &str = "household-1";
@@ -49,7 +49,10 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
 }
 
 /// Makes the backlog: a batch a second until now.
-fn fill(path: &Path, batches: usize) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When the buffer cannot be written.
+pub(crate) fn fill(path: &Path, batches: usize) -> anyhow::Result<()> {
     let household = Household::new();
     let start_us = gateway::now().0 / 1_000_000 * 1_000_000 - i64::try_from(batches)? * 1_000_000;
     let mut buffer = open(path)?;

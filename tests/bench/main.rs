@@ -17,12 +17,14 @@ mod buffer;
 mod codec;
 mod data;
 mod drain;
+mod drain_aws;
 mod flash;
 mod footprint;
 mod latency;
 mod pipeline;
 mod proc;
 mod query;
+mod queued;
 mod rivals;
 mod rounds;
 mod shipped;
@@ -43,6 +45,8 @@ const GROUPS: &[(&[&str], Measurer)] = &[
     (&["year_query_sqlite"], query::measure),
     (&["receipt_p50", "receipt_p99"], latency::measure),
     (&["backlog_drain", "agent_rss_drain"], drain::measure),
+    (&["backlog_drain_aws"], drain_aws::measure),
+    (&["agent_rss_backlog", "first_publish"], queued::measure),
 ];
 
 const HELP: &str = "tributary-bench [--only NAME] [--quick]

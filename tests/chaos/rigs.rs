@@ -7,3 +7,7 @@ mod sensitivity;
 
 /// Each by its name.
 pub(crate) const ALL: &[(&str, Rig)] = &[("sensitivity", sensitivity::run), ("machine", machine::run)];
+mod simulate;
+
+/// Each by its name.
+pub(crate) const ALL: &[(&str, Rig)] = &[("simulate", simulate::run)];

@@ -24,6 +24,14 @@ use journey::{Journey, blocking};
 use reader::Reader;
 pub(super) use replay::thousandths;
 
+/// A cursor that can be read is written and read again to the same. For `super::fuzzing` alone.
+pub(super) fn fuzz_cursor(bytes: &[u8]) {
+    if let Ok(cursor) = Cursor::decode(bytes) {
+        assert_eq!(Cursor::decode(&cursor.encode()).ok(), Some(cursor.clone()));
+        let _ = cursor.knows(bytes);
+    }
+}
+
 /// A file's settings.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

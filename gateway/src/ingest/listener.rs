@@ -31,6 +31,8 @@ pub mod control;
 pub mod counters;
 mod deadlines;
 mod drive;
+#[doc(hidden)]
+pub mod fuzzing;
 mod half_open;
 mod outbox;
 mod packet;

@@ -1,1 +1,34 @@
 //! What is fed hostile bytes: one function per thing that reads bytes from outside.
+//!
+//! Each takes any bytes, and panics where a promise is broken: that decoding ends in a value or an error, that what was
+//! read is written and read again to the same, that bounds hold. `tests/corpora.rs` feeds them the corpora in `corpus/`
+//! and damaged copies of them, on any toolchain; `libfuzzer/` feeds them what it finds by coverage, on nightly.
+
+mod configs;
+mod mutate;
+mod protocol;
+mod sources;
+
+pub use configs::{agent_config, gateway_config};
+pub use mutate::Mutator;
+pub use protocol::{body, frame, message, mqtt, senml, topic};
+pub use sources::{csv, cursor, json, key_value};
+
+/// Something that reads bytes from outside.
+pub type Target = fn(&[u8]);
+
+/// All of them, by the name of their corpus.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("agent_config", agent_config),
+    ("body", body),
+    ("csv", csv),
+    ("cursor", cursor),
+    ("frame", frame),
+    ("gateway_config", gateway_config),
+    ("json", json),
+    ("key_value", key_value),
+    ("message", message),
+    ("mqtt", mqtt),
+    ("senml", senml),
+    ("topic", topic),
+];

@@ -1,0 +1,103 @@
+//! The parsers of what sources read from outside, for who feeds them hostile bytes. No part of the agent calls this.
+
+use std::sync::LazyLock;
+
+use proto::{Instant, Kind};
+
+use super::fields::{Key, Mapping, SeriesSettings};
+use super::format::LineFormat;
+use super::lines::Framer;
+use super::record::{Parser, TimeField};
+use super::times::TimeSettings;
+
+/// As sources have it by default.
+const LINE_BYTES_MAX: usize = 4_096;
+
+static CSV: LazyLock<Vec<Parser>> = LazyLock::new(|| parsers(Lines::Csv));
+static JSON: LazyLock<Vec<Parser>> = LazyLock::new(|| parsers(Lines::Json));
+static KEY_VALUE: LazyLock<Vec<Parser>> = LazyLock::new(|| parsers(Lines::KeyValue));
+
+/// How the bytes are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// Rows of fields, as in files and on serial wires.
+    Csv,
+    /// An object a line.
+    Json,
+    /// `name=value` pairs.
+    KeyValue,
+}
+
+/// Reads `bytes` in `pieces`, as a wire or a file gives them. Answers how many readings there were.
+///
+/// # Panics
+/// When a byte is not accounted for, or a line gives more readings than it has series.
+#[must_use]
+pub fn read(lines: Lines, bytes: &[u8], pieces: usize) -> usize {
+    let parsers = match lines {
+        Lines::Csv => &*CSV,
+        Lines::Json => &*JSON,
+        Lines::KeyValue => &*KEY_VALUE,
+    };
+    let (mut framer, mut taken, mut readings) = (Framer::new(LINE_BYTES_MAX), 0, 0);
+    for piece in bytes.chunks(pieces.max(1)) {
+        framer.push(piece);
+        while let Some(line) = framer.next() {
+            taken += line.taken;
+            readings += parsers.iter().map(|parser| readings_of(parser, &line.bytes)).sum::<usize>();
+        }
+    }
+    if let Some(line) = framer.rest() {
+        taken += line.taken;
+        readings += parsers.iter().map(|parser| readings_of(parser, &line.bytes)).sum::<usize>();
+    }
+    assert_eq!(taken, bytes.len() as u64, "every byte is of one line");
+    readings
+}
+
+/// Reads `bytes` as a file's cursor, as the buffer may give it back damaged.
+///
+/// # Panics
+/// When a cursor that was read is not written and read again to the same.
+pub fn cursor(bytes: &[u8]) {
+    super::file::fuzz_cursor(bytes);
+}
+
+fn readings_of(parser: &Parser, line: &[u8]) -> usize {
+    let found = parser.read(line, Instant(1)).ok().flatten().map_or(0, |taken| taken.samples.len());
+    assert!(found <= SERIES.len(), "a reading for each series at most");
+    let _ = parser.time_of(line);
+    found
+}
+
+/// What is looked for in each line, one of a kind.
+const SERIES: [(&str, Kind); 4] = [("v", Kind::Gauge), ("s", Kind::State), ("t", Kind::Text), ("e", Kind::Event)];
+
+/// With a time of their own in three ways of writing it, and without.
+fn parsers(lines: Lines) -> Vec<Parser> {
+    let format = match lines {
+        Lines::Csv => LineFormat::Csv { separator: ',' },
+        Lines::Json => LineFormat::Json,
+        Lines::KeyValue => LineFormat::KeyValue { separator: ' ' },
+    };
+    let key = |name: &str, number: usize| match lines {
+        Lines::Csv => Key::Number(number),
+        _ => Key::Name(name.to_owned()),
+    };
+    let time = |format: Option<&str>, zone| {
+        let settings = TimeSettings { column: key("time", 1), format: format.map(str::to_owned), unit: None };
+        TimeField::new(&settings, zone).ok()
+    };
+    let mapping = || {
+        let series = |(index, (name, kind)): (usize, &(&str, Kind))| {
+            let text = format!("column = 1\nname = \"{name}\"\nkind = \"{}\"", kind.word());
+            let settings: Option<SeriesSettings> = toml::from_str(&text).ok();
+            settings.map(|settings| SeriesSettings { column: key(name, index + 2), ..settings })
+        };
+        let series: Vec<SeriesSettings> = SERIES.iter().enumerate().filter_map(series).collect();
+        assert_eq!(series.len(), SERIES.len(), "settings that are read");
+        Mapping::new(&series).expect("settings that fit together")
+    };
+    let times = [None, time(None, Some("Europe/Berlin")), time(Some("%Y-%m-%d %H:%M:%S"), Some("America/New_York"))];
+    times.into_iter().map(|time| Parser { format, mapping: mapping(), time, columns: None }).collect()
+}

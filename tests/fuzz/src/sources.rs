@@ -1,0 +1,30 @@
+//! What sources read: lines of files and wires, and the cursors that the buffer gives back.
+
+use agent::source::fuzzing::{self, Lines};
+
+/// Any bytes are rows of CSV with readings or with what is wrong, in whatever pieces they come.
+pub fn csv(bytes: &[u8]) {
+    lines(Lines::Csv, bytes);
+}
+
+/// The same for JSON objects.
+pub fn json(bytes: &[u8]) {
+    lines(Lines::Json, bytes);
+}
+
+/// The same for `name=value` pairs.
+pub fn key_value(bytes: &[u8]) {
+    lines(Lines::KeyValue, bytes);
+}
+
+/// However the bytes come, they are the same readings.
+fn lines(lines: Lines, bytes: &[u8]) {
+    let whole = fuzzing::read(lines, bytes, bytes.len());
+    let pieces = bytes.first().map_or(1, |first| usize::from(*first % 32) + 1);
+    assert_eq!(fuzzing::read(lines, bytes, pieces), whole, "in pieces of {pieces}");
+}
+
+/// Any bytes are a file's cursor or an error; one that was read is written and read again to the same.
+pub fn cursor(bytes: &[u8]) {
+    fuzzing::cursor(bytes);
+}
