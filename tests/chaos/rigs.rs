@@ -2,5 +2,8 @@
 
 use crate::rig::Rig;
 
+mod cuts;
+mod line;
+
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[];
+pub(crate) const ALL: &[(&str, Rig)] = &[("cuts", cuts::run)];

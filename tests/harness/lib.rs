@@ -8,14 +8,18 @@ pub mod agent;
 pub mod gateway;
 pub mod judge;
 pub mod offered;
+pub mod outpost;
 pub mod pki;
 pub mod process;
+pub mod proxy;
 pub mod pty;
 pub mod stage;
 
 pub use agent::Agent;
 pub use gateway::Gateway;
+pub use outpost::Outpost;
 pub use pki::Pki;
+pub use proxy::Proxy;
 
 /// The folder of one of the project's programs: beside the running one.
 ///
