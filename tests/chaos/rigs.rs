@@ -2,8 +2,9 @@
 
 use crate::rig::Rig;
 
+mod broker;
 mod cuts;
 mod line;
 
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[("cuts", cuts::run)];
+pub(crate) const ALL: &[(&str, Rig)] = &[("broker", broker::run), ("cuts", cuts::run)];

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub mod agent;
+pub mod broker;
 pub mod gateway;
 pub mod judge;
+pub mod mqtt;
 pub mod offered;
 pub mod outpost;
 pub mod pki;
