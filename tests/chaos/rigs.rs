@@ -5,6 +5,7 @@ use crate::rig::Rig;
 mod broker;
 mod cuts;
 mod line;
+mod links;
 
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[("broker", broker::run), ("cuts", cuts::run)];
+pub(crate) const ALL: &[(&str, Rig)] = &[("broker", broker::run), ("cuts", cuts::run), ("links", links::run)];
