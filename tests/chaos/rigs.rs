@@ -6,6 +6,8 @@ mod broker;
 mod cuts;
 mod line;
 mod links;
+mod replay;
 
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[("broker", broker::run), ("cuts", cuts::run), ("links", links::run)];
+pub(crate) const ALL: &[(&str, Rig)] =
+    &[("broker", broker::run), ("cuts", cuts::run), ("links", links::run), ("replay", replay::run)];

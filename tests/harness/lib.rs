@@ -15,6 +15,7 @@ pub mod pki;
 pub mod process;
 pub mod proxy;
 pub mod pty;
+pub mod speaker;
 pub mod stage;
 
 pub use agent::Agent;

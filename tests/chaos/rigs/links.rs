@@ -10,8 +10,11 @@ use harness::proxy::{End, Flow, Plan, Way};
 use harness::{Gateway, Outpost, Pki, data};
 
 use super::line::{Random, conclude};
-use crate::rig::{Fault, Found, Plan as Task};
+use crate::rig::{Fault, Found, Plan as Task, Size};
 
+/// What the thin link carries, and the keep-alive there: the largest frame of the backlog takes 1.7 keep-alives, as one
+/// of 128 KiB does at 2G's 20 kbit/s with the default 30 s.
+const THIN: (u32, u32) = (2_000, 5);
 /// Keep-alives to try, in seconds: the smallest that the agent takes makes this rig quick.
 const KEEP_ALIVES_S: [u32; 4] = [1, 2, 5, 10];
 /// Beyond one and a half keep-alives, for a busy machine.
@@ -85,7 +88,8 @@ fn play(
          series = [{{ column = \"power\", name = \"power.active\", unit = \"W\" }}]\n"
     );
     let mut outpost = Outpost::new(&task.folder.join(name), name, pki, &gateway, &more)?;
-    let keep_alive = KEEP_ALIVES_S.into_iter().find(|seconds| takes_keep_alive(&outpost, *seconds));
+    let seconds = if name == "thin" { vec![THIN.1] } else { KEEP_ALIVES_S.to_vec() };
+    let keep_alive = seconds.into_iter().find(|seconds| takes_keep_alive(&outpost, *seconds));
     outpost.agent.start();
     outpost.also_offers("power.active", history.iter().copied());
     let random = Random::new(task.seed);
@@ -175,7 +179,7 @@ impl Scene<'_> {
 
     /// A line as thin as 2G's.
     fn thin(&mut self) -> anyhow::Result<()> {
-        let rate = if self.task.amount(0, 1, 1) == 0 { 8_000 } else { 2_500 };
+        let rate = if self.task.size == Size::Short { 4 * THIN.0 } else { THIN.0 };
         let flow = Flow::BytesPerSecond(rate);
         self.outpost.proxy.open(Plan { up: flow, down: flow, ..Plan::default() });
         let (began, deadline) = (Instant::now(), Duration::from_secs(self.task.amount(20, 60, 60)));
