@@ -12,9 +12,10 @@ use harness::{Gateway, Outpost, Pki, data};
 use super::line::{Random, conclude};
 use crate::rig::{Fault, Found, Plan as Task, Size};
 
-/// What the thin link carries, and the keep-alive there: the largest frame of the backlog takes 1.7 keep-alives, as one
-/// of 128 KiB does at 2G's 20 kbit/s with the default 30 s.
-const THIN: (u32, u32) = (2_000, 5);
+/// Bytes a second of the thin link, and the keep-alive there in seconds: the backlog's one frame takes longer than a
+/// keep-alive, as one of 128 KiB does at 2G's 20 kbit/s with the default 30 s. A TLS record (16 KiB) takes less than one
+/// and a half, because the gateway hears only whole ones.
+const THIN: (u32, u32) = (3_000, 5);
 /// Keep-alives to try, in seconds: the smallest that the agent takes makes this rig quick.
 const KEEP_ALIVES_S: [u32; 4] = [1, 2, 5, 10];
 /// Beyond one and a half keep-alives, for a busy machine.
@@ -24,7 +25,7 @@ const READY_DEADLINE: Duration = Duration::from_secs(30);
 /// For the backlog to reach zero once the link is well.
 const LAST_DEADLINE: Duration = Duration::from_secs(20);
 /// A drain at this rate lasts long enough to be interrupted.
-const DRAIN_BYTES_PER_S: u32 = 10_000;
+const DRAIN_BYTES_PER_S: u32 = 20_000;
 /// Handshake and hello are well below this; the backlog is well above.
 const MID_DRAIN_BYTES: u64 = 7_000;
 /// The first reading of the backlog, 2026-05-28; the others follow a second apart.
