@@ -37,17 +37,20 @@ pub(crate) fn run(task: &Task) -> anyhow::Result<Found> {
     Ok(found)
 }
 
+/// Whether a scene has come to its point.
+type WaitsFor = fn(&Noted) -> bool;
+
 /// Every script, each with what it waits for.
-fn scenes(random: &mut Random) -> Vec<(Script, fn(&Noted) -> bool)> {
+fn scenes(random: &mut Random) -> Vec<(Script, WaitsFor)> {
     let plain = Script::default();
     let acks = |acks| Script { acks, ..plain };
     let welcome = Greeting::Welcome { session_present: random.below(2) == 0 };
     let packets_max = Some(usize::try_from(3 + random.below(8)).unwrap_or(3));
-    let some_frames: fn(&Noted) -> bool = |noted| !noted.frames.is_empty() && noted.acknowledged > 2;
-    let any_frame: fn(&Noted) -> bool = |noted| !noted.frames.is_empty();
-    let back_again: fn(&Noted) -> bool = |noted| noted.connects >= 2;
-    let greeted: fn(&Noted) -> bool = |noted| noted.hellos > 0;
-    let mut scenes: Vec<(Script, fn(&Noted) -> bool)> = vec![
+    let some_frames: WaitsFor = |noted| !noted.frames.is_empty() && noted.acknowledged > 2;
+    let any_frame: WaitsFor = |noted| !noted.frames.is_empty();
+    let back_again: WaitsFor = |noted| noted.connects >= 2;
+    let greeted: WaitsFor = |noted| noted.hellos > 0;
+    let mut scenes: Vec<(Script, WaitsFor)> = vec![
         (plain, some_frames),
         (acks(Acks::Withheld), any_frame),
         (acks(Acks::Late(Duration::from_millis(random.below(60)))), some_frames),
@@ -103,7 +106,7 @@ impl Rounds<'_> {
     }
 
     /// Answers whether what was waited for has come.
-    fn scene(&mut self, script: Script, waits_for: fn(&Noted) -> bool, random: &mut Random) -> anyhow::Result<bool> {
+    fn scene(&mut self, script: Script, waits_for: WaitsFor, random: &mut Random) -> anyhow::Result<bool> {
         self.broker.play(script);
         self.outpost.offer(1)?;
         self.meet(self.broker.port, random);

@@ -31,7 +31,7 @@ impl<'a> Session<'a> {
     /// Plays the script until the connection ends.
     pub(super) fn run(mut self) -> io::Result<()> {
         while !self.shared.stop.load(Ordering::Acquire) {
-            if let Some(packet) = self.stream.next()? {
+            if let Some(packet) = self.stream.poll()? {
                 self.packets += 1;
                 if packet == Packet::Disconnect || !self.answer(packet)? {
                     return Ok(());

@@ -81,7 +81,7 @@ impl Stream {
     ///
     /// # Errors
     /// When the connection has ended, or says what MQTT does not.
-    pub fn next(&mut self) -> io::Result<Option<Packet>> {
+    pub fn poll(&mut self) -> io::Result<Option<Packet>> {
         let mut chunk = [0; 16 * 1024];
         loop {
             if let Some((packet, length)) = Packet::decode(&self.rest)? {
@@ -100,11 +100,11 @@ impl Stream {
     /// The next packet, within `deadline`.
     ///
     /// # Errors
-    /// When none came, and as [`Stream::next`].
+    /// When none came, and as [`Stream::poll`].
     pub fn wait(&mut self, deadline: Duration) -> io::Result<Packet> {
         let began = Instant::now();
         loop {
-            match self.next()? {
+            match self.poll()? {
                 Some(packet) => return Ok(packet),
                 None if began.elapsed() > deadline => return Err(io::ErrorKind::TimedOut.into()),
                 None => {}
