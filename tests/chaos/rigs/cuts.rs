@@ -42,6 +42,7 @@ pub(crate) fn run(task: &Task) -> anyhow::Result<Found> {
                     way,
                     outpost,
                     random: Random::new(task.seed),
+                    pass: 0,
                     patience: LAST_DEADLINE,
                     found: Found::default(),
                 }
@@ -74,6 +75,8 @@ struct Sweep<'a> {
     way: Way,
     outpost: Outpost,
     random: Random,
+    /// The second pass over every k ends each connection the other way.
+    pass: u64,
     /// For the backlog to reach zero in the end; nothing where that was waited for already.
     patience: Duration,
     found: Found,
@@ -83,7 +86,11 @@ impl Sweep<'_> {
     fn run(mut self) -> anyhow::Result<Found> {
         self.outpost.agent.start();
         let longest = self.measure()?;
-        let done = if self.task.size == Size::Short { self.sample(longest)? } else { self.every(longest)? };
+        let mut done = true;
+        for pass in 0..self.task.amount(1, 1, 2) {
+            self.pass = pass;
+            done &= if self.task.size == Size::Short { self.sample(longest)? } else { self.every(longest)? };
+        }
         if done && self.way == Way::Up {
             self.leaves()?;
         }
@@ -150,9 +157,10 @@ impl Sweep<'_> {
         if self.outpost.is_settled()? {
             self.outpost.offer(1)?;
         }
-        let end = if (k + self.task.seed).is_multiple_of(2) { End::Fin } else { End::Reset };
-        let link = self.outpost.proxy.pass(Plan::cut(self.way, k, end), DIAL_DEADLINE);
-        let link = link.ok_or_else(|| anyhow::anyhow!("the agent did not connect for {DIAL_DEADLINE:?}"))?;
+        let end = if (k + self.task.seed + self.pass).is_multiple_of(2) { End::Fin } else { End::Reset };
+        let Some(link) = self.outpost.proxy.pass(Plan::cut(self.way, k, end), DIAL_DEADLINE) else {
+            return Ok(if self.recovers()? { Went::Early } else { Went::Stuck });
+        };
         let mut more = 1;
         loop {
             if link.is_over() {

@@ -214,10 +214,14 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// The line comes and goes.
+    /// The line comes and goes; every other time, in the middle of what is just being sent.
     fn flapping(&mut self) -> anyhow::Result<()> {
         self.outpost.proxy.open(Plan::default());
         for _ in 0..self.task.amount(40, 400, 4_000) {
+            let link = self.outpost.proxy.newest();
+            if let Some(link) = link.filter(|_| self.random.below(2) == 0) {
+                link.cut_after(Way::Up, 1 + self.random.below(200));
+            }
             self.outpost.offer(1)?;
             std::thread::sleep(Duration::from_millis(2 + self.random.below(80)));
             self.outpost.proxy.cut_all(if self.random.below(2) == 0 { End::Fin } else { End::Reset });
