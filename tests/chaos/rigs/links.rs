@@ -218,12 +218,13 @@ impl Scene<'_> {
     fn flapping(&mut self) -> anyhow::Result<()> {
         self.outpost.proxy.open(Plan::default());
         for _ in 0..self.task.amount(40, 400, 4_000) {
+            std::thread::sleep(Duration::from_millis(2 + self.random.below(80)));
             let link = self.outpost.proxy.newest();
             if let Some(link) = link.filter(|_| self.random.below(2) == 0) {
                 link.cut_after(Way::Up, 1 + self.random.below(200));
             }
             self.outpost.offer(1)?;
-            std::thread::sleep(Duration::from_millis(2 + self.random.below(80)));
+            std::thread::sleep(Duration::from_millis(self.random.below(20)));
             self.outpost.proxy.cut_all(if self.random.below(2) == 0 { End::Fin } else { End::Reset });
             self.found.did("reconnects", 1);
         }
