@@ -11,3 +11,12 @@ mod simulate;
 
 /// Each by its name.
 pub(crate) const ALL: &[(&str, Rig)] = &[("simulate", simulate::run)];
+mod broker;
+mod cuts;
+mod line;
+mod links;
+mod replay;
+
+/// Each by its name.
+pub(crate) const ALL: &[(&str, Rig)] =
+    &[("broker", broker::run), ("cuts", cuts::run), ("links", links::run), ("replay", replay::run)];

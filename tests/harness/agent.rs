@@ -41,6 +41,18 @@ impl Agent {
         agent
     }
 
+    /// Sets `key` of its `[uplink]` to `value`, for its next start.
+    ///
+    /// # Panics
+    /// When its configuration cannot be rewritten.
+    pub fn set_uplink(&self, key: &str, value: &str) {
+        let text = std::fs::read_to_string(self.config()).expect("read the agent's configuration");
+        let others = text.lines().filter(|line| !line.starts_with(&format!("{key} = ")));
+        let setting = format!("[uplink]\n{key} = {value}");
+        let lines: Vec<&str> = others.map(|line| if line == "[uplink]" { setting.as_str() } else { line }).collect();
+        std::fs::write(self.config(), lines.join("\n") + "\n").expect("write the agent's configuration");
+    }
+
     /// Its buffer.
     #[must_use]
     pub fn buffer(&self) -> PathBuf {

@@ -5,17 +5,24 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub mod agent;
+pub mod broker;
 pub mod gateway;
 pub mod judge;
+pub mod mqtt;
 pub mod offered;
+pub mod outpost;
 pub mod pki;
 pub mod process;
+pub mod proxy;
 pub mod pty;
+pub mod speaker;
 pub mod stage;
 
 pub use agent::Agent;
 pub use gateway::Gateway;
+pub use outpost::Outpost;
 pub use pki::Pki;
+pub use proxy::Proxy;
 
 /// The folder of one of the project's programs: beside the running one.
 ///

@@ -57,6 +57,14 @@ impl Process {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGSTOP).expect("a child of ours takes signals");
     }
 
+    /// SIGCONT: it goes on.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn thaw(&self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGCONT).expect("a child of ours takes signals");
+    }
+
     /// SIGKILL, and gone when this returns.
     ///
     /// # Panics
