@@ -2,5 +2,8 @@
 
 use crate::rig::Rig;
 
+mod offers;
+mod powercut;
+
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[];
+pub(crate) const ALL: &[(&str, Rig)] = &[("powercut", powercut::run)];
