@@ -2,8 +2,9 @@
 
 use crate::rig::Rig;
 
+mod commitcut;
 mod offers;
 mod powercut;
 
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[("powercut", powercut::run)];
+pub(crate) const ALL: &[(&str, Rig)] = &[("powercut", powercut::run), ("commitcut", commitcut::run)];

@@ -24,7 +24,7 @@ const THREADS: u64 = 2;
 
 /// Cuts the power of so many workloads as make up the images that are wanted.
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
-    let workloads = plan.amount(300, 8_000, 400_000) / IMAGES_A_WORKLOAD;
+    let workloads = plan.amount(300, 9_000, 400_000) / IMAGES_A_WORKLOAD;
     in_threads(plan, workloads, |seed, found| {
         let work = scratch(&plan.folder)?;
         let (notebook, tape) = record(work.path(), seed).with_context(|| format!("workload {seed}"))?;

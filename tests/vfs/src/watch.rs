@@ -12,8 +12,8 @@ use crate::tape::{FileId, Operation, Tape};
 /// The folders that are watched now.
 static WATCHED: RwLock<Vec<Arc<State>>> = RwLock::new(Vec::new());
 
-/// What is called before each operation that changes something, on the thread that asked for it.
-type Before = Box<dyn Fn() + Send + Sync>;
+/// What is called before each operation that changes something, on the thread that asked for it, with the tape's length.
+type Before = Box<dyn Fn(usize) + Send + Sync>;
 
 /// A folder, recorded for as long as this lives. Connections that were opened meanwhile are recorded to their end.
 pub struct Watch {
@@ -45,12 +45,12 @@ impl Watch {
         Self::start(folder, None)
     }
 
-    /// The same, with `before` called ahead of each operation that changes a file, before it is on the tape. It must not
-    /// use SQLite.
+    /// The same, with `before` called ahead of each operation that changes a file, before it is on the tape, with the
+    /// tape's length. It must not use SQLite.
     ///
     /// # Errors
     /// As [`Watch::folder`].
-    pub fn folder_with(folder: &Path, before: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
+    pub fn folder_with(folder: &Path, before: impl Fn(usize) + Send + Sync + 'static) -> io::Result<Self> {
         Self::start(folder, Some(Box::new(before)))
     }
 
@@ -135,7 +135,8 @@ impl State {
     /// Called ahead of what changes something.
     pub(crate) fn before(&self) {
         if let Some(before) = &self.before {
-            before();
+            let mark = self.tape().mark();
+            before(mark);
         }
     }
 

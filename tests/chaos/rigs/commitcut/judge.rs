@@ -1,0 +1,95 @@
+//! Holds an image against what the gateway had said until then, and against itself.
+
+use std::path::Path;
+
+use gateway::store::sqlite::Store;
+
+use super::feed::{Claim, Feed, Identity, Truth};
+use super::image::{Image, Place, now};
+use crate::rig::Fault;
+
+/// Told of everything that is wrong.
+type Blame<'b> = dyn FnMut(Fault, String) + 'b;
+
+/// Opens the image in `folder` as the gateway does after the power is back, and judges what it finds.
+pub(super) fn image(feed: &Feed, cut: usize, folder: &Path, blame: &mut Blame<'_>) -> anyhow::Result<()> {
+    if let Err(error) = Store::open(&folder.join("gateway.db"), now) {
+        blame(Fault::Lost, format!("the store does not open again: {error}"));
+        return Ok(());
+    }
+    let image = match Image::read(folder) {
+        Ok(image) => image,
+        Err(error) => {
+            blame(Fault::Lost, format!("the database is damaged: {error}"));
+            return Ok(());
+        }
+    };
+    agrees_with_itself(feed, &image, blame);
+    for heard in feed.heard.iter().filter(|heard| heard.mark <= cut) {
+        for (identity, claim) in &heard.claims {
+            said(&image, identity, *claim, blame);
+        }
+    }
+    Ok(())
+}
+
+fn place(identity: &Identity) -> Place {
+    (identity.0.to_owned(), identity.1.to_vec(), identity.2)
+}
+
+/// The ledger has what it says, and says what it has; each batch is there as a whole, once, as it was offered.
+fn agrees_with_itself(feed: &Feed, image: &Image, blame: &mut Blame<'_>) {
+    for (identity, truth) in &feed.truth {
+        let place = place(identity);
+        let (state, readings) = (image.settled.get(&place).copied(), image.readings.get(&place));
+        match (truth, state, readings) {
+            (Truth::Readings(offered), Some(0), Some(stored)) => compare(identity, offered, stored, blame),
+            (Truth::Readings(_), Some(0), None) => {
+                blame(Fault::Lost, format!("the ledger has {identity:?} as stored, and no reading of it is there"));
+            }
+            (Truth::Aside(bytes), Some(1), None) => match image.aside.get(&place) {
+                Some(kept) if kept == bytes => {}
+                Some(_) => blame(Fault::Mutated, format!("the bytes of {identity:?} were not kept as they came")),
+                None => {
+                    blame(Fault::Lost, format!("the ledger has {identity:?} as quarantined, and no bytes are there"))
+                }
+            },
+            (_, None, None) => {}
+            (_, None, Some(_)) => {
+                blame(
+                    Fault::Doubled,
+                    format!("readings of {identity:?} are there, and the ledger will take them again"),
+                );
+            }
+            (_, Some(state), _) => blame(Fault::Phantom, format!("{identity:?} is settled as {state}")),
+        }
+    }
+    let known = |place: &&Place| !feed.truth.keys().any(|identity| self::place(identity) == **place);
+    for place in image.readings.keys().chain(image.settled.keys()).filter(known) {
+        blame(Fault::Phantom, format!("{place:?} was never offered"));
+    }
+}
+
+fn compare(identity: &Identity, offered: &[(i64, u64)], stored: &[(i64, u64)], blame: &mut Blame<'_>) {
+    if offered == stored {
+        return;
+    }
+    let fault = match stored.len().cmp(&offered.len()) {
+        std::cmp::Ordering::Less => Fault::Lost,
+        std::cmp::Ordering::Equal => Fault::Mutated,
+        std::cmp::Ordering::Greater => Fault::Doubled,
+    };
+    blame(fault, format!("{} of the {} readings of {identity:?} are there", stored.len(), offered.len()));
+}
+
+fn said(image: &Image, identity: &Identity, claim: Claim, blame: &mut Blame<'_>) {
+    let state = image.settled.get(&place(identity)).copied();
+    let true_still = match claim {
+        Claim::Stored => state == Some(0),
+        Claim::Quarantined => matches!(state, Some(0 | 1)),
+        Claim::Settled => state.is_some(),
+    };
+    if !true_still {
+        blame(Fault::EarlyReceipt, format!("{identity:?} was said to be {claim:?}, and is {state:?}"));
+    }
+}
