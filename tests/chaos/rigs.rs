@@ -3,8 +3,10 @@
 use crate::rig::Rig;
 
 mod commitcut;
+mod iofaults;
 mod offers;
 mod powercut;
 
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[("powercut", powercut::run), ("commitcut", commitcut::run)];
+pub(crate) const ALL: &[(&str, Rig)] =
+    &[("powercut", powercut::run), ("commitcut", commitcut::run), ("iofaults", iofaults::run)];

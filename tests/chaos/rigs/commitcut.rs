@@ -9,9 +9,9 @@ use super::offers::{clear, scratch};
 use super::powercut::in_threads;
 use crate::rig::{Fault, Found, Plan};
 
-mod feed;
-mod image;
-mod judge;
+pub(super) mod feed;
+pub(super) mod image;
+pub(super) mod judge;
 
 /// Images of each run of the pipeline.
 const IMAGES_A_RUN: u64 = 50;

@@ -14,7 +14,7 @@ use super::offers::{clear, scratch};
 use crate::rig::{Fault, Found, Plan};
 
 mod judge;
-mod seen;
+pub(super) mod seen;
 mod workload;
 
 /// Images of each workload: enough that recording it costs little beside them.

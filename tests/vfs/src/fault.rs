@@ -65,11 +65,13 @@ pub(crate) enum Call {
 pub(crate) struct Faults {
     armed: Option<Failure>,
     pub(crate) struck: u64,
+    /// Operations that the fault to come could have struck.
+    pub(crate) passed: u64,
 }
 
 impl Faults {
     pub(crate) fn arm(&mut self, failure: Option<Failure>) {
-        *self = Self { armed: failure, struck: 0 };
+        *self = Self { armed: failure, struck: 0, passed: 0 };
     }
 
     pub(crate) fn heal(&mut self) {
@@ -81,6 +83,7 @@ impl Faults {
         let failure = self.armed.as_mut().filter(|failure| failure.what.strikes(call))?;
         if let Some(left) = failure.after.checked_sub(1) {
             failure.after = left;
+            self.passed += 1;
             return None;
         }
         let what = failure.what;

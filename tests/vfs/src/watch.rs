@@ -85,11 +85,21 @@ impl Watch {
         self.state.faults().arm(Some(failure));
     }
 
-    /// Ends all faults. Answers how often one struck since [`Watch::fail`].
-    pub fn heal(&self) -> u64 {
-        let mut faults = self.state.faults();
-        faults.heal();
-        faults.struck
+    /// How many operations the fault of [`Watch::fail`] has let pass.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.state.faults().passed
+    }
+
+    /// How many it has struck.
+    #[must_use]
+    pub fn struck(&self) -> u64 {
+        self.state.faults().struck
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        self.state.faults().heal();
     }
 }
 

@@ -29,11 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const EVENTS_MAX: usize = 256;
 
 /// Which batch: device, epoch, number.
-pub(super) type Identity = (&'static str, [u8; 8], u64);
+pub(crate) type Identity = (&'static str, [u8; 8], u64);
 
 /// What a batch must become.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Truth {
+pub(crate) enum Truth {
     /// Times and the bits of values, ascending.
     Readings(Vec<(i64, u64)>),
     /// Bytes that cannot be read, kept aside.
@@ -272,7 +272,7 @@ impl Run<'_> {
 }
 
 /// What the database must hold of `body`.
-fn readings(body: &Body) -> Vec<(i64, u64)> {
+pub(crate) fn readings(body: &Body) -> Vec<(i64, u64)> {
     let of = |reading: &proto::Reading| match reading.value {
         Value::Number(number) => Some((CLOCK.offset_us + reading.time.0, number.to_bits())),
         _ => None,

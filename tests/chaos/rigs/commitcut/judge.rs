@@ -4,12 +4,14 @@ use std::path::Path;
 
 use gateway::store::sqlite::Store;
 
+use std::collections::BTreeMap;
+
 use super::feed::{Claim, Feed, Identity, Truth};
 use super::image::{Image, Place, now};
 use crate::rig::Fault;
 
 /// Told of everything that is wrong.
-type Blame<'b> = dyn FnMut(Fault, String) + 'b;
+pub(crate) type Blame<'b> = dyn FnMut(Fault, String) + 'b;
 
 /// Opens the image in `folder` as the gateway does after the power is back, and judges what it finds.
 pub(super) fn image(feed: &Feed, cut: usize, folder: &Path, blame: &mut Blame<'_>) -> anyhow::Result<()> {
@@ -24,7 +26,7 @@ pub(super) fn image(feed: &Feed, cut: usize, folder: &Path, blame: &mut Blame<'_
             return Ok(());
         }
     };
-    agrees_with_itself(feed, &image, blame);
+    agrees_with_itself(&feed.truth, &image, blame);
     for heard in feed.heard.iter().filter(|heard| heard.mark <= cut) {
         for (identity, claim) in &heard.claims {
             said(&image, identity, *claim, blame);
@@ -33,13 +35,14 @@ pub(super) fn image(feed: &Feed, cut: usize, folder: &Path, blame: &mut Blame<'_
     Ok(())
 }
 
-fn place(identity: &Identity) -> Place {
+/// An identity as the database has it.
+pub(crate) fn place(identity: &Identity) -> Place {
     (identity.0.to_owned(), identity.1.to_vec(), identity.2)
 }
 
 /// The ledger has what it says, and says what it has; each batch is there as a whole, once, as it was offered.
-fn agrees_with_itself(feed: &Feed, image: &Image, blame: &mut Blame<'_>) {
-    for (identity, truth) in &feed.truth {
+pub(crate) fn agrees_with_itself(offered: &BTreeMap<Identity, Truth>, image: &Image, blame: &mut Blame<'_>) {
+    for (identity, truth) in offered {
         let place = place(identity);
         let (state, readings) = (image.settled.get(&place).copied(), image.readings.get(&place));
         match (truth, state, readings) {
@@ -64,7 +67,7 @@ fn agrees_with_itself(feed: &Feed, image: &Image, blame: &mut Blame<'_>) {
             (_, Some(state), _) => blame(Fault::Phantom, format!("{identity:?} is settled as {state}")),
         }
     }
-    let known = |place: &&Place| !feed.truth.keys().any(|identity| self::place(identity) == **place);
+    let known = |place: &&Place| !offered.keys().any(|identity| self::place(identity) == **place);
     for place in image.readings.keys().chain(image.settled.keys()).filter(known) {
         blame(Fault::Phantom, format!("{place:?} was never offered"));
     }
