@@ -44,7 +44,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     for place in (1..cases.len()).rev() {
         cases.swap(place, dice.place(place + 1));
     }
-    let wanted = plan.amount(60, 1_200, u64::MAX).min(cases.len() as u64);
+    let wanted = plan.amount(60, 900, u64::MAX).min(cases.len() as u64);
     let found = in_threads(plan, wanted, |seed, found| {
         let place = usize::try_from(seed.wrapping_sub(plan.seed))?;
         cases.get(place).map_or(Ok(()), |case| strike(plan, case, found))

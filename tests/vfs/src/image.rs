@@ -71,6 +71,18 @@ impl<'t> Replay<'t> {
         self.files.get(file.0)?.durable.as_deref()
     }
 
+    /// What processes see here, and what is left when they are killed and the power stays on: all that was done.
+    #[must_use]
+    pub fn whole(&self) -> Image {
+        let operations = self.tape.operations();
+        let content = |state: &State| {
+            let pending = state.pending.iter().filter_map(|place| operations.get(*place));
+            pending.fold(state.durable.clone(), apply)
+        };
+        let files = self.tape.names().iter().zip(&self.files);
+        Image { files: files.filter_map(|(name, state)| Some((name.clone(), content(state)?))).collect() }
+    }
+
     /// One of the images that a cut here can leave; `seed` says which.
     #[must_use]
     pub fn image(&self, seed: u64) -> Image {

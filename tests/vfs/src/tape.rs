@@ -73,6 +73,12 @@ impl Tape {
         &self.names
     }
 
+    /// The name of a file of this tape.
+    #[must_use]
+    pub fn name(&self, file: FileId) -> &str {
+        self.names.get(file.0).map_or("", String::as_str)
+    }
+
     /// The tape from its start, to be cut where one likes.
     #[must_use]
     pub fn replay(&self) -> Replay<'_> {

@@ -54,7 +54,7 @@ pub(crate) fn agrees_with_itself(offered: &BTreeMap<Identity, Truth>, image: &Im
                 Some(kept) if kept == bytes => {}
                 Some(_) => blame(Fault::Mutated, format!("the bytes of {identity:?} were not kept as they came")),
                 None => {
-                    blame(Fault::Lost, format!("the ledger has {identity:?} as quarantined, and no bytes are there"))
+                    blame(Fault::Lost, format!("the ledger has {identity:?} as quarantined, and no bytes are there"));
                 }
             },
             (_, None, None) => {}

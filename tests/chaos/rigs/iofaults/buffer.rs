@@ -42,7 +42,7 @@ pub(super) fn work(folder: &Path, seed: u64, watch: &Watch, blame: &mut Blame<'_
                 buffer.mark(&rows.iter().map(|row| Range::one(*row)).collect::<Ranges>());
                 promised.marked.extend(rows);
             }
-            2 => promised.look(&buffer, blame),
+            2 => promised.look(&mut buffer, blame),
             _ => {
                 let mut append = Append::default();
                 for _ in 0..=dice.below(3) {
@@ -63,12 +63,12 @@ pub(super) fn work(folder: &Path, seed: u64, watch: &Watch, blame: &mut Blame<'_
     }
     drop(buffer);
     watch.heal();
-    let Some(buffer) = again(blame) else { return Ok(()) };
+    let Some(mut buffer) = again(blame) else { return Ok(()) };
     match Seen::read(folder) {
         Ok(seen) => promised.judge(&seen, blame),
         Err(error) => blame(Fault::Lost, format!("the file is damaged: {error}")),
     }
-    promised.look(&buffer, blame);
+    promised.look(&mut buffer, blame);
     Ok(())
 }
 
@@ -82,7 +82,7 @@ impl Promised {
     }
 
     /// What is handed out to be sent is what was accepted, whatever the disk does.
-    fn look(&self, buffer: &Buffer, blame: &mut Blame<'_>) {
+    fn look(&self, buffer: &mut Buffer, blame: &mut Blame<'_>) {
         let Some(last) = self.batches.keys().next_back() else { return };
         let Ok(Some(parcel)) = buffer.peek(Range { first: 1, last: *last }, true, 16 * 1_024) else { return };
         for (row, sealed) in (parcel.rows.first..).zip(&parcel.frame.bodies) {

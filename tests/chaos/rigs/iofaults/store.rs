@@ -31,8 +31,8 @@ pub(super) fn work(folder: &Path, seed: u64, watch: &Watch, blame: &mut Blame<'_
     for step in 0..STEPS {
         let mut items = vec![Item::Presence { device: DEVICE.parse()?, connected: true }];
         for _ in 0..=dice.below(3) {
-            let (identity, item, readings) = batch(&mut offers, &mut dice, sent.len() as u64 + 1)?;
-            truth.insert(identity, Truth::Readings(readings));
+            let (identity, item, becomes) = batch(&mut offers, &mut dice, sent.len() as u64 + 1)?;
+            truth.insert(identity, becomes);
             sent.push(item.clone());
             items.push(item);
         }
@@ -74,9 +74,9 @@ fn judge(truth: &BTreeMap<Identity, Truth>, image: &Image, blame: &mut Blame<'_>
 }
 
 /// A batch, and what it must become.
-fn batch(offers: &mut Offers, dice: &mut Dice, number: u64) -> anyhow::Result<(Identity, Item, Vec<(i64, u64)>)> {
+fn batch(offers: &mut Offers, dice: &mut Dice, number: u64) -> anyhow::Result<(Identity, Item, Truth)> {
     let body = offers.body(dice, 40)?;
-    let readings = readings(&body);
+    let truth = Truth::Readings(readings(&body));
     let bytes = body.encode()?;
     let item = Item::Batch(Batch {
         device: DEVICE.parse()?,
@@ -89,5 +89,5 @@ fn batch(offers: &mut Offers, dice: &mut Dice, number: u64) -> anyhow::Result<(I
         columns: body.columns,
         body: bytes.into(),
     });
-    Ok(((DEVICE, EPOCH, number), item, readings))
+    Ok(((DEVICE, EPOCH, number), item, truth))
 }

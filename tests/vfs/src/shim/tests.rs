@@ -64,6 +64,7 @@ fn a_commit_that_was_not_synced_is_lost_in_some_image() {
     let (tape, marks) = recorded(folder.path(), "normal", 5);
     let mut replay = tape.replay();
     replay.advance(marks[4]);
+    assert_eq!(count(write(&replay.whole()).path()).unwrap(), 5, "a process that dies loses nothing");
     let lost = (0..20).any(|seed| count(write(&replay.image(seed)).path()).is_ok_and(|found| found < 5));
     assert!(lost, "synchronous=normal does not outlive a power cut");
 }
