@@ -28,8 +28,9 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     in_threads(plan, workloads, |seed, found| {
         let work = scratch(&plan.folder)?;
         let (notebook, tape) = record(work.path(), seed).with_context(|| format!("workload {seed}"))?;
+        let names = names(work.path())?;
         let images = scratch(&plan.folder)?;
-        cut(&notebook, &tape, images.path(), seed, found)
+        cut(&notebook, &tape, &names, images.path(), seed, found)
     })
 }
 
@@ -69,12 +70,23 @@ fn record(folder: &Path, seed: u64) -> anyhow::Result<(Notebook, Tape)> {
     Ok((notebook, watch.finish()))
 }
 
+/// The files that a buffer at work keeps beside its own.
+fn names(folder: &Path) -> std::io::Result<BTreeSet<String>> {
+    std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
 /// Makes images of `tape`, and judges each.
-fn cut(notebook: &Notebook, tape: &Tape, folder: &Path, seed: u64, found: &mut Found) -> anyhow::Result<()> {
+fn cut(
+    notebook: &Notebook,
+    tape: &Tape,
+    names: &BTreeSet<String>,
+    folder: &Path,
+    seed: u64,
+    found: &mut Found,
+) -> anyhow::Result<()> {
     let mut dice = Dice::new(seed ^ 0x00C0_FFEE);
     let mut cuts: Vec<usize> = (0..IMAGES_A_WORKLOAD).map(|_| place(notebook, tape, &mut dice)).collect();
     cuts.sort_unstable();
-    let names: BTreeSet<&str> = tape.names().iter().map(String::as_str).collect();
     let mut replay = tape.replay();
     for cut in cuts {
         replay.advance(cut);
@@ -84,7 +96,7 @@ fn cut(notebook: &Notebook, tape: &Tape, folder: &Path, seed: u64, found: &mut F
         found.did("powercut_images", 1);
         let said = |what: &str| format!("{what}; workload {seed}, cut after operation {cut}, image {image_seed}");
         let mut blame = |fault: Fault, what: String| found.fault(fault, 1, || said(&what));
-        judge::image(notebook, cut, folder, &names, &mut blame)?;
+        judge::image(notebook, cut, folder, names, &mut blame)?;
     }
     Ok(())
 }

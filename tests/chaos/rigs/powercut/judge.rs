@@ -37,7 +37,7 @@ pub(super) fn image(
     notebook: &Notebook,
     cut: usize,
     folder: &Path,
-    names: &BTreeSet<&str>,
+    names: &BTreeSet<String>,
     blame: &mut Blame<'_>,
 ) -> anyhow::Result<()> {
     let expected = Expected::at(notebook, cut);
@@ -65,15 +65,9 @@ pub(super) fn image(
 }
 
 /// A file that is there and that no buffer at work has.
-fn set_aside(folder: &Path, names: &BTreeSet<&str>) -> anyhow::Result<Option<String>> {
-    for entry in std::fs::read_dir(folder)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let known = names.contains(name.as_str()) || name.ends_with("-shm") || name.ends_with(".lock");
-        if !known && name.starts_with("buffer.db") && !name.ends_with("-wal") && !name.ends_with("-journal") {
-            return Ok(Some(name));
-        }
-    }
-    Ok(None)
+fn set_aside(folder: &Path, names: &BTreeSet<String>) -> anyhow::Result<Option<String>> {
+    let sqlite = |name: &String| ["buffer.db-wal", "buffer.db-shm", "buffer.db-journal"].contains(&name.as_str());
+    Ok(super::names(folder)?.into_iter().find(|name| !names.contains(name) && !sqlite(name)))
 }
 
 impl<'n> Expected<'n> {
