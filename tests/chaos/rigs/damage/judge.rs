@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use agent::buffer::{Append, Buffer};
+use agent::buffer::{Append, Buffer, BufferError};
 use proto::Range;
 use proto::message::GapReason;
 use vfs::Dice;
@@ -68,7 +68,13 @@ pub(super) fn image(
     if !there.values().any(|body| *body == new.sealed.body) {
         blame(Fault::Lost, 1, "what is appended after the damage is not handed out".to_owned());
     }
-    let reported = Reported::by(&mut buffer, &accepted)?;
+    let reported = match Reported::by(&mut buffer, &accepted) {
+        Ok(reported) => reported,
+        Err(error) => {
+            blame(Fault::Lost, 1, format!("its gaps can no longer be read: {error:?}"));
+            return Ok(());
+        }
+    };
     let unknowable = damage.map(|damage| unknowable(base, mark, damage)).unwrap_or_default();
     let missing = accepted.iter().filter(|(identity, (place, _))| {
         !there.contains_key(*identity)
@@ -90,7 +96,7 @@ pub(super) fn image(
 }
 
 /// Takes out all that is held, row by row, as it would be sent. What is damaged may be noted on the way.
-fn walk(buffer: &mut Buffer, there: &mut BTreeMap<Identity, Vec<u8>>) -> Result<(), agent::buffer::BufferError> {
+fn walk(buffer: &mut Buffer, there: &mut BTreeMap<Identity, Vec<u8>>) -> Result<(), BufferError> {
     let mut failed = Ok(());
     for row in buffer.contents()?.held.iter().flat_map(|range| range.first..=range.last) {
         match buffer.peek(Range::one(row), false, usize::MAX) {
@@ -115,7 +121,7 @@ struct Reported {
 }
 
 impl Reported {
-    fn by(buffer: &mut Buffer, accepted: &BTreeMap<Identity, (usize, &[u8])>) -> anyhow::Result<Self> {
+    fn by(buffer: &mut Buffer, accepted: &BTreeMap<Identity, (usize, &[u8])>) -> Result<Self, BufferError> {
         let all = Range { first: 1, last: u64::MAX };
         let mut reported = Self { numbers: BTreeSet::new(), some: false };
         for gap in buffer.gaps(all, GAPS_MAX)? {
