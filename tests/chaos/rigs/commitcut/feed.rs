@@ -58,6 +58,8 @@ pub(super) enum Claim {
 /// A run: what was offered, what was said, what reached the disk.
 pub(super) struct Feed {
     pub(super) truth: BTreeMap<Identity, Truth>,
+    /// Every frame once, with whose it is.
+    pub(super) frames: Vec<(&'static str, Vec<u8>)>,
     pub(super) heard: Vec<Heard>,
     pub(super) tape: Tape,
 }
@@ -120,20 +122,21 @@ impl Feed {
             offers: Offers::new(),
             devices,
             truth: BTreeMap::new(),
+            frames: Vec::new(),
             ears: Arc::clone(&ears),
             watch: &watch,
         };
         for start in 0..STARTS {
             run.start(folder, start)?;
         }
-        let truth = run.truth;
+        let (truth, frames) = (run.truth, run.frames);
         let mut ears = ears.lock().unwrap_or_else(PoisonError::into_inner);
         ears.listen(watch.mark());
         let heard = std::mem::take(&mut ears.heard);
         drop(ears);
         let batches = truth.len();
         anyhow::ensure!(heard.iter().any(|heard| !heard.claims.is_empty()), "nothing was said of {batches} batches");
-        Ok(Self { truth, heard, tape: watch.finish() })
+        Ok(Self { truth, frames, heard, tape: watch.finish() })
     }
 }
 
@@ -152,6 +155,7 @@ struct Run<'w> {
     offers: Offers,
     devices: [Device; DEVICES.len()],
     truth: BTreeMap<Identity, Truth>,
+    frames: Vec<(&'static str, Vec<u8>)>,
     ears: Arc<Mutex<Ears>>,
     watch: &'w Watch,
 }
@@ -267,6 +271,7 @@ impl Run<'_> {
         let header = Header { epoch: Epoch(device.epoch), first, lane: Lane::Live, clock: CLOCK };
         let payload = Frame { header, bodies }.encode();
         device.sent.push((payload.clone(), identities.clone()));
+        self.frames.push((device.device, payload.clone()));
         Ok((Channel::Batch, payload, identities))
     }
 }

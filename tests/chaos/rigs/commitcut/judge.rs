@@ -1,38 +1,71 @@
 //! Holds an image against what the gateway had said until then, and against itself.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use gateway::ingest::judge::judge;
+use gateway::ingest::{Arrival, ConnectionId, Ticket};
 use gateway::store::sqlite::Store;
-
-use std::collections::BTreeMap;
+use proto::Channel;
 
 use super::feed::{Claim, Feed, Identity, Truth};
 use super::image::{Image, Place, now};
 use crate::rig::Fault;
+
+/// After how many of the cuts everything is sent again, about: it takes longer than all else.
+const SENT_AGAIN_EVERY: usize = 6;
 
 /// Told of everything that is wrong.
 pub(crate) type Blame<'b> = dyn FnMut(Fault, String) + 'b;
 
 /// Opens the image in `folder` as the gateway does after the power is back, and judges what it finds.
 pub(super) fn image(feed: &Feed, cut: usize, folder: &Path, blame: &mut Blame<'_>) -> anyhow::Result<()> {
-    if let Err(error) = Store::open(&folder.join("gateway.db"), now) {
-        blame(Fault::Lost, format!("the store does not open again: {error}"));
-        return Ok(());
-    }
-    let image = match Image::read(folder) {
-        Ok(image) => image,
+    let mut store = match Store::open(&folder.join("gateway.db"), now) {
+        Ok(store) => store,
         Err(error) => {
-            blame(Fault::Lost, format!("the database is damaged: {error}"));
+            blame(Fault::Lost, format!("the store does not open again: {error}"));
             return Ok(());
         }
     };
+    let Some(image) = read(folder, blame) else { return Ok(()) };
     agrees_with_itself(&feed.truth, &image, blame);
     for heard in feed.heard.iter().filter(|heard| heard.mark <= cut) {
         for (identity, claim) in &heard.claims {
             said(&image, identity, *claim, blame);
         }
     }
+    if cut.is_multiple_of(SENT_AGAIN_EVERY) { send_again(feed, &mut store, folder, blame) } else { Ok(()) }
+}
+
+/// Devices send all of it once more: then all of it is there, and nothing twice.
+fn send_again(feed: &Feed, store: &mut Store, folder: &Path, blame: &mut Blame<'_>) -> anyhow::Result<()> {
+    for (device, payload) in &feed.frames {
+        let arrival = Arrival {
+            device: device.parse()?,
+            connection: ConnectionId(99),
+            channel: Channel::Batch,
+            packet_id: Some(1),
+            resent: true,
+            payload: payload.clone().into(),
+            ticket: Ticket::unasked(),
+        };
+        let recorded = store.writer.record(&judge(&arrival, now()).items);
+        if let Err(error) = recorded {
+            blame(Fault::Lost, format!("nothing can be recorded any more: {error}"));
+            return Ok(());
+        }
+    }
+    let Some(image) = read(folder, blame) else { return Ok(()) };
+    agrees_with_itself(&feed.truth, &image, blame);
+    for identity in feed.truth.keys().filter(|identity| !image.settled.contains_key(&place(identity))) {
+        blame(Fault::Lost, format!("{identity:?} was sent again after the cut, and is not there"));
+    }
     Ok(())
+}
+
+fn read(folder: &Path, blame: &mut Blame<'_>) -> Option<Image> {
+    let image = Image::read(folder);
+    image.map_err(|error| blame(Fault::Lost, format!("the database is damaged: {error}"))).ok()
 }
 
 /// An identity as the database has it.
