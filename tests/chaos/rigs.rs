@@ -20,3 +20,12 @@ mod replay;
 /// Each by its name.
 pub(crate) const ALL: &[(&str, Rig)] =
     &[("broker", broker::run), ("cuts", cuts::run), ("links", links::run), ("replay", replay::run)];
+mod commitcut;
+mod damage;
+mod iofaults;
+mod offers;
+mod powercut;
+
+/// Each by its name.
+pub(crate) const ALL: &[(&str, Rig)] =
+    &[("powercut", powercut::run), ("commitcut", commitcut::run), ("iofaults", iofaults::run), ("damage", damage::run)];

@@ -196,8 +196,11 @@ fn check_whose(connection: &Connection, path: &Path) -> Result<(), BufferError> 
         let value = connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         value.map_err(|error| cannot_open(error, path))
     };
-    let (id, version, pages) = (read("application_id")?, read("user_version")?, read("page_count")?);
-    if pages > 0 && id != APPLICATION_ID {
+    let (id, version) = (read("application_id")?, read("user_version")?);
+    let tables = connection.query_row("select count(*) from sqlite_schema", [], |row| row.get::<_, i64>(0));
+    let tables = tables.map_err(|error| cannot_open(error, path))?;
+    // A power cut in the first start can leave a database in WAL mode that is still empty and unsigned: it is ours to make.
+    if id != APPLICATION_ID && (id != 0 || tables > 0) {
         return Err(BufferError::Foreign { path: path.into(), found: id });
     }
     if version > SCHEMA_VERSION {
