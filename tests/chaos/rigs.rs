@@ -2,5 +2,8 @@
 
 use crate::rig::Rig;
 
+mod kills;
+mod ruled;
+
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[];
+pub(crate) const ALL: &[(&str, Rig)] = &[("kills", kills::run)];

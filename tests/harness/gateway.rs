@@ -25,10 +25,13 @@ pub struct Gateway {
     pub http: String,
     /// How long the last start took.
     pub started_in: Duration,
-    files: Files,
+    /// Its certificate, from the next start on.
+    pub files: Files,
     /// A revocation list, from the next start on.
     pub crl: Option<PathBuf>,
     subjects: String,
+    /// What is added to its environment, from the next start on.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Gateway {
@@ -48,6 +51,7 @@ impl Gateway {
             files,
             crl: None,
             subjects: subjects.to_owned(),
+            environment: Vec::new(),
         };
         gateway.restart();
         gateway
@@ -91,6 +95,7 @@ impl Gateway {
         self.write_config();
         let mut command = Command::new(binary("tributary-gateway"));
         command.args(["run", "--config"]).arg(self.config()).env("TRIBUTARY_LOG", "info");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let began = Instant::now();
         let mut process = Process::start(command, &self.folder.join("gateway.log")).expect("start the gateway");
         let output = process.output().expect("its output is piped");

@@ -5,17 +5,24 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub mod agent;
+pub mod cloud;
+pub mod device;
 pub mod gateway;
 pub mod judge;
 pub mod offered;
+pub mod oracle;
 pub mod pki;
 pub mod process;
 pub mod pty;
 pub mod stage;
+pub mod world;
 
 pub use agent::Agent;
+pub use cloud::Cloud;
+pub use device::Device;
 pub use gateway::Gateway;
 pub use pki::Pki;
+pub use world::World;
 
 /// The folder of one of the project's programs: beside the running one.
 ///
