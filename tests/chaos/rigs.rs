@@ -2,8 +2,9 @@
 
 use crate::rig::Rig;
 
+mod clocks;
 mod kills;
 mod ruled;
 
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[("kills", kills::run)];
+pub(crate) const ALL: &[(&str, Rig)] = &[("kills", kills::run), ("clocks", clocks::run)];

@@ -26,6 +26,18 @@ impl Cloud {
         Self { gateway: Gateway::start(folder, files, ""), folder: folder.into() }
     }
 
+    /// The same, with something in the gateway's environment.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_in(folder: &Path, files: Files, environment: Vec<(String, String)>) -> Self {
+        let mut gateway = Gateway::prepare(folder, files, "");
+        gateway.environment = environment;
+        gateway.restart();
+        Self { gateway, folder: folder.into() }
+    }
+
     /// What the database says of `device`.
     ///
     /// # Errors

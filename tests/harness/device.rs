@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +19,7 @@ use crate::pty::Port;
 const FILE_FROM_US: i64 = 1_780_272_000_000_000;
 /// How far the stamp of a line may be from when it was sent: an agent that has to wait for a processor is not wrong.
 const LINE_WITHIN_US: i64 = 30_000_000;
+const SIGTERM: i32 = 15;
 /// How long an agent may take to end.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -59,6 +61,8 @@ pub struct Device {
     pub files: Files,
     /// What was offered, in order.
     pub offers: Vec<Offer>,
+    /// How far ahead of the true time its readings are expected to be stamped.
+    pub ahead_us: i64,
     buffer: PathBuf,
     csv: PathBuf,
     /// For each offer of the file: its index, and where its row ends.
@@ -89,6 +93,7 @@ impl Device {
             agent,
             files: files.clone(),
             offers: Vec::new(),
+            ahead_us: 0,
             buffer,
             csv,
             row_ends: Vec::new(),
@@ -167,7 +172,7 @@ impl Device {
 
     /// Sends a reading down the serial line, which the agent stamps. Answers whether there was room on the wire.
     pub fn send(&mut self) -> bool {
-        let (value, us) = (self.next_value(), now_us());
+        let (value, us) = (self.next_value(), now_us() + self.ahead_us);
         let Some(port) = &mut self.port else { return false };
         if !port.send(&format!("value={value}")) {
             // A part of it may be on the wire, to which the next line is glued.
@@ -178,6 +183,12 @@ impl Device {
         let sure = !std::mem::take(&mut self.line_was_cut);
         self.offers.push(Offer { series: self.line, when, value, sure });
         true
+    }
+
+    /// Whether nothing on the serial line is unread.
+    #[must_use]
+    pub fn is_line_read(&self) -> bool {
+        self.port.as_ref().is_none_or(Port::is_drained)
     }
 
     /// Each reading has a value of its own, and tenths, so that a cut number is another one.
@@ -213,7 +224,12 @@ impl Device {
                 std::thread::sleep(Duration::from_millis(5));
             }
             let status = process.terminate();
-            anyhow::ensure!(status.success(), "the agent ended with {status}:\n{}", process.log_text());
+            // Just started, it does not know yet what to do about SIGTERM, and has taken nothing in.
+            if status.signal() == Some(SIGTERM) {
+                self.kill();
+            } else {
+                anyhow::ensure!(status.success(), "the agent ended with {status}:\n{}", process.log_text());
+            }
         }
         self.settled_offers = self.offers.len();
         Ok(began.elapsed())
@@ -264,7 +280,7 @@ impl Device {
     /// # Errors
     /// When a database cannot be read.
     pub fn is_drained(&self, cloud: &Cloud) -> anyhow::Result<bool> {
-        let is_read = self.port.as_ref().is_none_or(Port::is_drained);
+        let is_read = self.is_line_read();
         let marks = self.marks()?;
         let offset = marks.offsets.get("file").copied().unwrap_or(0);
         let ledger = retried(|| Ledger::read_numbers(&cloud.gateway.database(), &self.agent.device))?;

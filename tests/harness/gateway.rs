@@ -41,8 +41,19 @@ impl Gateway {
     /// When it does not start.
     #[must_use]
     pub fn start(folder: &Path, files: Files, subjects: &str) -> Self {
+        let mut gateway = Self::prepare(folder, files, subjects);
+        gateway.restart();
+        gateway
+    }
+
+    /// A gateway that does not run yet.
+    ///
+    /// # Panics
+    /// When its folder cannot be made.
+    #[must_use]
+    pub fn prepare(folder: &Path, files: Files, subjects: &str) -> Self {
         std::fs::create_dir_all(folder).expect("make the gateway's folder");
-        let mut gateway = Self {
+        Self {
             process: None,
             folder: folder.into(),
             mqtt_port: 0,
@@ -52,9 +63,7 @@ impl Gateway {
             crl: None,
             subjects: subjects.to_owned(),
             environment: Vec::new(),
-        };
-        gateway.restart();
-        gateway
+        }
     }
 
     /// Its configuration file.

@@ -16,6 +16,7 @@ pub mod process;
 pub mod pty;
 pub mod stage;
 pub mod world;
+pub mod wrong_clock;
 
 pub use agent::Agent;
 pub use cloud::Cloud;

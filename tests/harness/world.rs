@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::cloud::Cloud;
 use crate::device::{Device, Shape};
 use crate::oracle::{Allowed, Ruling};
-use crate::pki::Pki;
+use crate::pki::{Files, Pki};
 
 /// Everything that runs, and the seed that all chance in it comes from.
 pub struct World {
@@ -31,6 +31,12 @@ impl World {
     pub fn start(folder: &Path, seed: u64) -> Self {
         let pki = Pki::create(&folder.join("pki"));
         let cloud = Cloud::start(&folder.join("cloud"), pki.server());
+        Self::around(folder, seed, pki, cloud)
+    }
+
+    /// A world around a cloud that is there.
+    #[must_use]
+    pub fn around(folder: &Path, seed: u64, pki: Pki, cloud: Cloud) -> Self {
         Self { folder: folder.into(), pki, random: Random::new(seed), cloud, devices: Vec::new() }
     }
 
@@ -39,8 +45,17 @@ impl World {
     /// # Panics
     /// When it cannot be made.
     pub fn add(&mut self, id: &str, shape: &Shape) -> &mut Device {
-        let (folder, port) = (self.folder.join(id), self.cloud.gateway.mqtt_port);
-        let device = Device::new(&folder, id, port, &self.pki.device(id), shape);
+        let files = self.pki.device(id);
+        self.add_with(id, &files, shape)
+    }
+
+    /// The same, with a certificate that is there.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn add_with(&mut self, id: &str, files: &Files, shape: &Shape) -> &mut Device {
+        let folder = self.folder.join(format!("{id}-{}", self.devices.len()));
+        let device = Device::new(&folder, id, self.cloud.gateway.mqtt_port, files, shape);
         self.devices.push(device);
         self.devices.last_mut().expect("it was just put there")
     }
