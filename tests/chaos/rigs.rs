@@ -3,8 +3,11 @@
 use crate::rig::Rig;
 
 mod clocks;
+mod diskfull;
 mod kills;
+mod restore;
 mod ruled;
 
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[("kills", kills::run), ("clocks", clocks::run)];
+pub(crate) const ALL: &[(&str, Rig)] =
+    &[("kills", kills::run), ("clocks", clocks::run), ("diskfull", diskfull::run), ("restore", restore::run)];

@@ -205,34 +205,54 @@ impl Device {
     /// SIGKILL: what was on the line and is not in the buffer may be gone, and nobody has accepted it.
     pub fn kill(&mut self) {
         self.agent.kill();
+        self.doubt_lines();
+    }
+
+    /// SIGTERM: what was taken in is stored.
+    ///
+    /// # Errors
+    /// When the agent does not end, or not well.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        let folder = self.agent.folder.display().to_string();
+        anyhow::ensure!(self.ends_within(STOP_DEADLINE)?, "the agent in {folder} does not end");
+        self.settled_offers = self.offers.len();
+        Ok(())
+    }
+
+    /// SIGTERM. Answers whether the agent ended within `deadline`; if not, it is killed.
+    ///
+    /// # Errors
+    /// When the agent ended, and not well.
+    pub fn ends_within(&mut self, deadline: Duration) -> anyhow::Result<bool> {
+        let Some(mut process) = self.agent.process.take() else { return Ok(true) };
+        let began = Instant::now();
+        process.ask_to_end();
+        let status = loop {
+            if let Some(status) = process.ended() {
+                break status;
+            }
+            if began.elapsed() > deadline {
+                self.agent.process = Some(process);
+                self.kill();
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        // Just started, it does not know yet what to do about SIGTERM, and has taken nothing in.
+        if status.signal() == Some(SIGTERM) {
+            self.kill();
+        } else {
+            anyhow::ensure!(status.success(), "the agent ended with {status}:\n{}", process.log_text());
+        }
+        Ok(true)
+    }
+
+    /// What was sent since the last start or end may or may not have been accepted: the agent died, or could not store it.
+    pub fn doubt_lines(&mut self) {
         for offer in &mut self.offers[self.settled_offers..] {
             offer.sure = false;
         }
         self.settled_offers = self.offers.len();
-    }
-
-    /// SIGTERM: what was taken in is stored. Answers how long that took.
-    ///
-    /// # Errors
-    /// When the agent does not end, or not well.
-    pub fn stop(&mut self) -> anyhow::Result<Duration> {
-        let began = Instant::now();
-        if let Some(mut process) = self.agent.process.take() {
-            process.ask_to_end();
-            while process.ended().is_none() {
-                anyhow::ensure!(began.elapsed() < STOP_DEADLINE, "the agent does not end:\n{}", process.log_text());
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            let status = process.terminate();
-            // Just started, it does not know yet what to do about SIGTERM, and has taken nothing in.
-            if status.signal() == Some(SIGTERM) {
-                self.kill();
-            } else {
-                anyhow::ensure!(status.success(), "the agent ended with {status}:\n{}", process.log_text());
-            }
-        }
-        self.settled_offers = self.offers.len();
-        Ok(began.elapsed())
     }
 
     /// SIGSTOP for `time`, then SIGCONT.

@@ -14,6 +14,7 @@ pub mod oracle;
 pub mod pki;
 pub mod process;
 pub mod pty;
+pub mod small_disk;
 pub mod stage;
 pub mod world;
 pub mod wrong_clock;

@@ -100,6 +100,19 @@ impl World {
         Ok(true)
     }
 
+    /// The same, without regard to what was appended to files since their agents started.
+    ///
+    /// # Errors
+    /// When a database cannot be read.
+    pub fn is_drained_of_lines(&self) -> anyhow::Result<bool> {
+        for device in &self.devices {
+            if !device.is_line_read() || device.has_batches_in_flight(&self.cloud)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Holds the database against what was offered to all devices. The agents do not run.
     ///
     /// # Errors
