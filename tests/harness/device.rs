@@ -191,6 +191,15 @@ impl Device {
         self.port.as_ref().is_none_or(Port::is_drained)
     }
 
+    /// Whether all of the file is in the buffer.
+    ///
+    /// # Errors
+    /// When the buffer cannot be read.
+    pub fn is_file_read(&self) -> anyhow::Result<bool> {
+        let offset = self.marks()?.offsets.get("file").copied().unwrap_or(0);
+        Ok(self.row_ends.is_empty() || offset >= self.csv_bytes)
+    }
+
     /// Each reading has a value of its own, and tenths, so that a cut number is another one.
     fn next_value(&self) -> f64 {
         let count = u32::try_from(self.offers.len()).unwrap_or(u32::MAX);
@@ -302,10 +311,8 @@ impl Device {
     pub fn is_drained(&self, cloud: &Cloud) -> anyhow::Result<bool> {
         let is_read = self.is_line_read();
         let marks = self.marks()?;
-        let offset = marks.offsets.get("file").copied().unwrap_or(0);
         let ledger = retried(|| Ledger::read_numbers(&cloud.gateway.database(), &self.agent.device))?;
-        let has_rows = !self.row_ends.is_empty();
-        Ok(is_read && (!has_rows || offset >= self.csv_bytes) && oracle::unsettled(&marks, &ledger).is_empty())
+        Ok(is_read && self.is_file_read()? && oracle::unsettled(&marks, &ledger).is_empty())
     }
 
     /// What was offered, with what the agent says of the file: rows before its cursor are accepted.

@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const END_DEADLINE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
-    let (agents, gateways) = (plan.amount(1, 14, 100), plan.amount(1, 6, 40));
+    let (agents, gateways) = (plan.amount(2, 14, 100), plan.amount(1, 6, 40));
     let disk = |name: &str, mib| SmallDisk::mount(&plan.folder.join(name), mib);
     let (agents_disk, gateways_disk) = match (disk("agent-disk", AGENT_MIB), disk("gateway-disk", GATEWAY_MIB)) {
         (Ok(agent), Ok(gateway)) => (agent, gateway),
@@ -49,13 +49,17 @@ fn agent_without_room(plan: &Plan, disk: &SmallDisk, cycles: u64) -> anyhow::Res
     world.add("full-1", &shape).offer(1_000)?;
     world.devices[0].start();
     world.cloud.gateway.kill();
+    let began = Instant::now();
+    while given(&world.devices[0])? == 0 && began.elapsed() < DEADLINE {
+        live(&mut world.devices[0], Duration::from_millis(20), || Ok(()))?;
+    }
     for cycle in 0..cycles {
         let device = &mut world.devices[0];
         let before = given(device)?;
         disk.fill().context("fill the disk")?;
         live(device, Duration::from_millis(300), || disk.fill())?;
         match cycle % 3 {
-            0 => {
+            1 => {
                 revive(device);
                 let ended = device.ends_within(END_DEADLINE)?;
                 found.fault(Fault::Lost, u64::from(!ended), || {
@@ -65,7 +69,7 @@ fn agent_without_room(plan: &Plan, disk: &SmallDisk, cycles: u64) -> anyhow::Res
                 device.offer(300)?;
                 device.start();
             }
-            1 => {
+            2 => {
                 device.kill();
                 device.offer(300)?;
                 device.start();
@@ -80,6 +84,7 @@ fn agent_without_room(plan: &Plan, disk: &SmallDisk, cycles: u64) -> anyhow::Res
             live(device, Duration::from_millis(20), || Ok(()))?;
         }
         let goes_on = given(device)? > before;
+        live(device, Duration::from_millis(200), || Ok(()))?;
         found.fault(Fault::Lost, u64::from(!goes_on), || format!("{case}: capture does not go on, cycle {cycle}"));
         found.did("disk_full_cycles", 1);
     }
@@ -166,7 +171,7 @@ fn live(device: &mut Device, time: Duration, mut meanwhile: impl FnMut() -> std:
     while began.elapsed() < time {
         device.send();
         meanwhile()?;
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())
 }

@@ -86,7 +86,16 @@ fn kill_agent(world: &mut World) -> anyhow::Result<u64> {
         live(world, time);
     }
     world.devices[who].start();
-    Ok(u64::from(in_flight))
+    if world.random.one_in(2) {
+        return Ok(u64::from(in_flight));
+    }
+    // Once more, while it reads the file: each of its commits moves the place to resume from.
+    std::thread::sleep(world.random.millis(15, 90));
+    let device = &mut world.devices[who];
+    let reads = !device.is_file_read()?;
+    device.kill();
+    device.start();
+    Ok(u64::from(in_flight) + u64::from(reads))
 }
 
 fn kill_gateway(world: &mut World, found: &mut Found) -> anyhow::Result<u64> {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use rusqlite::Connection;
+
 use super::Place;
 use super::ledger::open;
 
@@ -25,8 +27,7 @@ impl Holdings {
     /// # Errors
     /// When the file cannot be read.
     pub fn read(buffer: &Path) -> rusqlite::Result<Self> {
-        let db = open(buffer)?;
-        db.execute_batch("begin")?;
+        let Some(db) = open_made(buffer)? else { return Ok(Self::default()) };
         let mut list = db.prepare("select row, readings from batch order by row")?;
         let batches: Vec<(i64, i64)> =
             list.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
@@ -38,15 +39,14 @@ impl Holdings {
     /// # Errors
     /// When the file cannot be read.
     pub fn read_marks(buffer: &Path) -> rusqlite::Result<Self> {
-        let db = open(buffer)?;
-        db.execute_batch("begin")?;
+        let Some(db) = open_made(buffer)? else { return Ok(Self::default()) };
         let mut newest = db.prepare("select row, readings from batch order by row desc limit 1")?;
         let batches: Vec<(i64, i64)> =
             newest.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
         Self::with(&db, &batches)
     }
 
-    fn with(db: &rusqlite::Connection, batches: &[(i64, i64)]) -> rusqlite::Result<Self> {
+    fn with(db: &Connection, batches: &[(i64, i64)]) -> rusqlite::Result<Self> {
         let mut epochs = db.prepare("select epoch, base from epoch order by base")?;
         let bases: Vec<([u8; 8], i64)> =
             epochs.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
@@ -84,4 +84,13 @@ impl Holdings {
         }
         Ok(holdings)
     }
+}
+
+/// A buffer in which tables have been made, with a transaction begun; none where its agent did not get that far.
+fn open_made(buffer: &Path) -> rusqlite::Result<Option<Connection>> {
+    let db = open(buffer)?;
+    db.execute_batch("begin")?;
+    let sql = "select exists (select 1 from sqlite_master where name = 'batch')";
+    let is_made: bool = db.query_row(sql, [], |row| row.get(0))?;
+    Ok(is_made.then_some(db))
 }
