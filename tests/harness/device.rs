@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -222,38 +223,33 @@ impl Device {
     /// # Errors
     /// When the agent does not end, or not well.
     pub fn stop(&mut self) -> anyhow::Result<()> {
-        let folder = self.agent.folder.display().to_string();
-        anyhow::ensure!(self.ends_within(STOP_DEADLINE)?, "the agent in {folder} does not end");
+        if self.agent.process.is_some() {
+            let status = self.ends_within(STOP_DEADLINE).context("the agent does not end")?;
+            // Just started, it does not know yet what to do about SIGTERM, and has taken nothing in.
+            if status.signal() == Some(SIGTERM) {
+                self.doubt_lines();
+            } else {
+                anyhow::ensure!(status.success(), "the agent in {} ended with {status}", self.agent.folder.display());
+            }
+        }
         self.settled_offers = self.offers.len();
         Ok(())
     }
 
-    /// SIGTERM. Answers whether the agent ended within `deadline`; if not, it is killed.
-    ///
-    /// # Errors
-    /// When the agent ended, and not well.
-    pub fn ends_within(&mut self, deadline: Duration) -> anyhow::Result<bool> {
-        let Some(mut process) = self.agent.process.take() else { return Ok(true) };
+    /// SIGTERM. Answers how the agent ended; if it has not within `deadline`, it is killed, and the answer is none.
+    pub fn ends_within(&mut self, deadline: Duration) -> Option<ExitStatus> {
+        let mut process = self.agent.process.take()?;
         let began = Instant::now();
         process.ask_to_end();
-        let status = loop {
+        while began.elapsed() < deadline {
             if let Some(status) = process.ended() {
-                break status;
-            }
-            if began.elapsed() > deadline {
-                self.agent.process = Some(process);
-                self.kill();
-                return Ok(false);
+                return Some(status);
             }
             std::thread::sleep(Duration::from_millis(5));
-        };
-        // Just started, it does not know yet what to do about SIGTERM, and has taken nothing in.
-        if status.signal() == Some(SIGTERM) {
-            self.kill();
-        } else {
-            anyhow::ensure!(status.success(), "the agent ended with {status}:\n{}", process.log_text());
         }
-        Ok(true)
+        process.kill();
+        self.doubt_lines();
+        None
     }
 
     /// What was sent since the last start or end may or may not have been accepted: the agent died, or could not store it.

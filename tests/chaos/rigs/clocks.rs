@@ -37,7 +37,7 @@ const CASES: &[Case] = &[
 ];
 
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
-    let rounds = plan.amount(1, 1, 10);
+    let rounds = plan.amount(1, 3, 30);
     let chosen = CASES.iter().filter(|case| plan.size != Size::Short || case.2);
     let jobs: Vec<(PathBuf, u64, &Case)> = (0..rounds)
         .flat_map(|round| chosen.clone().enumerate().map(move |(index, case)| (round, index, case)))
