@@ -106,7 +106,7 @@ impl World {
     /// When a database cannot be read.
     pub fn is_drained_of_lines(&self) -> anyhow::Result<bool> {
         for device in &self.devices {
-            if !device.is_line_read() || device.has_batches_in_flight(&self.cloud)? {
+            if !device.input.is_line_read() || device.has_batches_in_flight(&self.cloud)? {
                 return Ok(false);
             }
         }

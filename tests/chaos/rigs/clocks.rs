@@ -113,10 +113,10 @@ impl Scene {
     /// Sends lines, and waits until the agent has read them: capture waits for no clock.
     fn lines(&mut self, count: usize) -> anyhow::Result<()> {
         for _ in 0..count {
-            self.device().send();
+            self.device().input.send();
             std::thread::sleep(Duration::from_millis(2));
         }
-        self.wait("reading the line", |world| Ok(world.devices[0].is_line_read()))
+        self.wait("reading the line", |world| Ok(world.devices[0].input.is_line_read()))
     }
 
     fn drain(&mut self) -> anyhow::Result<()> {
@@ -160,14 +160,14 @@ fn source_jumps_back(name: &'static str, folder: &Path, seed: u64) -> anyhow::Re
     let device = scene.world.add("clock-1", &Shape::default());
     let hour = |from_us: i64| (0..60).map(|minute| from_us + minute * 60 * SECOND_US).collect::<Vec<i64>>();
     let (then, long_ago, far_ahead) = (1_790_000_000_000_000, 31_536_000_000_000, 4_102_444_800_000_000);
-    device.offer_at(&hour(then))?;
-    device.offer_at(&hour(then))?;
+    device.input.offer_at(&hour(then))?;
+    device.input.offer_at(&hour(then))?;
     device.start();
     scene.drain()?;
     for from_us in [then, far_ahead, long_ago, then - 30 * 60 * SECOND_US] {
         let device = scene.device();
         device.stop()?;
-        device.offer_at(&hour(from_us))?;
+        device.input.offer_at(&hour(from_us))?;
         device.start();
     }
     scene.drain()?;
@@ -183,7 +183,7 @@ fn begins_in_1970(name: &'static str, folder: &Path, seed: u64) -> anyhow::Resul
     for _ in 0..2 {
         let device = scene.device();
         device.stop()?;
-        device.offer(50)?;
+        device.input.offer(50)?;
         device.start();
         scene.lines(30)?;
     }
@@ -197,7 +197,7 @@ fn begins_in_1970(name: &'static str, folder: &Path, seed: u64) -> anyhow::Resul
 /// certificate; once it is right everything arrives, with its true time.
 fn steps_while_running(name: &'static str, folder: &Path, seed: u64) -> anyhow::Result<Found> {
     let mut scene = Scene::with_a_wrong_clock(name, folder, seed)?;
-    scene.device().offer(50)?;
+    scene.device().input.offer(50)?;
     scene.device().start();
     scene.drain()?;
     for setting in ["+5y", "-5y", "+90d", "+0"] {
@@ -218,7 +218,7 @@ fn steps_between_starts(name: &'static str, folder: &Path, seed: u64) -> anyhow:
     for setting in ["+2y", "-90d", "+0"] {
         scene.device().stop()?;
         scene.set_clock(setting)?;
-        scene.device().offer(50)?;
+        scene.device().input.offer(50)?;
         scene.device().start();
         scene.lines(20)?;
     }
@@ -231,8 +231,8 @@ fn ahead_from_the_start(name: &'static str, folder: &Path, seed: u64) -> anyhow:
     let mut scene = Scene::with_a_wrong_clock(name, folder, seed)?;
     scene.set_clock("+3y")?;
     scene.use_certificate_of(3 * YEAR_S)?;
-    scene.device().ahead_us = 3 * YEAR_S * SECOND_US;
-    scene.device().offer(50)?;
+    scene.device().input.ahead_us = 3 * YEAR_S * SECOND_US;
+    scene.device().input.offer(50)?;
     scene.device().start();
     scene.lines(30)?;
     scene.drain()?;
@@ -250,7 +250,7 @@ fn ahead_from_the_start(name: &'static str, folder: &Path, seed: u64) -> anyhow:
 fn behind_from_the_start(name: &'static str, folder: &Path, seed: u64) -> anyhow::Result<Found> {
     let mut scene = Scene::with_a_wrong_clock(name, folder, seed)?;
     scene.set_clock("-3y")?;
-    scene.device().offer(50)?;
+    scene.device().input.offer(50)?;
     scene.device().start();
     scene.lines(30)?;
     scene.drain()?;
@@ -274,7 +274,7 @@ fn gateway_is_wrong(name: &'static str, folder: &Path, seed: u64, ahead_s: i64) 
     let files = pki.device_at("clock-1", ahead_s);
     let world = World::around(folder, seed, pki, cloud);
     let mut scene = Scene { name, world, clock: Some(clock), found: Found::default() };
-    scene.world.add_with("clock-1", &files, &Shape::default()).offer(50)?;
+    scene.world.add_with("clock-1", &files, &Shape::default()).input.offer(50)?;
     scene.device().start();
     scene.lines(30)?;
     scene.world.cloud.kill_and_restart();

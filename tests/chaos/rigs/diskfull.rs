@@ -46,7 +46,7 @@ fn agent_without_room(plan: &Plan, disk: &SmallDisk, cycles: u64) -> anyhow::Res
     let (mut found, case) = (Found::default(), "the agent's disk is full");
     let mut world = World::start(&plan.folder.join("agent"), plan.seed);
     let shape = Shape { buffer: Some(disk.path.join("buffer.db")), buffer_settings: BUFFER.into(), ..Shape::default() };
-    world.add("full-1", &shape).offer(1_000)?;
+    world.add("full-1", &shape).input.offer(1_000)?;
     world.devices[0].start();
     world.cloud.gateway.kill();
     let began = Instant::now();
@@ -66,13 +66,13 @@ fn agent_without_room(plan: &Plan, disk: &SmallDisk, cycles: u64) -> anyhow::Res
                 found.fault(Fault::Lost, u64::from(!ended), || {
                     format!("{case}: no end within {END_DEADLINE:?} of SIGTERM")
                 });
-                device.doubt_lines();
-                device.offer(300)?;
+                device.input.doubt();
+                device.input.offer(300)?;
                 device.start();
             }
             2 => {
                 device.kill();
-                device.offer(300)?;
+                device.input.offer(300)?;
                 device.start();
             }
             _ => {}
@@ -103,7 +103,7 @@ fn gateway_without_room(plan: &Plan, disk: SmallDisk, cycles: u64) -> anyhow::Re
     let mut world = World::around(&folder, plan.seed, pki, cloud);
     for device in 0..2 {
         let device = world.add(&format!("full-{device}"), &Shape::default());
-        device.offer(1_000)?;
+        device.input.offer(1_000)?;
         device.start();
     }
     for cycle in 0..cycles {
@@ -112,7 +112,7 @@ fn gateway_without_room(plan: &Plan, disk: SmallDisk, cycles: u64) -> anyhow::Re
             live(device, Duration::from_millis(200), || disk.fill())?;
             if cycle % 2 == 1 {
                 device.kill();
-                device.offer(2_000)?;
+                device.input.offer(2_000)?;
                 device.start();
             }
             live(device, Duration::from_millis(200), || disk.fill())?;
@@ -161,7 +161,7 @@ fn finish(mut world: World, case: &str, mut found: Found) -> anyhow::Result<Foun
 /// An agent may refuse to start without room; whoever watches over it starts it again.
 fn revive(device: &mut Device) {
     if device.agent.process.as_mut().is_some_and(|process| process.ended().is_some()) {
-        device.doubt_lines();
+        device.input.doubt();
         device.start();
     }
 }
@@ -170,7 +170,7 @@ fn revive(device: &mut Device) {
 fn live(device: &mut Device, time: Duration, mut meanwhile: impl FnMut() -> std::io::Result<()>) -> anyhow::Result<()> {
     let began = Instant::now();
     while began.elapsed() < time {
-        device.send();
+        device.input.send();
         meanwhile()?;
         std::thread::sleep(Duration::from_millis(2));
     }

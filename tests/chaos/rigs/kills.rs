@@ -24,7 +24,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     let mut world = World::start(&plan.folder, plan.seed);
     for device in 0..DEVICES {
         let device = world.add(&format!("device-{device}"), &Shape::default());
-        device.offer(2_000)?;
+        device.input.offer(2_000)?;
         device.start();
     }
     let mut counted = 0;
@@ -48,7 +48,7 @@ fn live(world: &mut World, time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {
         world.devices.iter_mut().for_each(|device| {
-            device.send();
+            device.input.send();
         });
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -80,7 +80,7 @@ fn kill_agent(world: &mut World) -> anyhow::Result<u64> {
     let in_flight = wait_for_load(world, |world| world.devices[who].has_batches_in_flight(&world.cloud))?;
     let device = &mut world.devices[who];
     device.kill();
-    device.offer(rows)?;
+    device.input.offer(rows)?;
     if nap {
         let time = world.random.millis(1, 200);
         live(world, time);
@@ -139,7 +139,7 @@ fn wait_for_load(world: &mut World, is_loaded: impl Fn(&World) -> anyhow::Result
             return Ok(false);
         }
         world.devices.iter_mut().for_each(|device| {
-            device.send();
+            device.input.send();
         });
     }
 }

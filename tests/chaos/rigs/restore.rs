@@ -48,7 +48,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
 fn begin(folder: &Path, seed: u64) -> anyhow::Result<World> {
     let mut world = World::start(folder, seed);
     let device = world.add("copied-1", &Shape::default());
-    device.offer(500)?;
+    device.input.offer(500)?;
     device.start();
     lines(&mut world, 0, 30)?;
     drain(&world)?;
@@ -57,10 +57,10 @@ fn begin(folder: &Path, seed: u64) -> anyhow::Result<World> {
 
 fn lines(world: &mut World, which: usize, count: usize) -> anyhow::Result<()> {
     for _ in 0..count {
-        world.devices[which].send();
+        world.devices[which].input.send();
         std::thread::sleep(Duration::from_millis(4));
     }
-    wait("the line to be read", || Ok(world.devices[which].is_line_read()))
+    wait("the line to be read", || Ok(world.devices[which].input.is_line_read()))
 }
 
 fn drain(world: &World) -> anyhow::Result<()> {
