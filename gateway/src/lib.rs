@@ -74,6 +74,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     ready(addresses);
 
     tokio::select! {
+        biased; // once told to stop, the listener ends at once where nobody is connected, and that is not early
         () = stop.cancelled() => info!("stopping"),
         ended = &mut judge => anyhow::bail!("the pipeline ended early: {ended:?}"),
         ended = &mut doors => anyhow::bail!("the listener ended early: {ended:?}"),

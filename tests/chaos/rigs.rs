@@ -2,30 +2,40 @@
 
 use crate::rig::Rig;
 
+mod broker;
+mod clocks;
+mod commitcut;
+mod cuts;
+mod damage;
+mod diskfull;
+mod iofaults;
+mod kills;
+mod line;
+mod links;
 mod machine;
+mod offers;
+mod powercut;
+mod replay;
+mod restore;
+mod ruled;
 mod sensitivity;
-
-/// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[("sensitivity", sensitivity::run), ("machine", machine::run)];
 mod simulate;
 
 /// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] = &[("simulate", simulate::run)];
-mod broker;
-mod cuts;
-mod line;
-mod links;
-mod replay;
-
-/// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] =
-    &[("broker", broker::run), ("cuts", cuts::run), ("links", links::run), ("replay", replay::run)];
-mod commitcut;
-mod damage;
-mod iofaults;
-mod offers;
-mod powercut;
-
-/// Each by its name.
-pub(crate) const ALL: &[(&str, Rig)] =
-    &[("powercut", powercut::run), ("commitcut", commitcut::run), ("iofaults", iofaults::run), ("damage", damage::run)];
+pub(crate) const ALL: &[(&str, Rig)] = &[
+    ("powercut", powercut::run),
+    ("commitcut", commitcut::run),
+    ("iofaults", iofaults::run),
+    ("simulate", simulate::run),
+    ("damage", damage::run),
+    ("replay", replay::run),
+    ("broker", broker::run),
+    ("cuts", cuts::run),
+    ("clocks", clocks::run),
+    ("kills", kills::run),
+    ("links", links::run),
+    ("diskfull", diskfull::run),
+    ("restore", restore::run),
+    ("sensitivity", sensitivity::run),
+    ("machine", machine::run),
+];

@@ -17,6 +17,8 @@ pub struct Agent {
     pub device: String,
     /// The program itself.
     pub program: PathBuf,
+    /// What is added to its environment, from the next start on.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Agent {
@@ -28,7 +30,8 @@ impl Agent {
     pub fn new(folder: &Path, device: &str, gateway_port: Option<u16>, files: &Files, sources: &str) -> Self {
         std::fs::create_dir_all(folder).expect("make the agent's folder");
         let program = binary("tributary-agent");
-        let agent = Self { process: None, folder: folder.into(), device: device.to_owned(), program };
+        let environment = Vec::new();
+        let agent = Self { process: None, folder: folder.into(), device: device.to_owned(), program, environment };
         let Files { authority, certificate, key } = files;
         let uplink = gateway_port.map_or_else(String::new, |port| {
             format!(
@@ -73,6 +76,7 @@ impl Agent {
         self.process = None;
         let mut command = Command::new(&self.program);
         command.args(["run", "--config"]).arg(self.config()).env("TRIBUTARY_LOG", "info,rumqttc=error");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Process::start(command, &self.folder.join("agent.log")).expect("start the agent");
         self.process = Some(process);
     }

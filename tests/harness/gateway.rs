@@ -25,10 +25,13 @@ pub struct Gateway {
     pub http: String,
     /// How long the last start took.
     pub started_in: Duration,
-    files: Files,
+    /// Its certificate, from the next start on.
+    pub files: Files,
     /// A revocation list, from the next start on.
     pub crl: Option<PathBuf>,
     subjects: String,
+    /// What is added to its environment, from the next start on.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Gateway {
@@ -38,8 +41,19 @@ impl Gateway {
     /// When it does not start.
     #[must_use]
     pub fn start(folder: &Path, files: Files, subjects: &str) -> Self {
+        let mut gateway = Self::prepare(folder, files, subjects);
+        gateway.restart();
+        gateway
+    }
+
+    /// A gateway that does not run yet.
+    ///
+    /// # Panics
+    /// When its folder cannot be made.
+    #[must_use]
+    pub fn prepare(folder: &Path, files: Files, subjects: &str) -> Self {
         std::fs::create_dir_all(folder).expect("make the gateway's folder");
-        let mut gateway = Self {
+        Self {
             process: None,
             folder: folder.into(),
             mqtt_port: 0,
@@ -48,9 +62,8 @@ impl Gateway {
             files,
             crl: None,
             subjects: subjects.to_owned(),
-        };
-        gateway.restart();
-        gateway
+            environment: Vec::new(),
+        }
     }
 
     /// Its configuration file.
@@ -91,6 +104,7 @@ impl Gateway {
         self.write_config();
         let mut command = Command::new(binary("tributary-gateway"));
         command.args(["run", "--config"]).arg(self.config()).env("TRIBUTARY_LOG", "info");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let began = Instant::now();
         let mut process = Process::start(command, &self.folder.join("gateway.log")).expect("start the gateway");
         let output = process.output().expect("its output is piped");

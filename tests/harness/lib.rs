@@ -6,23 +6,32 @@ use std::time::{Duration, Instant};
 
 pub mod agent;
 pub mod broker;
+pub mod cloud;
+pub mod device;
 pub mod gateway;
 pub mod judge;
 pub mod mqtt;
 pub mod offered;
+pub mod oracle;
 pub mod outpost;
 pub mod pki;
 pub mod process;
 pub mod proxy;
 pub mod pty;
+pub mod small_disk;
 pub mod speaker;
 pub mod stage;
+pub mod world;
+pub mod wrong_clock;
 
 pub use agent::Agent;
+pub use cloud::Cloud;
+pub use device::Device;
 pub use gateway::Gateway;
 pub use outpost::Outpost;
 pub use pki::Pki;
 pub use proxy::Proxy;
+pub use world::World;
 
 /// The folder of one of the project's programs: beside the running one.
 ///

@@ -5,6 +5,9 @@ use std::time::SystemTime;
 
 use certs::Authority;
 
+/// 365 days.
+pub const YEAR_S: i64 = 365 * 86_400;
+
 /// An authority in a folder of its own.
 pub struct Pki {
     folder: PathBuf,
@@ -35,14 +38,35 @@ impl Pki {
         Self { folder: folder.into(), authority }
     }
 
+    /// An authority for those whose clocks are wrong: valid from some eight years ago for twenty years.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn create_for_years(folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).expect("make a folder for the authority");
+        let dir = folder.join("authority");
+        let authority = Authority::create(&dir, "throwaway", 7_300, at(-8 * YEAR_S)).expect("make an authority");
+        Self { folder: folder.into(), authority }
+    }
+
     /// Key and certificate for `device`.
     ///
     /// # Panics
     /// When they cannot be made.
     #[must_use]
     pub fn device(&self, device: &str) -> Files {
-        let made = self.authority.issue_device(device, 30, now()).expect("issue a device's certificate");
-        self.write(device, &made.leaf.pem, made.key_pem.as_bytes())
+        self.device_at(device, 0)
+    }
+
+    /// The same, valid for a month from `seconds` from now.
+    ///
+    /// # Panics
+    /// When they cannot be made.
+    #[must_use]
+    pub fn device_at(&self, device: &str, seconds: i64) -> Files {
+        let made = self.authority.issue_device(device, 30, at(seconds)).expect("issue a device's certificate");
+        self.write(&named(device, seconds), &made.leaf.pem, made.key_pem.as_bytes())
     }
 
     /// Key and certificate for a gateway on loopback.
@@ -51,8 +75,18 @@ impl Pki {
     /// When they cannot be made.
     #[must_use]
     pub fn server(&self) -> Files {
-        let made = self.authority.issue_server(&["localhost", "127.0.0.1"], 30, now()).expect("issue a certificate");
-        self.write("gateway", &made.leaf.pem, made.key_pem.as_bytes())
+        self.server_at(0)
+    }
+
+    /// The same, valid for a month from `seconds` from now.
+    ///
+    /// # Panics
+    /// When they cannot be made.
+    #[must_use]
+    pub fn server_at(&self, seconds: i64) -> Files {
+        let names = ["localhost", "127.0.0.1"];
+        let made = self.authority.issue_server(&names, 30, at(seconds)).expect("issue a certificate");
+        self.write(&named("gateway", seconds), &made.leaf.pem, made.key_pem.as_bytes())
     }
 
     /// The revocation list, written anew.
@@ -80,6 +114,16 @@ impl Pki {
         certs::key_file::create_private(&path("key"), key).expect("write a key");
         Files { authority: self.folder.join("authority/ca.crt"), certificate: path("crt"), key: path("key") }
     }
+}
+
+/// A name for the files of what is valid at another time.
+fn named(name: &str, seconds: i64) -> String {
+    if seconds == 0 { name.to_owned() } else { format!("{name}{seconds:+}") }
+}
+
+fn at(seconds: i64) -> SystemTime {
+    let span = std::time::Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { now() - span } else { now() + span }
 }
 
 fn now() -> SystemTime {

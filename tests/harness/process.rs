@@ -74,15 +74,22 @@ impl Process {
         self.child.wait().expect("a child of ours can be waited for");
     }
 
+    /// SIGTERM, not waited for.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn ask_to_end(&mut self) {
+        if self.ended().is_none() {
+            kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).expect("a child of ours takes signals");
+        }
+    }
+
     /// SIGTERM; waits for the end.
     ///
     /// # Panics
     /// When it does not end within the deadline.
     pub fn terminate(&mut self) -> ExitStatus {
-        let id = Pid::from_raw(self.child.id().cast_signed());
-        if self.ended().is_none() {
-            kill(id, Signal::SIGTERM).expect("a child of ours takes signals");
-        }
+        self.ask_to_end();
         wait_for("a program to end after SIGTERM", Duration::from_secs(20), || self.ended())
     }
 

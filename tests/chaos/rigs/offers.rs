@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use agent::buffer::{Batch, Buffer, BufferError, Settings};
+use agent::source::Priority;
 use proto::frame::Sealed;
 use proto::{Basis, Body, BootId, Clock, Column, Instant, Kind, Lane, Quality, Reading, Series, Value};
 use vfs::Dice;
@@ -31,7 +32,7 @@ pub(super) fn clear(folder: &Path) -> std::io::Result<()> {
 
 /// The agent's buffer in `folder`.
 pub(super) fn open(folder: &Path, bytes_max: u64) -> Result<Buffer, BufferError> {
-    Buffer::open(Settings { path: folder.join("buffer.db"), bytes_max }, CLOCK)
+    Buffer::open(Settings { path: folder.join("buffer.db"), bytes_max, free_bytes_min: 0 }, CLOCK)
 }
 
 /// Batches that differ in every bit, one after the other.
@@ -48,7 +49,12 @@ impl Offers {
     pub(super) fn batch(&mut self, dice: &mut Dice, readings_max: u64) -> anyhow::Result<Batch> {
         let body = self.body(dice, readings_max)?;
         let lane = if dice.chance(80) { Lane::Live } else { Lane::Backfill };
-        Ok(Batch { lane, readings: body.readings() as u64, sealed: Sealed::new(body.encode()?) })
+        Ok(Batch {
+            lane,
+            priority: Priority::Normal,
+            readings: body.readings() as u64,
+            sealed: Sealed::new(body.encode()?),
+        })
     }
 
     /// What such a batch seals. No two readings that were ever offered are of one instant.

@@ -1,6 +1,7 @@
 //! What the simulated sources read: values that each exist once in a world, so that content alone says which is which.
 
 use agent::buffer::Batch;
+use agent::source::Priority;
 use proto::frame::Sealed;
 use proto::{Basis, Body, BootId, Column, Instant, Kind, Lane, Reading, Series, Value};
 
@@ -53,7 +54,7 @@ impl Content {
             columns.push(Column { series: series("sim.text")?, basis: first.basis, readings });
         }
         let body = Body { boot: self.boot, columns };
-        Ok(Batch { lane, readings: self.count(), sealed: Sealed::new(body.encode()?) })
+        Ok(Batch { lane, priority: Priority::Normal, readings: self.count(), sealed: Sealed::new(body.encode()?) })
     }
 }
 

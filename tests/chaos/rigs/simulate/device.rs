@@ -72,7 +72,7 @@ impl Device {
     /// # Errors
     /// When the buffer does not open.
     pub(super) fn start(&mut self, seed: u64, now: Instant) -> anyhow::Result<()> {
-        let settings = buffer::Settings { path: self.path.clone(), bytes_max: self.bytes_max };
+        let settings = buffer::Settings { path: self.path.clone(), bytes_max: self.bytes_max, free_bytes_min: 0 };
         let buffer = Buffer::open(settings, self.clock).context("open an agent's buffer")?;
         let contents = buffer.contents()?;
         let session = Session::new(self.pace, &contents, seed, now);

@@ -3,8 +3,8 @@
 
 use agent::buffer::Append;
 use agent::uplink::session::{Command, Event};
-use proto::message::{Notice, Receipt};
-use proto::{Basis, Channel, Lane, Quality, Range};
+use proto::message::{Gap, GapReason, NOTICE_ITEMS_MAX, Notice, Receipt};
+use proto::{Basis, Channel, Epoch, Lane, Quality, Range};
 
 use super::bodies::{Content, Offered};
 use super::network::{Message, SECOND};
@@ -44,6 +44,17 @@ impl World {
                 );
                 self.send(at, Channel::Hello, Notice::Hello(hello).encode());
             }
+            Command::HelloPart(hello) => {
+                self.log.note(self.now, format_args!("{at} hello, a part of {} epochs", hello.epochs.len()));
+                self.send(at, Channel::Hello, Notice::HelloPart(hello).encode());
+            }
+            Command::Gaps(within) => self.tell_gaps(at, within)?,
+            Command::Unexplained { epoch, numbers } => {
+                let of = self.log.epoch(epoch);
+                self.log.note(self.now, format_args!("{at} cannot explain {numbers:?} of {of}"));
+                let gaps = numbers.iter().take(NOTICE_ITEMS_MAX).map(|numbers| unexplained(epoch, numbers)).collect();
+                self.send(at, Channel::Hello, Notice::Gaps(gaps).encode());
+            }
             Command::Publish { within, lane, bytes_max } => self.publish(at, within, lane, bytes_max)?,
             Command::Mark(rows) => {
                 if let Some(running) = &mut self.devices[at].running {
@@ -56,6 +67,14 @@ impl World {
                 if let Some(running) = &mut self.devices[at].running {
                     running.buffer.unmark(&rows)?;
                     rows.iter().for_each(|rows| running.marked.remove(rows));
+                }
+            }
+            Command::SetAside { rows, reason } => {
+                self.log.note(self.now, format_args!("{at} sets {rows:?} aside: {reason}"));
+                if let Some(running) = &mut self.devices[at].running {
+                    for row in rows.first..=rows.last {
+                        running.buffer.set_aside(row, reason)?;
+                    }
                 }
             }
             Command::Alarm { row, reason } => self.log.note(self.now, format_args!("{at} alarm {row} {reason:?}")),
@@ -99,6 +118,22 @@ impl World {
             }
         };
         self.tell_only(at, event);
+        Ok(())
+    }
+
+    /// One notice of the first gaps of `within`.
+    fn tell_gaps(&mut self, at: usize, within: Range) -> anyhow::Result<()> {
+        let Some(running) = &mut self.devices[at].running else { return Ok(()) };
+        let gaps = running.buffer.gaps(within, NOTICE_ITEMS_MAX)?;
+        let row = |gap: &Gap| running.session.row_of(gap.epoch?, gap.range?.last);
+        let last = if gaps.len() < NOTICE_ITEMS_MAX { None } else { gaps.iter().filter_map(row).max() };
+        let rows = last.and_then(|last| Range::new(within.first, last.min(within.last))).unwrap_or(within);
+        let sent = !gaps.is_empty();
+        self.log.note(self.now, format_args!("{at} tells {} gaps of {within:?}", gaps.len()));
+        if sent {
+            self.send(at, Channel::Hello, Notice::Gaps(gaps).encode());
+        }
+        self.tell_only(at, Event::Told { rows, sent });
         Ok(())
     }
 
@@ -182,7 +217,11 @@ impl World {
         if !appended.evicted.is_empty() {
             self.tell(at, Event::Evicted(appended.evicted))?;
         }
-        self.tell(at, Event::Accepted { rows, lane, began: appended.began })
+        self.tell(at, Event::Accepted { rows, lane, began: appended.began })?;
+        if !appended.gaps.is_empty() {
+            self.tell(at, Event::Gaps { rows: appended.gaps, began: None })?;
+        }
+        Ok(())
     }
 
     fn any_content(&mut self, at: usize) -> Content {
@@ -230,5 +269,19 @@ impl World {
         self.network.connections[connection].agent_has_it = false;
         let learns = until + self.random.between(0, 45 * SECOND);
         self.plan(learns, What::GatewayLoses(connection));
+    }
+}
+
+/// Numbers that are neither in the buffer nor at the gateway.
+fn unexplained(epoch: Epoch, numbers: Range) -> Gap {
+    Gap {
+        epoch: Some(epoch),
+        range: Some(numbers),
+        source: None,
+        from: None,
+        until: None,
+        boot: None,
+        count: None,
+        reason: GapReason::Unexplained,
     }
 }
