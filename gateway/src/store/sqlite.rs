@@ -18,6 +18,7 @@ mod origins;
 mod packs;
 mod people;
 mod quarantine;
+mod ranges;
 pub mod reader;
 mod readings;
 mod schema;

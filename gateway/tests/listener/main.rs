@@ -8,5 +8,6 @@ mod rig;
 mod abuse;
 mod clients;
 mod ends;
+mod locked;
 mod messages;
 mod trust;

@@ -9,6 +9,7 @@ use proto::message::Settlement;
 use proto::{Epoch, Instant, Number, Range, Ranges};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::ranges::{read_ranges, write_ranges};
 use super::writer::Work;
 use super::{StoreError, TENANT, from_sql, to_sql};
 use crate::store::SettledRanges;
@@ -231,34 +232,6 @@ impl EpochState {
         db.prepare_cached(sql)?.execute(params![self.key, first, last, next, missing, repaired])?;
         Ok(())
     }
-}
-
-/// Writes those ranges of `set` that overlap or touch `moved`, in place of all that were there.
-fn write_ranges(db: &Connection, epoch: i64, state: i64, set: &Ranges, moved: Range) -> Result<(), StoreError> {
-    // A range in the database that was joined with one that moved ends or starts right beside it at the least.
-    let reach = Range { first: moved.first.saturating_sub(1), last: moved.last.saturating_add(1) };
-    let now: Vec<Range> = set.as_slice().iter().copied().filter(|range| range.intersect(reach).is_some()).collect();
-    let first = now.first().map_or(reach.first, |range| range.first.min(reach.first));
-    let last = now.last().map_or(reach.last, |range| range.last.max(reach.last));
-    let sql = "delete from settled where epoch = ?1 and state = ?2 and first <= ?4 and last >= ?3";
-    db.prepare_cached(sql)?.execute(params![epoch, state, to_sql(first), to_sql(last)])?;
-    let sql = "insert into settled (tenant, epoch, state, first, last) values (?1, ?2, ?3, ?4, ?5)";
-    let mut statement = db.prepare_cached(sql)?;
-    for range in now {
-        statement.execute(params![TENANT, epoch, state, to_sql(range.first), to_sql(range.last)])?;
-    }
-    Ok(())
-}
-
-/// The ranges that a query of two columns gives.
-fn read_ranges(statement: &mut rusqlite::Statement<'_>, values: &[&dyn rusqlite::ToSql]) -> Result<Ranges, StoreError> {
-    let rows = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut ranges = Ranges::new();
-    for row in rows {
-        let (first, last) = row?;
-        ranges.extend(Range::new(from_sql(first), from_sql(last)));
-    }
-    Ok(ranges)
 }
 
 impl Work<'_> {

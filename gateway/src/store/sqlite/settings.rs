@@ -55,7 +55,7 @@ pub(super) fn prepare_writer(db: &Connection) -> Result<(), StoreError> {
     db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     db.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-    db.set_prepared_statement_cache_capacity(96);
+    db.set_prepared_statement_cache_capacity(160);
     Ok(())
 }
 

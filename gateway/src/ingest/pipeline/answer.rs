@@ -1,0 +1,109 @@
+//! What devices hear after a commit: receipts, made from the ledger alone, and the verdict on each publish.
+
+use std::collections::HashMap;
+use std::ops;
+
+use proto::message::{Refusal, Refused, Settlement};
+use proto::{Channel, DeviceId, Epoch, Range, Ranges};
+use tracing::{error, warn};
+
+use super::{Message, Recording};
+use crate::ingest::judge::Answer;
+use crate::ingest::receipt::receipts;
+use crate::ingest::record::Ledger;
+use crate::ingest::{RefusalCode, Verdict};
+use crate::store::{Item, Outcome, SettledRanges};
+
+impl<L: Ledger> Recording<L> {
+    pub(super) fn verdict(&self, message: &Message, outcomes: &[Outcome]) -> Verdict {
+        if matches!(message.judgement.answer, Answer::Unsupported) {
+            warn!(device.id = %message.device, channel = message.channel.path(), "refused a message that nothing here acts on");
+            return Verdict::Refused(RefusalCode::ImplementationSpecific);
+        }
+        // Batches learn of refusals by receipt, with their number; other messages only have the PUBACK. A frame that
+        // cannot be read is answered all the same: without, a 3.1.1 client would be cut off and send it first again.
+        let spoken_for = message.channel == Channel::Batch || matches!(message.judgement.answer, Answer::Everything(_));
+        if !spoken_for && outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(_))) {
+            return Verdict::Refused(RefusalCode::QuotaExceeded);
+        }
+        Verdict::Settled
+    }
+
+    pub(super) fn send_receipts(
+        &mut self,
+        items: &[Item],
+        outcomes: &[Outcome],
+        messages: &[(Message, ops::Range<usize>)],
+    ) {
+        let mut touched: HashMap<(&DeviceId, Epoch), Ranges> = HashMap::new();
+        for (message, _) in messages {
+            if let Answer::Around(around) = &message.judgement.answer {
+                for (epoch, range) in around {
+                    touched.entry((&message.device, *epoch)).or_default().insert(*range);
+                }
+            }
+        }
+        for ((device, epoch), numbers) in touched {
+            let refused = refusals(items, outcomes, device, epoch);
+            let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { continue };
+            match self.ledger.settled_around(device, epoch, Range { first, last }) {
+                Ok(settled) => self.send(device, receipts(epoch, None, (self.now)(), &settled, &refused)),
+                Err(error) => warn!(%error, "a receipt could not be written; the device will ask again"),
+            }
+        }
+        for (message, _) in messages {
+            let Answer::Everything(hello) = &message.judgement.answer else { continue };
+            for held in &hello.epochs {
+                match self.ledger.settled(&message.device, held.epoch) {
+                    Ok(settled) => {
+                        let answer = receipts(held.epoch, Some(hello.nonce), (self.now)(), &settled, &[]);
+                        self.send(&message.device, answer);
+                    }
+                    Err(error) => warn!(%error, "a hello could not be answered; the device will ask again"),
+                }
+            }
+        }
+    }
+
+    fn send(&self, device: &DeviceId, receipts: Vec<bytes::Bytes>) {
+        let Some(link) = self.links.get(device) else { return };
+        for receipt in receipts {
+            let counter = if link.send(Channel::Receipt, receipt) {
+                &self.totals.receipts_sent
+            } else {
+                &self.totals.receipts_dropped
+            };
+            counter.add(1);
+        }
+    }
+
+    /// Says of batches that are not committed yet that they are, as nothing but a seeded bug may.
+    pub(super) fn promise(&self, messages: &[(Message, ops::Range<usize>)]) {
+        for (message, _) in messages {
+            let Answer::Around(around) = &message.judgement.answer else { continue };
+            for (epoch, range) in around {
+                let settled = SettledRanges(vec![(*range, Settlement::Stored)]);
+                self.send(&message.device, receipts(*epoch, None, (self.now)(), &settled, &[]));
+            }
+        }
+    }
+}
+
+fn refusals(items: &[Item], outcomes: &[Outcome], device: &DeviceId, epoch: Epoch) -> Vec<Refused> {
+    let refused = |(item, outcome): (&Item, &Outcome)| {
+        let Outcome::Refused(reason) = outcome else { return None };
+        let (number, hash) = match item {
+            Item::Batch(batch) if batch.device == *device && batch.epoch == epoch => (batch.number, batch.hash),
+            Item::Quarantine(aside) if aside.device == *device => {
+                let (of, number, hash) = aside.identity?;
+                (of == epoch).then_some((number, hash))?
+            }
+            _ => return None,
+        };
+        if *reason == Refusal::Conflict {
+            error!(device.id = %device, %epoch, number, "two different batches under one identity; the second is quarantined");
+        }
+        Some(Refused { number, hash, reason: *reason })
+    };
+    items.iter().zip(outcomes).filter_map(refused).collect()
+}
