@@ -74,7 +74,14 @@ fn an_end_passes_through_and_a_gate_holds_the_next_one_back() {
     drop(client);
     assert_eq!(server.read(&mut [0; 1]).unwrap(), 0);
     assert!(link.wait_over(SOON) && !link.was_cut());
-    let _waiting = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port)).unwrap();
+    let mut waiting = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port)).unwrap();
     assert!(proxy.newest_after(1, Duration::from_millis(100)).is_none());
-    assert_eq!(proxy.accepted(), 1);
+    let elsewhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    proxy.aim(elsewhere.local_addr().unwrap().port());
+    let _link = proxy.pass(Plan::default(), SOON).unwrap();
+    let mut server = elsewhere.accept().unwrap().0;
+    waiting.write_all(b"in").unwrap();
+    let mut came = [0; 2];
+    server.read_exact(&mut came).unwrap();
+    assert_eq!(&came, b"in");
 }
