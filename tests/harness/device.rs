@@ -19,6 +19,8 @@ use crate::pki::Files;
 const SIGTERM: i32 = 15;
 /// How long an agent may take to end.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
+/// Lines of a log that are worth showing.
+const LOG_LINES: usize = 12;
 /// How long a database may be busy because its owner is just starting or being killed.
 const BUSY_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -114,7 +116,7 @@ impl Device {
             if status.signal() == Some(SIGTERM) {
                 self.input.doubt();
             } else {
-                anyhow::ensure!(status.success(), "the agent in {} ended with {status}", self.agent.folder.display());
+                anyhow::ensure!(status.success(), "the agent ended with {status}:\n{}", self.log_tail());
             }
         }
         self.input.trust();
@@ -135,6 +137,14 @@ impl Device {
         process.kill();
         self.input.doubt();
         None
+    }
+
+    /// The last lines that the agent wrote.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(self.agent.folder.join("agent.log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
 
     /// SIGSTOP for `time`, then SIGCONT.
