@@ -30,6 +30,7 @@ mod retention;
 mod rows;
 mod salvage;
 mod upkeep;
+mod wal;
 
 pub use access::Access;
 pub use error::BufferError;

@@ -140,7 +140,12 @@ fn status(config: &Path) -> anyhow::Result<()> {
     say(format_args!("  to be sent     {}", held - confirmed))?;
     let mut tallies: Vec<(String, u64)> = access.tallies()?.into_iter().collect();
     tallies.sort();
-    tallies.iter().try_for_each(|(name, count)| say(format_args!("{name:<16} {count}")))
+    tallies.iter().try_for_each(|(name, count)| say(format_args!("{name:<16} {count}")))?;
+    let count = |wanted: &str| tallies.iter().find(|(name, _)| name == wanted).map_or(0, |(_, count)| *count);
+    match (count("flash bytes written"), count("accepted readings")) {
+        (_, 0) => Ok(()),
+        (bytes, readings) => say(format_args!("{:<16} {}", "bytes a reading", bytes.div_ceil(readings))),
+    }
 }
 
 fn look(command: BufferCommand) -> anyhow::Result<()> {

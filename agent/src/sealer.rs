@@ -3,7 +3,7 @@
 //! One gathering per lane and priority. What a source handed over at once stays together: its readings, rejects and cursor go into
 //! one append, so that a restart neither loses nor repeats.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use proto::body::{EncodeError, Gatherer};
@@ -135,6 +135,8 @@ struct Store {
     buffer: Handle,
     accepted: mpsc::Sender<Accepted>,
     stop: CancellationToken,
+    /// When waiting ends, for everything that is still to be stored; known once the agent is asked to stop.
+    give_up_at: OnceLock<Instant>,
 }
 
 /// Seals and stores until all sources have ended and everything is stored. Answers how many readings were accepted.
@@ -152,7 +154,7 @@ pub async fn run(
     accepted: mpsc::Sender<Accepted>,
     stop: CancellationToken,
 ) -> Result<u64, BufferError> {
-    let store = Store { boot, buffer, accepted, stop };
+    let store = Store { boot, buffer, accepted, stop, give_up_at: OnceLock::new() };
     let mut gatherings: Vec<Gathering> = Vec::new(); // one for each lane and priority that is in use
     let mut total = 0;
     loop {
@@ -199,6 +201,11 @@ async fn sleep_until(due: Option<Instant>) {
 }
 
 impl Store {
+    fn is_past_waiting(&self) -> bool {
+        let now = Instant::now();
+        self.stop.is_cancelled() && *self.give_up_at.get_or_init(|| now + STOP_GRACE) <= now
+    }
+
     /// Appends what was gathered, and tells the uplink. Waits out what can be waited out.
     async fn put(&self, gathering: &mut Gathering) -> Result<u64, BufferError> {
         let append = gathering.take(self.boot);
@@ -208,7 +215,6 @@ impl Store {
         }
         let readings = append.batches.iter().map(|batch| batch.readings).sum();
         let mut failures = 0_u32;
-        let mut give_up_at = None;
         let appended = loop {
             let error = match self.buffer.append(append.clone()).await {
                 Ok(appended) => break appended,
@@ -219,13 +225,13 @@ impl Store {
                 error!(%error, cause = ?std::error::Error::source(&error), failures, "nothing can be stored; waiting");
             }
             failures = failures.saturating_add(1);
-            if self.stop.is_cancelled() && *give_up_at.get_or_insert(Instant::now() + STOP_GRACE) <= Instant::now() {
+            if self.is_past_waiting() {
                 error!(readings, "could not be stored before the stop: these readings were not accepted");
                 return Ok(0);
             }
             tokio::select! {
                 () = tokio::time::sleep(RETRY_AFTER) => {}
-                () = self.stop.cancelled(), if give_up_at.is_none() && !self.stop.is_cancelled() => {}
+                () = self.stop.cancelled(), if !self.stop.is_cancelled() => {}
             }
         };
         // An uplink that has ended needs no news: what is stored is found again at the next start.
@@ -310,5 +316,38 @@ mod tests {
         rig.outlet.send(intake(vec![sample("a", Value::Bool(true))], false, 1)).await.unwrap();
         rig.accepted.recv().await.unwrap();
         assert!(start.elapsed() >= Duration::from_millis(250));
+    }
+
+    /// Needs root, for a file system that is full.
+    #[tokio::test]
+    async fn on_a_disk_that_takes_nothing_a_stop_ends_the_wait_and_what_was_not_stored_was_not_accepted() {
+        let disk = tempfile::TempDir::new().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(disk.path()).status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            println!("skipped: mounting a tiny tmpfs needs root");
+            return;
+        }
+        let place = buffer::Settings { path: disk.path().join("b.db"), bytes_max: 64 << 20, free_bytes_min: 0 };
+        let (handle, _) = Handle::spawn(Buffer::open(place, Clock::default()).unwrap()).unwrap();
+        let ballast = std::fs::write(disk.path().join("ballast"), vec![1; 4 << 20]);
+        assert!(ballast.is_err(), "it is full now");
+        let (outlet, inlet) = mpsc::channel(16);
+        let (sender, _accepted) = mpsc::channel(16);
+        let stop = CancellationToken::new();
+        let sealer = tokio::spawn(run(Settings::default(), BootId([1; 8]), inlet, handle, sender, stop.clone()));
+        // More than the reserve has room for.
+        let long = |letter: u8| sample("text", Value::Text(char::from(letter).to_string().repeat(8_000)));
+        for round in 0..12 {
+            let samples = (0..40).map(|place| long(b'a' + (round + place) % 26)).collect();
+            outlet.send(intake(samples, true, round)).await.unwrap();
+        }
+        drop(outlet);
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        assert!(!sealer.is_finished(), "it waits for room");
+        stop.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(30), sealer).await;
+        let _ = std::process::Command::new("umount").arg("-l").arg(disk.path()).status();
+        assert!(ended.expect("an end within seconds").unwrap().unwrap() < 480);
     }
 }

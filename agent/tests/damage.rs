@@ -1,6 +1,6 @@
 //! A damaged file, and a disk without room: what is readable is kept, the rest is named, and capture goes on.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and tells how to repeat it")]
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -193,6 +193,56 @@ fn whatever_bit_flips_or_wherever_the_file_ends_nothing_wrong_is_sent_and_captur
         lost += ROWS - sent.count();
     }
     println!("{all_sent} of 40 lost nothing; {lost} of {} batches were lost, each with a gap", 40 * ROWS);
+}
+
+/// Copies the files of `from` as a kill would leave them.
+fn killed(from: &Path, with_shared_memory: bool) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let files = ["buffer.db", "buffer.db-wal", "buffer.db.reserve", "buffer.db-shm"];
+    for name in files.iter().take(if with_shared_memory { 4 } else { 3 }) {
+        fs::copy(from.join(name), folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_damaged_write_ahead_log_forgets_no_commit_that_was_answered() {
+    const ROWS: u64 = 40;
+    let living = TempDir::new().unwrap();
+    let mut buffer = open(living.path());
+    for seed in 1..=ROWS {
+        put(&mut buffer, seed, 300).unwrap();
+    }
+    let length = fs::metadata(living.path().join("buffer.db-wal")).unwrap().len();
+    assert!(length > 100_000, "{length}");
+    for with_shared_memory in [true, false] {
+        // Without it, damage in the last commit cannot be told from a commit that a power cut left unfinished.
+        let until = if with_shared_memory { length } else { length * 3 / 4 };
+        for round in 0..24 {
+            let folder = killed(living.path(), with_shared_memory);
+            let at = if round == 0 { 17 } else { until / 24 * round + round * 131 % 4_000 };
+            let wal = fs::File::options().read(true).write(true).open(folder.path().join("buffer.db-wal")).unwrap();
+            let mut byte = [0];
+            wal.read_exact_at(&mut byte, at).unwrap();
+            wal.write_all_at(&[byte[0] ^ 8], at).unwrap();
+            drop(wal);
+            let mut buffer = open(folder.path());
+            let (sent, gaps) = account(&mut buffer, ROWS, 300);
+            let accounted = sent.count() + gaps.within(Range { first: 1, last: ROWS }).map(Range::count).sum::<u64>();
+            assert!(accounted == ROWS, "byte {at} of {length}, {with_shared_memory}: sent {sent:?}, gaps {gaps:?}");
+            assert!(sent.count() >= ROWS - 15, "a page at most: {sent:?}");
+        }
+    }
+    // Cut short, its end is gone, and that is said.
+    let folder = killed(living.path(), true);
+    fs::File::options().write(true).open(folder.path().join("buffer.db-wal")).unwrap().set_len(length / 2).unwrap();
+    let mut buffer = open(folder.path());
+    let told = buffer.gaps(ALL, 9).unwrap();
+    assert_eq!((told.len(), told[0].reason, told[0].count), (1, GapReason::Damaged, None));
+    // An unfinished commit is no damage.
+    let folder = killed(living.path(), false);
+    fs::File::options().write(true).open(folder.path().join("buffer.db-wal")).unwrap().set_len(length - 5_000).unwrap();
+    assert!(open(folder.path()).contents().unwrap().gaps.is_empty());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::error::{self, beside, explain, is_full};
 use super::reserve::Reserve;
 use super::rows::{row_key, write_clock};
 use super::upkeep::Upkeep;
+use super::wal::{self, Log};
 use super::{Append, Buffer, BufferError, Left, Loss, Settings, salvage};
 use crate::seeded::Bug;
 
@@ -37,10 +38,12 @@ impl Buffer {
         let lock = lock(&path)?;
         salvage::finish(&path).map_err(|error| unopened(error, &path))?;
         let mut reserve = Reserve::new(&path, settings.reserve_bytes());
-        let mut opened = checked(&settings);
+        let log = wal::mend(&path).map_err(|error| unopened(error, &path))?;
+        let check = log != Log::Whole || fs::metadata(&path).is_ok_and(|file| file.len() <= CHECK_BYTES_MAX);
+        let mut opened = checked(&settings, check);
         if matches!(opened, Err(BufferError::DiskFull { .. })) {
             reserve.let_go();
-            opened = checked(&settings);
+            opened = checked(&settings, check);
         }
         let (connection, damaged) = match opened {
             Err(error) if is_damaged(&error, &path) => {
@@ -68,7 +71,7 @@ impl Buffer {
             expiring: true,
             normal_from: 0,
         };
-        if damaged {
+        if damaged || log == Log::Short {
             let reason = proto::message::GapReason::Damaged;
             let loss = Loss { source: None, from: None, until: None, count: None, reason };
             buffer.append(&Append { losses: vec![loss], ..Append::default() })?;
@@ -131,10 +134,10 @@ fn forget_epochs(connection: &Connection) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-/// An open file that passed the checks.
-fn checked(settings: &Settings) -> Result<Connection, BufferError> {
+/// An open file that passed the checks: those of its head always, of all its pages if `check`.
+fn checked(settings: &Settings, check: bool) -> Result<Connection, BufferError> {
     let connection = connect(settings)?;
-    if fs::metadata(&settings.path).is_ok_and(|file| file.len() <= CHECK_BYTES_MAX) {
+    if check {
         let found: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
         if found != "ok" {
             let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
