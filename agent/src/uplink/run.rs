@@ -184,7 +184,7 @@ impl Shell {
     /// Tells the gateway the time of readings that went out without: again on each connection, for it changes nothing
     /// to be told twice.
     fn say_owed_clock(&mut self) {
-        if let Some(clock) = self.clock.owed().filter(|_| self.connection.is_some()) {
+        if let Some(clock) = self.clock.owed().filter(|_| self.session.is_connected()) {
             self.send(Channel::Hello, Notice::Clocks(vec![clock]).encode());
         }
     }

@@ -146,9 +146,15 @@ impl Session {
         }
     }
 
+    /// Whether the connection stands.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Up)
+    }
+
     /// Whether this connection knows what the gateway lacks: until then nothing is sent blindly.
     pub(super) fn is_greeted(&self) -> bool {
-        matches!(self.link, Link::Up) && self.asked.is_none() && self.unasked.is_empty() && !self.hello_is_wanted
+        self.is_connected() && self.asked.is_none() && self.unasked.is_empty() && !self.hello_is_wanted
     }
 
     pub(super) fn note_what_is_under_way(&mut self) {

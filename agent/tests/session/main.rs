@@ -1,0 +1,9 @@
+//! The session against a gateway of a few lines, over a network that does what networks do, in invented time.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod chance;
+mod gaps;
+mod pace;
+mod poison;
+mod world;
