@@ -200,7 +200,14 @@ impl Buffer {
         loop {
             match self.sound(|buffer| buffer.try_peek(within, newest_first, bytes_max))? {
                 Peeked::Parcel(parcel) => return Ok(parcel),
-                Peeked::Damaged(row) => self.sound(|buffer| buffer.give_up(row))?,
+                Peeked::Damaged(row) => match self.sound(|buffer| buffer.give_up(row)) {
+                    Err(BufferError::DiskFull { .. }) => {
+                        self.reserve.let_go();
+                        self.empty_wal();
+                        self.sound(|buffer| buffer.give_up(row))?;
+                    }
+                    done => done?,
+                },
             }
         }
     }
