@@ -55,7 +55,6 @@ fn agent_without_room(plan: &Plan, disk: &SmallDisk, cycles: u64) -> anyhow::Res
     }
     for cycle in 0..cycles {
         let device = &mut world.devices[0];
-        let before = given(device)?;
         disk.fill().context("fill the disk")?;
         live(device, Duration::from_millis(300), || disk.fill())?;
         match cycle % 3 {
@@ -79,7 +78,7 @@ fn agent_without_room(plan: &Plan, disk: &SmallDisk, cycles: u64) -> anyhow::Res
         }
         live(device, Duration::from_millis(200), || disk.fill())?;
         disk.free().context("make room")?;
-        let began = Instant::now();
+        let (before, began) = (given(device)?, Instant::now());
         while given(device)? <= before && began.elapsed() < DEADLINE {
             revive(device);
             live(device, Duration::from_millis(20), || Ok(()))?;
