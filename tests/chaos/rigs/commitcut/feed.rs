@@ -215,9 +215,12 @@ impl Run<'_> {
     async fn answered(&self) -> anyhow::Result<()> {
         let until = Instant::now() + PATIENCE;
         loop {
-            let mark = self.watch.mark();
             let open = self.hear(|ears| {
-                ears.listen(mark);
+                let known = ears.heard.len();
+                ears.listen(0);
+                // Asked after listening: the recorder goes on meanwhile, and nothing may seem to be said before it was.
+                let mark = self.watch.mark();
+                ears.heard.iter_mut().skip(known).for_each(|heard| heard.mark = mark);
                 ears.verdicts.len()
             });
             if open == 0 {
