@@ -1,6 +1,6 @@
 //! Every corpus, and damaged copies of it, on any toolchain: `FUZZ_SEED=N` repeats a run, `FUZZ_RUNS=N` makes it longer.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says its seed")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
