@@ -69,7 +69,10 @@ fn a_window_that_is_full_waits_and_a_missed_deadline_asks_instead_of_sending_aga
 
 #[test]
 fn a_link_that_is_silent_with_frames_under_way_is_hung_up_within_one_and_a_half_keep_alives() {
-    let mut world = World::new(1_000);
+    // Receipts may take minutes here: it is the silence alone that tells.
+    let held: Ranges = Range::new(1, 1_000).into_iter().collect();
+    let buffer = Buffer { held, epochs: vec![span(1, 0)], next_row: 1_001, ..Buffer::default() };
+    let mut world = World::with(buffer, Pace { deadline_min: Duration::from_secs(200), ..PACE });
     world.connect();
     world.arrive();
     world.receive();
@@ -85,7 +88,7 @@ fn a_link_that_is_silent_with_frames_under_way_is_hung_up_within_one_and_a_half_
         world.seal(1, Lane::Live, false);
     }
     let took = world.now - silent_since;
-    assert!(!world.connected && took <= Duration::from_secs(46), "{took:?}");
+    assert!(!world.connected && took.as_secs().abs_diff(45) <= 1, "{took:?}");
     world.settle_down();
 }
 

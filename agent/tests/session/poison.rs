@@ -31,6 +31,7 @@ fn what_is_set_aside_stays_so_over_a_restart() {
     perform(&mut world, &Step::Restart);
     world.settle_down();
     assert!(world.published.is_empty(), "{:?}", world.published);
+    assert!(!world.buffer.marked.contains(17), "the other body under its number settles nothing");
 }
 
 #[test]
