@@ -9,6 +9,7 @@ use super::offers::{clear, scratch};
 use super::powercut::in_threads;
 use crate::rig::{Fault, Found, Plan};
 
+mod ears;
 pub(super) mod feed;
 pub(super) mod image;
 pub(super) mod judge;

@@ -16,8 +16,9 @@
 //!
 //! What is not modelled: sectors that rot or that the disk claims to have synced and has not.
 //!
-//! Recording, replaying and deciding about failures is safe code, which Miri runs; `shim` is what C calls, and all that is
-//! unsafe. Miri cannot run SQLite itself.
+//! Recording, replaying and deciding about failures is safe code, which Miri runs (`cargo +nightly miri test -p
+//! tributary-vfs`); `shim` is what C calls, and all that is unsafe. Miri cannot run SQLite itself, so its tests are left out
+//! there.
 
 mod dice;
 mod fault;

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use gateway::ingest::pipeline::{Recorder, judge_all};
 use gateway::ingest::totals::Totals;
-use gateway::ingest::{Arrival, ConnectionId, Event, Link, Ticket, Verdict};
+use gateway::ingest::{Arrival, ConnectionId, Event, Link, Ticket};
 use gateway::store::sqlite::Store;
 use proto::frame::{Header, Sealed};
-use proto::message::{Held, Hello, Notice, Receipt, Settlement};
+use proto::message::{Held, Hello, Notice};
 use proto::{Body, Channel, Epoch, Frame, Lane, Nonce, Range, Value};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use vfs::{Dice, Tape, Watch};
 
+use super::ears::{Ears, Heard};
 use crate::rigs::offers::{CLOCK, Offers};
 
 const DEVICES: [&str; 2] = ["meter-1", "meter-2"];
@@ -40,21 +41,6 @@ pub(crate) enum Truth {
     Aside(Vec<u8>),
 }
 
-/// Something the gateway said, and how long the tape was at the latest when it did.
-pub(super) struct Heard {
-    pub(super) mark: usize,
-    pub(super) claims: Vec<(Identity, Claim)>,
-}
-
-/// What it said of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
-    Stored,
-    Quarantined,
-    /// Settled, one way or another.
-    Settled,
-}
-
 /// A run: what was offered, what was said, what reached the disk.
 pub(super) struct Feed {
     pub(super) truth: BTreeMap<Identity, Truth>,
@@ -62,50 +48,6 @@ pub(super) struct Feed {
     pub(super) frames: Vec<(&'static str, Vec<u8>)>,
     pub(super) heard: Vec<Heard>,
     pub(super) tape: Tape,
-}
-
-/// What can be heard. It is asked before everything that reaches the disk, on the very thread that commits: what was said
-/// ahead of a commit is heard ahead of it.
-#[derive(Default)]
-struct Ears {
-    links: Vec<(&'static str, mpsc::Receiver<(Channel, bytes::Bytes)>)>,
-    verdicts: Vec<(Vec<Identity>, oneshot::Receiver<Verdict>)>,
-    heard: Vec<Heard>,
-}
-
-impl Ears {
-    fn listen(&mut self, mark: usize) {
-        for (device, link) in &mut self.links {
-            while let Ok((_, payload)) = link.try_recv() {
-                let claims = Receipt::decode(&payload).map(|receipt| claims(device, &receipt)).unwrap_or_default();
-                self.heard.push(Heard { mark, claims });
-            }
-        }
-        let heard = &mut self.heard;
-        self.verdicts.retain_mut(|(identities, verdict)| match verdict.try_recv() {
-            Ok(verdict) => {
-                let settled = identities.iter().map(|identity| (*identity, Claim::Settled));
-                let claims = if verdict == Verdict::Settled { settled.collect() } else { Vec::new() };
-                heard.push(Heard { mark, claims });
-                false
-            }
-            Err(oneshot::error::TryRecvError::Empty) => true,
-            Err(oneshot::error::TryRecvError::Closed) => false,
-        });
-    }
-}
-
-fn claims(device: &'static str, receipt: &Receipt) -> Vec<(Identity, Claim)> {
-    let of = |settled: &proto::message::Settled| {
-        let claim = match settled.state {
-            Settlement::Stored => Claim::Stored,
-            Settlement::Quarantined => Claim::Quarantined,
-            Settlement::Gap => Claim::Settled,
-        };
-        let epoch = receipt.epoch.0;
-        (settled.range.first..=settled.range.last).map(move |number| ((device, epoch, number), claim))
-    };
-    receipt.ranges.iter().flat_map(of).collect()
 }
 
 impl Feed {

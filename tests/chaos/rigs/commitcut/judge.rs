@@ -8,7 +8,8 @@ use gateway::ingest::{Arrival, ConnectionId, Ticket};
 use gateway::store::sqlite::Store;
 use proto::Channel;
 
-use super::feed::{Claim, Feed, Identity, Truth};
+use super::ears::Claim;
+use super::feed::{Feed, Identity, Truth};
 use super::image::{Image, Place, now};
 use crate::rig::Fault;
 
