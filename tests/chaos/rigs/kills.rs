@@ -27,7 +27,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
         device.input.offer(2_000)?;
         device.start();
     }
-    let mut counted = 0;
+    let mut counted = kill_gateway(&mut world, &mut found, Before::Stalled)?;
     while counted < kills {
         let load = world.random.millis(5, 220);
         live(&mut world, load);
@@ -66,7 +66,14 @@ fn strike(world: &mut World, found: &mut Found) -> anyhow::Result<u64> {
             }
             Ok(0)
         }
-        1..5 => kill_gateway(world, found),
+        1..5 => {
+            let before = match world.random.below(8) {
+                0..4 => Before::Frozen,
+                4..7 => Before::Stalled,
+                _ => Before::Nothing,
+            };
+            kill_gateway(world, found, before)
+        }
         _ => {
             let victims = 1 + world.random.index(2);
             (0..victims).map(|_| kill_agent(world)).sum()
@@ -98,19 +105,28 @@ fn kill_agent(world: &mut World) -> anyhow::Result<u64> {
     Ok(u64::from(in_flight) + u64::from(reads))
 }
 
-fn kill_gateway(world: &mut World, found: &mut Found) -> anyhow::Result<u64> {
+/// What happens to a gateway before it dies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// It does nothing any more, and still takes bytes in.
+    Frozen,
+    /// It cannot write: what it says of its commits until then is not true.
+    Stalled,
+    Nothing,
+}
+
+fn kill_gateway(world: &mut World, found: &mut Found, before: Before) -> anyhow::Result<u64> {
     let is_loaded = |world: &World| {
         let loaded = world.devices.iter().map(|device| device.has_batches_in_flight(&world.cloud));
         loaded.collect::<anyhow::Result<Vec<bool>>>().map(|loaded| loaded.contains(&true))
     };
     let in_flight = wait_for_load(world, is_loaded)?;
-    let (way, time) = (world.random.below(4), world.random.millis(1, 200));
-    if way < 2 {
+    let stalled = if before == Before::Stalled { Some(world.cloud.stall_store()?) } else { None };
+    if before == Before::Frozen {
         world.cloud.gateway.process.iter().for_each(harness::process::Process::freeze);
-        live(world, time);
     }
-    let stalled = if way == 2 { Some(world.cloud.stall_store()?) } else { None };
-    if stalled.is_some() {
+    if before != Before::Nothing {
+        let time = world.random.millis(60, 200);
         live(world, time);
     }
     world.cloud.gateway.kill();
