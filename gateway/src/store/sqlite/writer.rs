@@ -67,8 +67,9 @@ impl Writer {
     /// # Errors
     /// Nothing was recorded. See [`StoreError::is_unavailable`] for whether the items or the store are to blame.
     pub fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
-        let before = self.memory.last_reading;
         let outcomes = self.transact(|work| {
+            // Looked up in here: a connection that was just replaced has read it again.
+            let before = work.memory.last_reading;
             let outcomes = items.iter().map(|item| work.item(item)).collect::<Result<_, StoreError>>()?;
             work.write_back(before)?;
             Ok(outcomes)
