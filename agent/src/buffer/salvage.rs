@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, param
 use super::error::beside;
 use super::gaps::{self, Noted};
 use super::open::{cannot_open, connect};
-use super::rows::{ranges, row_key, span_of, write_counter};
+use super::rows::{held, ranges, row_key, span_of, write_counter};
 use super::{BufferError, Settings};
 
 /// Damaged files that are kept for people to look at; the oldest goes beyond.
@@ -134,6 +134,14 @@ fn copy(damaged: &Connection, fresh: &mut Connection, next_row: Option<u64>) -> 
     let last = next_row.map_or(last.max(known.cast_unsigned()), |next| next.saturating_sub(1));
     if let Some(beyond) = Range::new(last + 1, u64::MAX) {
         lost.remove(beyond);
+    }
+    // A page that lies where another should is whole in itself, and hides what it replaced: so whatever is not here is
+    // lost, from the oldest epoch on. What left because it was confirmed is named too; the gateway, which has it, knows.
+    let oldest = "select coalesce(min(base) + 1, 1 << 62) from epoch";
+    let oldest: i64 = fresh.query_row(oldest, [], |row| row.get(0))?;
+    if let Some(all) = Range::new(oldest.cast_unsigned(), last) {
+        let held = held(fresh)?;
+        lost.extend(held.missing_in(all).iter());
     }
     for range in ranges(fresh, "select first, last from settled order by first")?.iter() {
         lost.remove(range);
