@@ -18,10 +18,10 @@ use crate::rigs::offers::scratch;
 const LIBRARIES: [&str; 2] = ["/usr/lib/fiu/fiu_run_preload.so", "/usr/lib/fiu/fiu_posix_preload.so"];
 /// What fails, in libfiu's words: EIO (5) and ENOSPC (28) when pages are written, writes that stop half-way, syncs.
 const FAULTS: [&str; 4] = [
-    "enable_random name=posix/io/rw/pwrite,probability=0.02,failinfo=5",
-    "enable_random name=posix/io/rw/pwrite,probability=0.02,failinfo=28",
-    "enable_random name=posix/io/rw/pwrite/reduce,probability=0.05",
-    "enable_random name=posix/io/sync/fsync,probability=0.1,failinfo=5",
+    "enable_random name=posix/io/rw/pwrite,probability=0.1,failinfo=5",
+    "enable_random name=posix/io/rw/pwrite,probability=0.1,failinfo=28",
+    "enable_random name=posix/io/rw/pwrite/reduce,probability=0.1",
+    "enable_random name=posix/io/sync/fsync,probability=0.3,failinfo=5",
 ];
 const READINGS: u32 = 120;
 /// How long the disk fails. The agent waits a second after each failure.
@@ -59,14 +59,14 @@ fn one(plan: &Plan, fault: &str) -> anyhow::Result<(Found, usize)> {
     let offered = offer(folder)?;
     // A process that ends is started again, as systemd does.
     let until = Instant::now() + FAILING;
-    let mut agent = start(folder, Some(fault))?;
+    let (mut agent, mut restarts) = (start(folder, Some(fault))?, 0);
     while Instant::now() < until {
         std::thread::sleep(Duration::from_millis(50));
         if agent.ended().is_some() {
-            agent = start(folder, Some(fault))?;
+            (agent, restarts) = (start(folder, Some(fault))?, restarts + 1);
         }
     }
-    let failures = agent.log_text().lines().filter(|line| line.contains("disk")).count();
+    let failures = agent.log_text().lines().filter(|line| line.contains("nothing can be stored")).count() + restarts;
     drop(agent); // SIGKILL
     let mut agent = start(folder, None)?;
     let until = Instant::now() + PATIENCE;
