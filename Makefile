@@ -5,7 +5,7 @@ UI := gateway/ui
 # A commit's worth of tests is built with the same profile as the demo, so that nothing is built twice.
 BIN := target/debug
 
-.PHONY: help demo test check test-rust test-ui bench fuzz ui install build clean
+.PHONY: help demo test check test-rust test-ui bench chaos fuzz ui install build build-for-tests clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,16 +17,18 @@ test: install check test-rust test-ui ## everything that a change must pass
 
 check: ui ## formatting, lints, dependencies, no_std
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features seeded-bugs --quiet -- -D warnings
+	$(CARGO) clippy --package tributary-agent --package tributary-gateway --quiet -- -D warnings
 	$(CARGO) check --package tributary-proto --no-default-features --quiet
 	.ci/deny
 
-test-rust: ui build ## unit, property, integration and end-to-end tests
+test-rust: ui build-for-tests ## unit, property, integration and end-to-end tests, and the rigs of `chaos` in their short form
 	$(CARGO) build --profile dist --package tributary-agent --quiet
-	$(CARGO) nextest run --workspace --no-fail-fast
+	$(CARGO) nextest run --workspace --features seeded-bugs --no-fail-fast
 	$(BIN)/tributary-demo --check
+	$(BIN)/tributary-chaos --short
 
-test-ui: ui build ## the dashboard's own tests, then all of it in a browser, against the demo
+test-ui: ui build-for-tests ## the dashboard's own tests, then all of it in a browser, against the demo
 	cd $(UI) && npm run --silent check
 	$(BIN)/tributary-demo --with npm --prefix $(UI) run --silent e2e
 
@@ -36,6 +38,11 @@ bench: ui ## measures, each beside what it is compared with; writes target/bench
 	target/release/tributary-bench
 
 FUZZ := agent_config body csv cursor frame gateway_config json key_value message mqtt senml topic
+
+chaos: ui build-for-tests ## nothing lost, nothing doubled: fifteen minutes of faults, into target/chaos.json; LONG=1 for a night
+	.ci/install chaos
+	tests/machine/fetch || true # without it the machine's rig says what is missing
+	$(BIN)/tributary-chaos $(if $(LONG),--long)
 
 fuzz: ui ## what reads bytes from outside against hostile ones, TIME seconds each (needs a nightly toolchain and cargo-fuzz)
 	cd tests/fuzz/libfuzzer && for target in $(or $(TARGET),$(FUZZ)); do \
@@ -49,6 +56,10 @@ build:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs, or apt-get install rustup"; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install gcc libc6-dev"; exit 1; }
 	$(CARGO) build --workspace --bins --quiet
+
+# With bugs that the rigs must catch when they are switched on; no release build can have them.
+build-for-tests: ui
+	$(CARGO) build --workspace --bins --features seeded-bugs --quiet
 
 # The dashboard is built when one of its files is newer than the last build.
 ui: $(UI)/dist/index.html
