@@ -18,6 +18,8 @@ use crate::{Agent, Gateway};
 const SERIES: &str = "count";
 /// The first reading's time, 2026-09-21; the others follow a second apart.
 const START_US: i64 = 1_790_000_000_000_000;
+/// Lines that the kernel surely holds (4 KiB) until they are read.
+const LINES_AT_ONCE: usize = 32;
 /// For the agent to read the line, which it does at once.
 const LINE_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -60,7 +62,10 @@ impl Outpost {
     /// # Errors
     /// When it does not read them.
     pub fn offer(&mut self, count: usize) -> anyhow::Result<()> {
-        for _ in 0..count {
+        for index in 0..count {
+            if index % LINES_AT_ONCE == 0 {
+                self.wait_until_read()?; // a busy machine's agent may be slow to read what is there
+            }
             let place = i64::try_from(self.offered.len())?;
             let time_us = START_US + place * 1_000_000;
             anyhow::ensure!(
@@ -70,6 +75,10 @@ impl Outpost {
             let value = f64::from(i32::try_from(place)?);
             self.offered.push(Key { series: SERIES.into(), time_us, ordinal: 0, bits: value.to_bits() });
         }
+        self.wait_until_read()
+    }
+
+    fn wait_until_read(&self) -> anyhow::Result<()> {
         let began = Instant::now();
         while !self.port.is_drained() {
             anyhow::ensure!(began.elapsed() < LINE_DEADLINE, "the agent does not read its serial line");
