@@ -4,22 +4,22 @@
 //! One SQLite file in WAL mode with `synchronous=FULL`, written by one thread ([`Handle`]). A batch's row is its
 //! epoch's base plus its number, so the rest of the agent speaks of rows: one growing line of numbers over all starts.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use proto::frame::{Header, Sealed};
-use proto::{BodyHash, BootId, Clock, Epoch, Frame, Lane, Range, Ranges};
+use proto::{BootId, Clock, Epoch, Frame, Lane, Range, Ranges};
 use rusqlite::Connection;
 
 use crate::source::{Priority, Reject, SourceName};
 
 use self::error::{disk_bytes, explain};
 use self::reserve::Reserve;
-use self::rows::{clock_of, epochs, held, lane_of, ranges, row_key, span_of, write_clock};
+use self::rows::{BATCH_COLUMNS, Stored, clock_of, epochs, held, ranges, row_key, settled, span_of, write_clock};
 use self::upkeep::Upkeep;
 
 mod access;
 mod append;
+mod cursors;
 mod error;
 mod gaps;
 mod handle;
@@ -29,6 +29,7 @@ mod reserve;
 mod retention;
 mod rows;
 mod salvage;
+mod sums;
 mod upkeep;
 mod wal;
 
@@ -108,6 +109,13 @@ pub struct Loss {
     pub reason: proto::message::GapReason,
 }
 
+impl Loss {
+    /// What a damaged file may have held beyond what is known of it.
+    fn by_damage() -> Self {
+        Self { source: None, from: None, until: None, count: None, reason: proto::message::GapReason::Damaged }
+    }
+}
+
 /// Where an epoch's rows lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochSpan {
@@ -178,6 +186,8 @@ pub struct Buffer {
     marks: Ranges,
     /// What the answer to the next append will tell.
     untold: Left,
+    /// A salvage left something out that has no number: the next append notes it as a loss.
+    lacking: bool,
     appends: u32,
     page_bytes: u64,
     reserve: Reserve,
@@ -216,31 +226,32 @@ impl Buffer {
         let (order, edge) = if newest_first { ("desc", within.last) } else { ("asc", within.first) };
         let Some((span, rows)) = span_of(&self.connection, edge)? else { return Ok(Peeked::Parcel(None)) };
         let Some(within) = within.intersect(rows) else { return Ok(Peeked::Parcel(None)) };
-        let query =
-            format!("select row, hash, body, readings from batch where row between ? and ? order by row {order}");
+        let query = format!("select {BATCH_COLUMNS} from batch where row between ? and ? order by row {order}");
         let mut statement = self.connection.prepare_cached(&query)?;
         let mut rows = statement.query([row_key(within.first), row_key(within.last)])?;
-        let mut found: Vec<(u64, Sealed)> = Vec::new();
+        let mut found: Vec<Stored> = Vec::new();
         let mut left = bytes_max.saturating_sub(proto::frame::HEADER_BYTES_MAX);
         let mut readings_left = proto::frame::FRAME_READINGS_MAX;
         while let Some(row) = rows.next()? {
-            let number: u64 = row.get::<_, i64>(0)?.cast_unsigned();
-            let sealed = Sealed { hash: BodyHash(row.get(1)?), body: row.get(2)? };
-            let consecutive = found.last().is_none_or(|(last, _)| last.abs_diff(number) == 1);
-            let readings = usize::try_from(row.get::<_, i64>(3)?).unwrap_or(0);
-            let fits = (sealed.frame_bytes() <= left && readings <= readings_left) || found.is_empty();
+            let batch = Stored::read(row)?;
+            let consecutive = found.last().is_none_or(|last| last.row.abs_diff(batch.row) == 1);
+            let readings = usize::try_from(batch.readings).unwrap_or(0);
+            let fits = (batch.sealed.frame_bytes() <= left && readings <= readings_left) || found.is_empty();
             if !consecutive || !fits || found.len() == proto::frame::FRAME_BATCHES_MAX {
                 break;
             }
-            if !sealed.is_intact() {
+            if !batch.sealed.is_intact() {
                 if found.is_empty() {
-                    return Ok(Peeked::Damaged(number));
+                    return Ok(Peeked::Damaged(batch.row));
                 }
                 break;
             }
-            left = left.saturating_sub(sealed.frame_bytes());
+            if !batch.is_at_home_in(span.epoch) {
+                return Err(sums::damage("batch")); // which batch it really is, nobody knows
+            }
+            left = left.saturating_sub(batch.sealed.frame_bytes());
             readings_left = readings_left.saturating_sub(readings);
-            found.push((number, sealed));
+            found.push(batch);
         }
         drop(rows);
         if newest_first {
@@ -249,15 +260,14 @@ impl Buffer {
         self.parcel(&span, found).map(Peeked::Parcel)
     }
 
-    fn parcel(&self, span: &EpochSpan, found: Vec<(u64, Sealed)>) -> Result<Option<Parcel>, rusqlite::Error> {
-        let (Some(first), Some(last)) = (found.first().map(|f| f.0), found.last().map(|f| f.0)) else {
+    fn parcel(&self, span: &EpochSpan, found: Vec<Stored>) -> Result<Option<Parcel>, rusqlite::Error> {
+        let (Some(first), Some(last)) = (found.first().map(|f| f.row), found.last().map(|f| (f.row, f.lane()))) else {
             return Ok(None);
         };
         let clock = if span.boot == self.clock.boot { self.clock } else { clock_of(&self.connection, span.boot)? };
-        let header =
-            Header { epoch: span.epoch, first: first - span.base, lane: lane_of(&self.connection, last)?, clock };
-        let bodies = found.into_iter().map(|(_, sealed)| sealed).collect();
-        Ok(Some(Parcel { rows: Range { first, last }, frame: Frame { header, bodies } }))
+        let header = Header { epoch: span.epoch, first: first - span.base, lane: last.1, clock };
+        let bodies = found.into_iter().map(|batch| batch.sealed).collect();
+        Ok(Some(Parcel { rows: Range { first, last: last.0 }, frame: Frame { header, bodies } }))
     }
 
     /// Lets go of `rows` as nothing but a seeded bug may: without a receipt, without a gap.
@@ -294,16 +304,6 @@ impl Buffer {
         Ok(Contents { next_row: self.next_row, ..contents(&self.connection)? })
     }
 
-    /// Every source's cursor.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn cursors(&self) -> Result<HashMap<String, Vec<u8>>, BufferError> {
-        let mut statement = self.connection.prepare("select source, position from cursor")?;
-        let cursors = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(cursors.collect::<Result<_, _>>()?)
-    }
-
     /// The same error, said in our words where we know what it means.
     fn explain(&self, error: rusqlite::Error) -> BufferError {
         explain(error, &self.settings.path)
@@ -323,7 +323,7 @@ fn contents(connection: &Connection) -> Result<Contents, rusqlite::Error> {
     Ok(Contents {
         next_row: held.last().unwrap_or(0) + 1,
         held,
-        settled: ranges(connection, "select first, last from settled order by first")?,
+        settled: settled(connection)?,
         gaps: gaps::open(connection)?,
         aside: ranges(connection, "select row, row from aside order by row")?,
         epochs: epochs(connection)?,

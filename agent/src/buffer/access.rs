@@ -69,7 +69,8 @@ impl Access {
             "select name, count from tally union all select 'held readings', coalesce(sum(readings), 0) from batch
             union all select 'gaps', count(*) from gap
             union all select 'gaps untold', count(*) from gap where confirmed = 0
-            union all select 'set aside', count(*) from aside";
+            union all select 'set aside', count(*) from aside
+            union all select 'cursors lost', count(*) from resumed where source not in (select source from cursor)";
         let mut statement = self.connection.prepare(query)?;
         let tallies = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
         let mut tallies: HashMap<String, u64> = tallies.collect::<Result<_, _>>()?;

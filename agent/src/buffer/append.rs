@@ -6,7 +6,7 @@ use super::error::{is_damage, is_full};
 use super::gaps::{self, Noted};
 use super::marks::insert_marks;
 use super::rows::{begin_epoch, insert_batch, insert_rest};
-use super::{Append, Appended, Buffer, BufferError, Left};
+use super::{Append, Appended, Buffer, BufferError, Left, Loss};
 use crate::seeded::Bug;
 
 /// Marks of receipts ride in every eighth append, so that they cost little flash. A lost mark costs one more hello.
@@ -89,18 +89,20 @@ impl Buffer {
         let transaction = self.connection.transaction()?;
         let mut epoch = self.epoch;
         let mut began = None;
-        if epoch.is_none() && !(append.batches.is_empty() && append.losses.is_empty()) {
+        let own = self.lacking.then(Loss::by_damage);
+        let losses = || append.losses.iter().chain(&own);
+        if epoch.is_none() && !(append.batches.is_empty() && losses().next().is_none()) {
             let span = begin_epoch(&transaction, &self.clock, first_row)?;
             (epoch, began) = (Some(span), Some(span));
         }
         let mut next_row = first_row;
-        for batch in &append.batches {
-            insert_batch(&transaction, next_row, batch)?;
+        for (span, batch) in epoch.iter().flat_map(|span| append.batches.iter().map(move |batch| (span, batch))) {
+            insert_batch(&transaction, span.epoch, next_row, batch)?;
             next_row += 1;
         }
         let rows = Range::new(first_row, next_row.saturating_sub(1));
         let mut lost = Ranges::new();
-        for loss in &append.losses {
+        for loss in losses() {
             let epoch_rows = Range { first: epoch.map_or(0, |span| span.base + 1), last: u64::MAX };
             gaps::note(&transaction, Noted::of_loss(next_row, loss), epoch_rows)?;
             lost.insert(Range::one(next_row));
@@ -116,6 +118,7 @@ impl Buffer {
         transaction.commit()?;
 
         (self.epoch, self.next_row) = (epoch, next_row);
+        self.lacking = false;
         self.appends = self.appends.wrapping_add(1);
         if marking {
             self.marks = Ranges::new();

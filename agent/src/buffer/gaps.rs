@@ -4,9 +4,11 @@
 
 use proto::message::{Gap, GapReason};
 use proto::{Instant, Range, Ranges};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::rows::{ranges, row_key, span_of};
+use super::sums::GAP;
 use super::{Buffer, BufferError, Loss};
 
 /// Confirmed gaps that are kept for `tributary-agent status`.
@@ -14,7 +16,7 @@ const CONFIRMED_MAX: u64 = 1_024;
 /// Open gaps beyond which neighbours merge whatever their reasons: a device that is offline for years must not drown in its
 /// own losses.
 const OPEN_MAX: u64 = 16_384;
-const COLUMNS: &str = "first_row, last_row, readings, reason, source, from_us, until_us";
+const COLUMNS: &str = "first_row, last_row, readings, reason, source, from_us, until_us, confirmed, sum";
 
 /// A gap as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +41,7 @@ impl Noted {
     }
 
     fn read(row: &Row<'_>) -> Result<Self, rusqlite::Error> {
+        GAP.verify(row)?;
         let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
         let readings: Option<i64> = row.get(2)?;
         let (from, until): (Option<i64>, Option<i64>) = (row.get(5)?, row.get(6)?);
@@ -113,17 +116,23 @@ pub(super) fn note(transaction: &Transaction<'_>, gap: Noted, epoch_rows: Range)
 }
 
 pub(super) fn insert(transaction: &Transaction<'_>, gap: &Noted, confirmed: bool) -> Result<(), rusqlite::Error> {
-    let query = format!("insert or replace into gap ({COLUMNS}, confirmed) values (?, ?, ?, ?, ?, ?, ?, ?)");
-    transaction.prepare_cached(&query)?.execute(params![
-        row_key(gap.rows.first),
-        row_key(gap.rows.last),
-        gap.readings.map(row_key),
-        word_of(gap.reason),
-        gap.source,
-        gap.span.map(|span| span.0),
-        gap.span.map(|span| span.1),
-        confirmed,
-    ])?;
+    let (first, last, word) = (row_key(gap.rows.first), row_key(gap.rows.last), word_of(gap.reason));
+    let (from, until) = (gap.span.map(|span| span.0), gap.span.map(|span| span.1));
+    let readings = gap.readings.map(row_key);
+    let number = |number: Option<i64>| number.map_or(ValueRef::Null, ValueRef::Integer);
+    let sum = GAP.of([
+        ValueRef::Integer(first),
+        ValueRef::Integer(last),
+        number(readings),
+        ValueRef::Text(word.as_bytes()),
+        gap.source.as_ref().map_or(ValueRef::Null, |source| ValueRef::Text(source.as_bytes())),
+        number(from),
+        number(until),
+        ValueRef::Integer(confirmed.into()),
+    ]);
+    let query = format!("insert or replace into gap ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    let values = params![first, last, readings, word, gap.source, from, until, confirmed, sum];
+    transaction.prepare_cached(&query)?.execute(values)?;
     Ok(())
 }
 
@@ -131,7 +140,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, gap: &Noted, confirmed: bool
 pub(super) fn confirm(transaction: &Transaction<'_>, marks: &mut Ranges) -> Result<(), rusqlite::Error> {
     let mut touched: Vec<(Noted, bool)> = Vec::new();
     for range in marks.iter() {
-        let query = format!("select {COLUMNS}, confirmed from gap where first_row <= ? and last_row >= ?");
+        let query = format!("select {COLUMNS} from gap where first_row <= ? and last_row >= ?");
         let mut statement = transaction.prepare_cached(&query)?;
         let found = statement.query_map([row_key(range.last), row_key(range.first)], |row| {
             Ok((Noted::read(row)?, row.get::<_, bool>(7)?))
@@ -172,8 +181,14 @@ fn confirm_one(transaction: &Transaction<'_>, gap: &Noted, marks: &Ranges) -> Re
 /// The gateway no longer knows of gaps in `rows`: they are open again.
 pub(super) fn reopen(transaction: &Transaction<'_>, rows: &Ranges) -> Result<(), rusqlite::Error> {
     for range in rows.iter() {
-        let query = "update gap set confirmed = 0 where confirmed = 1 and first_row <= ? and last_row >= ?";
-        transaction.prepare_cached(query)?.execute([row_key(range.last), row_key(range.first)])?;
+        let query = format!(
+            "select {COLUMNS} from gap where confirmed = 1 and first_row <= ? and last_row >= ? order by first_row"
+        );
+        let mut statement = transaction.prepare_cached(&query)?;
+        let found = statement.query_map([row_key(range.last), row_key(range.first)], Noted::read)?;
+        for gap in found.collect::<Result<Vec<_>, _>>()? {
+            insert(transaction, &gap, false)?;
+        }
     }
     Ok(())
 }

@@ -1,18 +1,18 @@
 //! What the gateway said of batches: settled, no longer settled, refused.
 
 use proto::Ranges;
+use rusqlite::types::ValueRef;
 use rusqlite::{Transaction, params};
 
-use super::rows::{ranges, replace_settled, row_key};
+use super::rows::{replace_settled, row_key, settled};
+use super::sums::ASIDE;
 use super::{Buffer, BufferError, gaps};
-
-const SETTLED: &str = "select first, last from settled order by first";
 
 /// Notes that receipts cover `marks`, batches and gaps.
 pub(super) fn insert_marks(transaction: &Transaction<'_>, marks: &Ranges) -> Result<(), rusqlite::Error> {
     let mut batches = marks.clone();
     gaps::confirm(transaction, &mut batches)?;
-    let before = ranges(transaction, SETTLED)?;
+    let before = settled(transaction)?;
     let mut after = before.clone();
     after.extend(batches.iter());
     replace_settled(transaction, &before, &after)
@@ -33,7 +33,7 @@ impl Buffer {
         self.flush_marks()?;
         self.sound(|buffer| {
             let transaction = buffer.connection.transaction()?;
-            let before = ranges(&transaction, SETTLED)?;
+            let before = settled(&transaction)?;
             let mut after = before.clone();
             rows.iter().for_each(|range| after.remove(range));
             replace_settled(&transaction, &before, &after)?;
@@ -66,14 +66,14 @@ impl Buffer {
     /// When SQLite fails.
     pub fn set_aside(&mut self, row: u64, reason: &str) -> Result<(), BufferError> {
         self.sound(|buffer| {
-            let query = "insert into aside (row, reason) select row, ? from batch where row = ?
-                on conflict (row) do update set reason = excluded.reason";
-            buffer.connection.prepare_cached(query)?.execute(params![reason, row_key(row)])?;
+            let query = "insert or replace into aside (row, reason, sum) select row, ?, ? from batch where row = ?";
+            let sum = ASIDE.of([ValueRef::Integer(row_key(row)), ValueRef::Text(reason.as_bytes())]);
+            buffer.connection.prepare_cached(query)?.execute(params![reason, sum, row_key(row)])?;
             Ok(())
         })
     }
 
     pub(super) fn settled(&self) -> Result<Ranges, rusqlite::Error> {
-        ranges(&self.connection, SETTLED)
+        settled(&self.connection)
     }
 }

@@ -5,21 +5,24 @@ use std::io::Read;
 use std::path::Path;
 
 use proto::{Clock, Ranges};
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags};
 
 use super::error::{self, beside, explain, is_full};
 use super::reserve::Reserve;
-use super::rows::{row_key, write_clock};
+use super::rows::{count_epochs, write_clock, write_epoch};
+use super::salvage::Living;
 use super::upkeep::Upkeep;
 use super::wal::{self, Log};
-use super::{Append, Buffer, BufferError, Left, Loss, Settings, salvage};
+use super::{Append, Buffer, BufferError, Left, Settings, cursors, salvage, sums};
 use crate::seeded::Bug;
 
 /// "TRIB": whose file it is.
 const APPLICATION_ID: i64 = 0x5452_4942;
 /// Each makes the version of its place out of the one before.
-const MIGRATIONS: [&str; 2] = [include_str!("1_first.sql"), include_str!("2_proof.sql")];
-const SCHEMA_VERSION: i64 = 2;
+const MIGRATIONS: [&str; 3] = [include_str!("1_first.sql"), include_str!("2_proof.sql"), include_str!("3_sums.sql")];
+const SCHEMA_VERSION: i64 = 3;
+/// The version whose rows have sums, which SQL alone cannot write.
+const SUMS_VERSION: usize = 3;
 /// Before this release, SQLite could lose a WAL reset to a race (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
@@ -54,6 +57,7 @@ impl Buffer {
         };
         let next_row = next_row(&connection)?;
         forget_epochs(&connection)?;
+        cursors::name_all(&connection)?;
         reserve.keep();
         let mut buffer = Self {
             page_bytes: connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?.cast_unsigned(),
@@ -66,15 +70,14 @@ impl Buffer {
             next_row,
             marks: Ranges::new(),
             untold: Left::default(),
+            lacking: damaged || log == Log::Short,
             appends: 0,
             reserve,
             expiring: true,
             normal_from: 0,
         };
-        if damaged || log == Log::Short {
-            let reason = proto::message::GapReason::Damaged;
-            let loss = Loss { source: None, from: None, until: None, count: None, reason };
-            buffer.append(&Append { losses: vec![loss], ..Append::default() })?;
+        if buffer.lacking {
+            buffer.append(&Append::default())?;
         }
         Ok(buffer)
     }
@@ -83,14 +86,16 @@ impl Buffer {
     pub(super) fn recover(&mut self, error: &rusqlite::Error) -> Result<(), BufferError> {
         // The file must be closed before it is moved.
         self.connection = Connection::open_in_memory()?;
-        let salvaged = match salvage::salvage(&self.settings, Some(self.next_row), error) {
+        let living = Living { next_row: self.next_row, epoch: self.epoch, clock: self.clock };
+        let salvaged = match salvage::salvage(&self.settings, Some(living), error) {
             Err(BufferError::DiskFull { .. }) => {
                 self.reserve.let_go();
-                salvage::salvage(&self.settings, Some(self.next_row), error)?
+                salvage::salvage(&self.settings, Some(living), error)?
             }
             salvaged => salvaged?,
         };
         self.resume()?;
+        self.lacking |= salvaged.may_lack;
         self.untold.evicted.extend(salvaged.lost.iter());
         self.untold.gaps.extend(salvaged.lost.iter());
         Ok(())
@@ -102,8 +107,8 @@ impl Buffer {
         self.connection = connect(&self.settings)?;
         self.normal_from = 0;
         if let Some(span) = self.epoch {
-            let query = "insert or ignore into epoch (epoch, boot, base) values (?, ?, ?)";
-            self.connection.execute(query, params![span.epoch.0, span.boot.0, row_key(span.base)])?;
+            write_epoch(&self.connection, &span)?;
+            count_epochs(&self.connection)?;
         }
         write_clock(&self.connection, &self.clock)?;
         Ok(())
@@ -130,11 +135,14 @@ fn forget_epochs(connection: &Connection) -> Result<(), rusqlite::Error> {
     let query = "delete from epoch where base < (select max(base) from epoch where base <
         min(coalesce((select min(row) from batch), 1 << 62),
             coalesce((select min(first_row) from gap where confirmed = 0), 1 << 62)))";
-    connection.execute(query, [])?;
-    Ok(())
+    let transaction = connection.unchecked_transaction()?;
+    if transaction.execute(query, [])? > 0 {
+        count_epochs(&transaction)?;
+    }
+    transaction.commit()
 }
 
-/// An open file that passed the checks: those of its head always, of all its pages if `check`.
+/// An open file that passed the checks: those of its head and its small tables always, of all its pages if `check`.
 fn checked(settings: &Settings, check: bool) -> Result<Connection, BufferError> {
     let connection = connect(settings)?;
     if check {
@@ -144,6 +152,7 @@ fn checked(settings: &Settings, check: bool) -> Result<Connection, BufferError> 
             return Err(rusqlite::Error::SqliteFailure(code, Some(found)).into());
         }
     }
+    sums::verify(&connection)?;
     Ok(connection)
 }
 
@@ -259,9 +268,13 @@ fn migrate(connection: &Connection) -> Result<(), rusqlite::Error> {
     let done = usize::try_from(version).unwrap_or(0);
     for (place, migration) in MIGRATIONS.iter().enumerate().skip(done) {
         let version = place + 1;
-        let made = connection.execute_batch(&format!(
-            "begin immediate; {migration} pragma application_id = {APPLICATION_ID}; pragma user_version = {version}; commit;"
-        ));
+        let made = connection.execute_batch(&format!("begin immediate; {migration}")).and_then(|()| {
+            if version == SUMS_VERSION {
+                sums::write(connection)?;
+            }
+            let signed = format!("pragma application_id = {APPLICATION_ID}; pragma user_version = {version}; commit;");
+            connection.execute_batch(&signed)
+        });
         if made.is_err() && !connection.is_autocommit() {
             connection.execute_batch("rollback")?;
         }

@@ -86,6 +86,7 @@ impl Buffer {
             gaps: self.gaps.clone(),
             aside: self.aside.clone(),
             epochs: self.epochs.clone(),
+            next_row: self.next_row,
         }
     }
 
