@@ -350,3 +350,17 @@ fn below_the_floor_of_free_bytes_the_file_stops_growing() {
     assert_eq!(contents.held.count() + contents.gaps.count(), 5_000);
     assert!(contents.held.count() > 1_000, "the rest of the disk is used: {:?}", contents.held);
 }
+
+#[test]
+fn a_small_file_may_grow_though_others_have_used_up_the_floor() {
+    let Some(disk) = Tiny::new(128 << 20) else { return };
+    let folder = disk.0.path();
+    fs::write(folder.join("of-others"), vec![1; 121 << 20]).unwrap(); // a sixteenth of the disk, 8 MiB, is the floor
+    let floored = Settings { free_bytes_min: 64 << 20, ..settings(folder) };
+    let mut buffer = Buffer::open(floored, CLOCK).unwrap();
+    for seed in 1..=60 {
+        put(&mut buffer, seed, 16_000).unwrap();
+    }
+    let contents = buffer.contents().unwrap();
+    assert_eq!(contents.held.count(), 60, "nothing had to go: {:?}", contents.gaps);
+}

@@ -104,7 +104,7 @@ impl Buffer {
         let mut lost = Ranges::new();
         for loss in losses() {
             let epoch_rows = Range { first: epoch.map_or(0, |span| span.base + 1), last: u64::MAX };
-            gaps::note(&transaction, Noted::of_loss(next_row, loss), epoch_rows)?;
+            gaps::note(&transaction, Noted::of_loss(next_row, loss), epoch_rows, false)?;
             lost.insert(Range::one(next_row));
             next_row += 1;
         }

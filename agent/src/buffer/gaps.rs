@@ -18,6 +18,11 @@ const CONFIRMED_MAX: u64 = 1_024;
 const OPEN_MAX: u64 = 16_384;
 const COLUMNS: &str = "first_row, last_row, readings, reason, source, from_us, until_us, confirmed, sum";
 
+/// Gaps that have rows up to `?1` and from `?2` on. They never overlap, so only the last one that begins before `?2` can
+/// reach into it: without that bound, each search would walk over all gaps before.
+const OVERLAPS: &str = "first_row <= ?1 and last_row >= ?2
+    and first_row >= coalesce((select max(first_row) from gap where first_row <= ?2), ?2)";
+
 /// A gap as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Noted {
@@ -93,11 +98,20 @@ fn word_of(reason: GapReason) -> &'static str {
     }
 }
 
+/// Whether there are so many open gaps that neighbours merge whatever their reasons. Asked once for many gaps.
+pub(super) fn is_crowded(transaction: &Transaction<'_>) -> Result<bool, rusqlite::Error> {
+    let query = "select count(*) from gap where confirmed = 0";
+    let open: i64 = transaction.prepare_cached(query)?.query_row([], |row| row.get(0))?;
+    Ok(open.cast_unsigned() >= OPEN_MAX)
+}
+
 /// Notes a gap whose rows are all of one epoch, which has `epoch_rows`; joins it with its neighbours.
-pub(super) fn note(transaction: &Transaction<'_>, gap: Noted, epoch_rows: Range) -> Result<(), rusqlite::Error> {
-    let open: i64 =
-        transaction.prepare_cached("select count(*) from gap where confirmed = 0")?.query_row([], |row| row.get(0))?;
-    let crowded = open.cast_unsigned() >= OPEN_MAX;
+pub(super) fn note(
+    transaction: &Transaction<'_>,
+    gap: Noted,
+    epoch_rows: Range,
+    crowded: bool,
+) -> Result<(), rusqlite::Error> {
     let find = |query: &str, row: u64| {
         let query = format!("select {COLUMNS} from gap where confirmed = 0 and {query} limit 1");
         transaction.prepare_cached(&query)?.query_row([row_key(row)], Noted::read).optional()
@@ -140,7 +154,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, gap: &Noted, confirmed: bool
 pub(super) fn confirm(transaction: &Transaction<'_>, marks: &mut Ranges) -> Result<(), rusqlite::Error> {
     let mut touched: Vec<(Noted, bool)> = Vec::new();
     for range in marks.iter() {
-        let query = format!("select {COLUMNS} from gap where first_row <= ? and last_row >= ?");
+        let query = format!("select {COLUMNS} from gap where {OVERLAPS}");
         let mut statement = transaction.prepare_cached(&query)?;
         let found = statement.query_map([row_key(range.last), row_key(range.first)], |row| {
             Ok((Noted::read(row)?, row.get::<_, bool>(7)?))
@@ -181,9 +195,7 @@ fn confirm_one(transaction: &Transaction<'_>, gap: &Noted, marks: &Ranges) -> Re
 /// The gateway no longer knows of gaps in `rows`: they are open again.
 pub(super) fn reopen(transaction: &Transaction<'_>, rows: &Ranges) -> Result<(), rusqlite::Error> {
     for range in rows.iter() {
-        let query = format!(
-            "select {COLUMNS} from gap where confirmed = 1 and first_row <= ? and last_row >= ? order by first_row"
-        );
+        let query = format!("select {COLUMNS} from gap where confirmed = 1 and {OVERLAPS} order by first_row");
         let mut statement = transaction.prepare_cached(&query)?;
         let found = statement.query_map([row_key(range.last), row_key(range.first)], Noted::read)?;
         for gap in found.collect::<Result<Vec<_>, _>>()? {
@@ -209,9 +221,7 @@ impl Buffer {
     }
 
     fn try_gaps(&self, within: Range, limit: usize) -> Result<Vec<Gap>, rusqlite::Error> {
-        let query = format!(
-            "select {COLUMNS} from gap where confirmed = 0 and first_row <= ? and last_row >= ? order by first_row limit ?"
-        );
+        let query = format!("select {COLUMNS} from gap where confirmed = 0 and {OVERLAPS} order by first_row limit ?3");
         let mut statement = self.connection.prepare_cached(&query)?;
         let bounds = [row_key(within.last), row_key(within.first), row_key(limit as u64)];
         let found = statement.query_map(bounds, Noted::read)?.collect::<Result<Vec<_>, _>>()?;

@@ -21,6 +21,8 @@ const ROW_BYTES: u64 = 64;
 const SLACK_PAGES: u64 = 8;
 /// On a small disk the floor is this share of it, so that it never forbids the disk's use.
 const FLOOR_SHARE: u64 = 16;
+/// A file below this may grow in spite of the floor: else an agent on a disk that others fill would keep next to nothing.
+const FLOOR_FILE_BYTES: u64 = 8 * 1024 * 1024;
 /// Unknown epoch: the rows keep to themselves.
 const ALL_ROWS: Range = Range { first: 0, last: u64::MAX };
 
@@ -50,7 +52,7 @@ impl Buffer {
             return Ok(true);
         }
         // What the reserve gave up is for work on what is there, not for growth.
-        let must_not_grow = !self.reserve.is_held() || self.is_below_floor();
+        let must_not_grow = !self.reserve.is_held() || (used >= FLOOR_FILE_BYTES && self.is_below_floor());
         Ok(must_not_grow && free_pages < self.pages_for(append))
     }
 
@@ -137,6 +139,7 @@ impl Buffer {
         let Some(last) = pieces.last().map(|piece| piece.rows.last) else { return Ok(false) };
         let gone: Ranges = pieces.iter().map(|piece| piece.rows).collect();
         delete(&transaction, &gone)?;
+        let crowded = gaps::is_crowded(&transaction)?;
         let mut readings = 0;
         for piece in pieces {
             readings += piece.readings;
@@ -144,6 +147,7 @@ impl Buffer {
                 &transaction,
                 Noted::new(piece.rows, Some(piece.readings), GapReason::Evicted),
                 piece.epoch_rows,
+                crowded,
             )?;
         }
         tally(&transaction, "evicted readings", readings)?;
@@ -163,7 +167,7 @@ impl Buffer {
         let transaction = self.connection.transaction()?;
         delete(&transaction, &gone)?;
         let epoch_rows = span_of(&transaction, row)?.map_or(ALL_ROWS, |(_, rows)| rows);
-        gaps::note(&transaction, Noted::new(Range::one(row), None, GapReason::Damaged), epoch_rows)?;
+        gaps::note(&transaction, Noted::new(Range::one(row), None, GapReason::Damaged), epoch_rows, false)?;
         tally(&transaction, "damaged batches", 1)?;
         write_counter(&transaction, self.next_row - 1)?;
         transaction.commit()?;

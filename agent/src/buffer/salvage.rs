@@ -148,7 +148,7 @@ fn copy(damaged: &Connection, fresh: &mut Connection, living: Option<Living>) ->
         while let Some(left) = next {
             let Some((_, epoch_rows)) = span_of(&transaction, left.first)? else { break };
             let Some(piece) = left.intersect(epoch_rows) else { break };
-            gaps::note(&transaction, Noted::new(piece, None, GapReason::Damaged), epoch_rows)?;
+            gaps::note(&transaction, Noted::new(piece, None, GapReason::Damaged), epoch_rows, false)?;
             named.insert(piece);
             next = Range::new(piece.last.saturating_add(1), left.last);
         }
