@@ -284,16 +284,15 @@ impl Buffer {
     /// When SQLite fails.
     pub fn set_clock(&mut self, clock: Clock) -> Result<(), BufferError> {
         self.clock = clock;
-        write_clock(&self.connection, &clock)?;
-        Ok(())
+        self.sound(|buffer| write_clock(&buffer.connection, &clock))
     }
 
     /// What an earlier start in `boot` knew of the time: [`proto::Quality::Unset`] if there was none.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn kept_clock(&self, boot: BootId) -> Result<Clock, BufferError> {
-        Ok(clock_of(&self.connection, boot)?)
+    pub fn kept_clock(&mut self, boot: BootId) -> Result<Clock, BufferError> {
+        self.sound(|buffer| clock_of(&buffer.connection, boot))
     }
 
     /// What is there, for the uplink.

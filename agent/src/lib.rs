@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::buffer::{Buffer, Handle};
+use crate::buffer::{Buffer, BufferError, Handle};
 use crate::clock::BootClock;
 use crate::config::Config;
-use crate::source::Outlet;
+use crate::source::{Configured, Outlet};
 
 pub mod buffer;
 pub mod cli;
@@ -56,6 +56,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     if let Err(error) = buffer.set_clock(clock.clock()) {
         warn!(%error, "the clock cannot be noted now; it is noted with the next epoch");
     }
+    let sources = that_may_begin(config.sources.clone(), &mut buffer)?;
     let (contents, cursors) = (buffer.contents()?, buffer.cursors()?);
     let (buffer, buffer_thread) = Handle::spawn(buffer).context("start the buffer's thread")?;
     info!(device.id = %config.device.id, held = contents.held.count(), "agent started");
@@ -64,7 +65,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let (news, accepted) = mpsc::channel(NEWS_MAX);
     let stop_sources = stop.child_token();
     let stop_uplink = CancellationToken::new();
-    let sources = source::supervise(config.sources.clone(), cursors, outlet, clock.clone().into(), stop_sources);
+    let sources = source::supervise(sources, cursors, outlet, clock.clone().into(), stop_sources);
     let mut sources = tokio::spawn(sources);
     let sealer = sealer::run(config.sealer(), clock.boot(), intake, buffer.clone(), news, stop.clone());
     let mut sealer = tokio::spawn(sealer);
@@ -126,6 +127,22 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     }
     buffer_thread.join().map_err(|_| anyhow::anyhow!("the buffer's thread panicked"))?;
     Ok(())
+}
+
+/// `sources` without those whose place to resume from was damaged on the disk.
+fn that_may_begin(mut sources: Vec<Configured>, buffer: &mut Buffer) -> Result<Vec<Configured>, BufferError> {
+    let resuming: Vec<&str> =
+        sources.iter().filter(|source| source.settings.resumes()).map(|source| source.name.as_str()).collect();
+    let lost = buffer.lost_cursors(&resuming)?;
+    for source in &lost {
+        error!(
+            source,
+            "{source}: the place to resume from was damaged on the disk, so it is not started: it would take in again what \
+             it took in before; rename the source to have it start from the beginning"
+        );
+    }
+    sources.retain(|source| !lost.contains(&source.name));
+    Ok(sources)
 }
 
 /// What `task` ends with, or none if it does not end within `grace`: then it is ended.

@@ -197,6 +197,17 @@ pub enum Settings {
     Simulate(simulate::Settings),
 }
 
+impl Settings {
+    /// Whether it goes on from a cursor. One that does must not begin anew by itself: it would double what it took in.
+    #[must_use]
+    pub fn resumes(&self) -> bool {
+        match self {
+            Self::File(_) => true,
+            Self::Serial(_) | Self::Simulate(_) => false,
+        }
+    }
+}
+
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]

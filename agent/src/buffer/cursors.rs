@@ -19,16 +19,8 @@ impl Buffer {
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn cursors(&self) -> Result<HashMap<String, Vec<u8>>, BufferError> {
-        let mut statement = self.connection.prepare("select source, position, sum from cursor")?;
-        let mut rows = statement.query([])?;
-        let mut cursors = HashMap::new();
-        while let Some(row) = rows.next()? {
-            if CURSOR.verify(row).is_ok() {
-                cursors.insert(row.get(0)?, row.get(1)?);
-            }
-        }
-        Ok(cursors)
+    pub fn cursors(&mut self) -> Result<HashMap<String, Vec<u8>>, BufferError> {
+        self.sound(|buffer| known(&buffer.connection))
     }
 
     /// Those of `sources` whose cursor was damaged: they must not begin anew by themselves. Where damage took even the
@@ -37,7 +29,11 @@ impl Buffer {
     /// # Errors
     /// When SQLite fails.
     pub fn lost_cursors(&mut self, sources: &[&str]) -> Result<Vec<String>, BufferError> {
-        let known = self.cursors()?;
+        self.sound(|buffer| buffer.try_lost_cursors(sources))
+    }
+
+    fn try_lost_cursors(&mut self, sources: &[&str]) -> Result<Vec<String>, rusqlite::Error> {
+        let known = known(&self.connection)?;
         let without: Vec<&str> = sources.iter().copied().filter(|source| !known.contains_key(*source)).collect();
         let begun = |connection: &Connection, source: &str| {
             connection.query_row("select exists (select 1 from resumed where source = ?)", [source], |row| row.get(0))
@@ -58,6 +54,17 @@ impl Buffer {
         }
         Ok(lost)
     }
+}
+
+fn known(connection: &Connection) -> Result<HashMap<String, Vec<u8>>, rusqlite::Error> {
+    let mut statement = connection.prepare_cached("select source, position, sum from cursor")?;
+    let mut rows = statement.query([])?;
+    let mut cursors = HashMap::new();
+    while let Some(row) = rows.next()? {
+        CURSOR.verify(row)?;
+        cursors.insert(row.get(0)?, row.get(1)?);
+    }
+    Ok(cursors)
 }
 
 /// Notes the name of every source that has a cursor, should they have been damaged.

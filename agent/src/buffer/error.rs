@@ -29,7 +29,7 @@ pub enum BufferError {
         known: i64,
     },
     /// Made by an earlier agent, and opened for reading only.
-    #[error("buffer {} has schema version {found}, this agent reads {known}; start the agent once, it brings the file up to date", path.display())]
+    #[error("buffer {} has schema version {found}, this agent reads {known}; start the agent once, it brings the file up to date, and then ask again", path.display())]
     Older {
         /// The file.
         path: PathBuf,

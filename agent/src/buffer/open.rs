@@ -56,8 +56,6 @@ impl Buffer {
             opened => (opened?, false),
         };
         let next_row = next_row(&connection)?;
-        forget_epochs(&connection)?;
-        cursors::name_all(&connection)?;
         reserve.keep();
         let mut buffer = Self {
             page_bytes: connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?.cast_unsigned(),
@@ -142,17 +140,21 @@ fn forget_epochs(connection: &Connection) -> Result<(), rusqlite::Error> {
     transaction.commit()
 }
 
-/// An open file that passed the checks: those of its head and its small tables always, of all its pages if `check`.
+/// An open file that passed the checks: those of its head and its small tables always, of all its pages and indexes if
+/// `check`. Forgets in it what is over.
 fn checked(settings: &Settings, check: bool) -> Result<Connection, BufferError> {
     let connection = connect(settings)?;
-    if check {
-        let found: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
+    let checks: &[&str] = if check { &["1"] } else { &["epoch", "boot", "settled", "cursor", "gap", "counter"] };
+    for check in checks {
+        let found: String = connection.query_row(&format!("pragma integrity_check({check})"), [], |row| row.get(0))?;
         if found != "ok" {
             let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
             return Err(rusqlite::Error::SqliteFailure(code, Some(found)).into());
         }
     }
     sums::verify(&connection)?;
+    forget_epochs(&connection)?;
+    cursors::name_all(&connection)?;
     Ok(connection)
 }
 

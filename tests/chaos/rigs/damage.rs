@@ -57,7 +57,7 @@ fn sound(base: &Base, folder: &Path, mark: usize) -> anyhow::Result<()> {
 fn damage(base: &Base, folder: &Path, seed: u64, dice: &mut Dice, found: &mut Found) -> anyhow::Result<()> {
     let mark = base.some_mark(dice);
     let mut image = base.image(mark);
-    let damage = Damage::do_some(&mut image, dice);
+    let damage = Damage::do_some(base, &mut image, dice);
     clear(folder)?;
     image.write(folder)?;
     found.did("bit_flips", 1);
@@ -67,10 +67,11 @@ fn damage(base: &Base, folder: &Path, seed: u64, dice: &mut Dice, found: &mut Fo
 }
 
 impl Damage {
-    fn do_some(image: &mut Image, dice: &mut Dice) -> Self {
+    fn do_some(base: &Base, image: &mut Image, dice: &mut Dice) -> Self {
         let mut damage = Self { what: String::new(), wal_cut: None, wal_changed: None };
         match dice.below(100) {
-            0..35 => damage.flip(image, "buffer.db", dice),
+            0..20 => damage.flip(image, "buffer.db", dice),
+            20..35 => damage.flip_small(image, base, dice),
             35..50 => damage.flip(image, "buffer.db-wal", dice),
             50..70 => damage.overwrite(image, "buffer.db", dice),
             70..80 => damage.cut(image, "buffer.db", dice),
@@ -96,6 +97,17 @@ impl Damage {
         }
         self.changed(name, place);
         self.note(name, "flipped at", place);
+    }
+
+    /// Flips a bit where one of the small tables keeps its values: few places of the file, and those that matter most.
+    fn flip_small(&mut self, image: &mut Image, base: &Base, dice: &mut Dice) {
+        let Some(bytes) = bytes(image, "buffer.db") else { return };
+        let page = base.small_pages[dice.place(base.small_pages.len())];
+        let used = |place: &usize| bytes.get(*place).is_some_and(|byte| *byte != 0);
+        let used: Vec<usize> = (page * PAGE..(page + 1) * PAGE).filter(used).collect();
+        let Some(place) = used.get(dice.place(used.len().max(1))).copied() else { return };
+        bytes[place] ^= 1 << dice.below(8);
+        self.note("buffer.db", "flipped in a small table at", place);
     }
 
     /// Turns a page into zeros, into noise, or into another page.

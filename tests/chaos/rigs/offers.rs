@@ -32,7 +32,12 @@ pub(super) fn clear(folder: &Path) -> std::io::Result<()> {
 
 /// The agent's buffer in `folder`.
 pub(super) fn open(folder: &Path, bytes_max: u64) -> Result<Buffer, BufferError> {
-    Buffer::open(Settings { path: folder.join("buffer.db"), bytes_max, free_bytes_min: 0 }, CLOCK)
+    open_with(folder, bytes_max, CLOCK)
+}
+
+/// The same, in a boot that has `clock`.
+pub(super) fn open_with(folder: &Path, bytes_max: u64, clock: Clock) -> Result<Buffer, BufferError> {
+    Buffer::open(Settings { path: folder.join("buffer.db"), bytes_max, free_bytes_min: 0 }, clock)
 }
 
 /// Batches that differ in every bit, one after the other.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use agent::buffer::{Append, Buffer, BufferError};
-use proto::Range;
 use proto::message::GapReason;
+use proto::{Clock, Quality, Range};
 use vfs::Dice;
 
 use super::Damage;
-use super::base::Base;
+use super::base::{Accepted, Base};
 use crate::rig::Fault;
 use crate::rigs::offers::{Offers, open};
 
@@ -38,6 +38,11 @@ pub(super) fn image(
             return Ok(());
         }
     };
+    let unknowable = damage.map(|damage| unknowable(base, mark, damage)).unwrap_or_default();
+    // Before anything new takes a row.
+    if let Err(error) = standing(base, mark, &unknowable, &mut buffer, blame) {
+        blame(Fault::Lost, 1, format!("what it holds cannot be read: {error:?}"));
+    }
     let new = Offers::new().batch(&mut Dice::new(7), 20)?;
     if let Err(error) = buffer.append(&Append { batches: vec![new.clone()], ..Append::default() }) {
         blame(Fault::Lost, 1, format!("nothing can be appended any more: {error:?}"));
@@ -54,9 +59,17 @@ pub(super) fn image(
         .filter(|(_, batch)| batch.end <= mark)
         .map(|(place, batch)| ((batch.epoch.clone(), batch.number), (place, batch.body.as_slice())))
         .collect();
-    for (identity, body) in &there {
+    for (identity, (body, clock)) in &there {
+        let (body, clock) = (body, *clock);
         match accepted.get(identity) {
-            Some((_, offered)) if offered == body => {}
+            Some((place, offered)) if offered == body => {
+                let known = base.accepted[*place].clock;
+                // A time that is not known is none that is wrong.
+                let unset = clock.boot == known.boot && clock.quality == Quality::Unset;
+                if clock != known && !unset {
+                    blame(Fault::Mutated, 1, format!("{identity:?} is of {known:?}, and said to be of {clock:?}"));
+                }
+            }
             Some(_) => blame(Fault::Mutated, 1, format!("{identity:?} is handed out otherwise than it was accepted")),
             None if *body == new.sealed.body => {}
             None if accepted.values().any(|(_, offered)| offered == body) => {
@@ -65,7 +78,7 @@ pub(super) fn image(
             None => blame(Fault::Phantom, 1, format!("{identity:?} was never accepted")),
         }
     }
-    if !there.values().any(|body| *body == new.sealed.body) {
+    if !there.values().any(|(body, _)| *body == new.sealed.body) {
         blame(Fault::Lost, 1, "what is appended after the damage is not handed out".to_owned());
     }
     let reported = match Reported::by(&mut buffer, &accepted) {
@@ -75,7 +88,6 @@ pub(super) fn image(
             return Ok(());
         }
     };
-    let unknowable = damage.map(|damage| unknowable(base, mark, damage)).unwrap_or_default();
     let missing = accepted.iter().filter(|(identity, (place, _))| {
         !there.contains_key(*identity)
             && !base.marked.contains(place)
@@ -95,15 +107,54 @@ pub(super) fn image(
     Ok(())
 }
 
+/// What the buffer says beside its batches: what receipts cover, and where the source resumes.
+fn standing(
+    base: &Base,
+    mark: usize,
+    unknowable: &BTreeSet<usize>,
+    buffer: &mut Buffer,
+    blame: &mut Blame<'_>,
+) -> Result<(), BufferError> {
+    let contents = buffer.contents()?;
+    let marked: BTreeSet<u64> = base.marked.iter().map(|place| base.accepted[*place].row).collect();
+    for row in contents.settled.iter().flat_map(|range| range.first..=range.last.min(range.first + GAPS_MAX as u64)) {
+        if !marked.contains(&row) {
+            blame(Fault::Lost, 1, format!("row {row} may leave, and no receipt covers it"));
+        }
+    }
+    let cursor = buffer.cursors()?.remove("meter");
+    if cursor.is_none() {
+        let mut known = base.accepted.iter().enumerate().filter(|(_, batch)| batch.end <= mark);
+        let begun = known.any(|(place, _)| !unknowable.contains(&place));
+        if begun && buffer.lost_cursors(&["meter"])?.is_empty() {
+            blame(Fault::Doubled, 1, "the source begins anew, and nothing says that it had begun".to_owned());
+        }
+        return Ok(());
+    }
+    // It may stand before batches that are gone, which the judge asks for elsewhere, and never before one that is there.
+    let known: Vec<&Accepted> = base.accepted.iter().filter(|batch| batch.end <= mark).collect();
+    let at = known.iter().rposition(|batch| Some(&batch.cursor) == cursor.as_ref());
+    let newest = known.iter().rposition(|batch| contents.held.contains(batch.row));
+    match (at, newest) {
+        (None, _) => blame(Fault::Mutated, 1, format!("the source resumes at {cursor:?}, where it never was")),
+        (Some(at), Some(newest)) if at < newest => {
+            let count = (newest - at) as u64;
+            blame(Fault::Doubled, count, format!("the source resumes {count} batches before the newest that is there"));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// Takes out all that is held, row by row, as it would be sent. What is damaged may be noted on the way.
-fn walk(buffer: &mut Buffer, there: &mut BTreeMap<Identity, Vec<u8>>) -> Result<(), BufferError> {
+fn walk(buffer: &mut Buffer, there: &mut BTreeMap<Identity, (Vec<u8>, Clock)>) -> Result<(), BufferError> {
     let mut failed = Ok(());
     for row in buffer.contents()?.held.iter().flat_map(|range| range.first..=range.last) {
         match buffer.peek(Range::one(row), false, usize::MAX) {
             Ok(Some(parcel)) => {
                 let header = parcel.frame.header;
                 for (number, sealed) in (header.first..).zip(parcel.frame.bodies) {
-                    there.insert((header.epoch.0.to_vec(), number), sealed.body);
+                    there.insert((header.epoch.0.to_vec(), number), (sealed.body, header.clock));
                 }
             }
             Ok(None) => {}
