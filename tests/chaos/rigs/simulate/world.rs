@@ -41,6 +41,12 @@ pub(super) enum What {
     UpAgain(Message),
     /// A message reaches an agent.
     Down(Message),
+    /// An agent's MQTT client is to ping.
+    Ping(usize),
+    /// Its ping reaches the gateway.
+    PingArrives(usize),
+    /// A packet reaches an agent that says nothing but that the other end lives: PUBACK, PINGRESP.
+    Heard(usize),
     /// The agent learns that its connection has ended.
     AgentLoses(usize),
     /// The gateway does.
@@ -130,11 +136,11 @@ impl World {
         world.cloud.start()?;
         world.oracle.open(world.cloud.path())?;
         let small = world.troubles.contains(&Trouble::Evictions);
-        world.padding_max = if small { 6_000 } else { 0 };
+        world.padding_max = if small { 8_000 } else { 0 };
         for index in 0..world.random.between(1, 4) {
             let name: DeviceId = format!("device-{index}").parse()?;
             let path = folder.join(format!("agent-{index}.db"));
-            let bytes_max = if small { world.random.between(160, 400) * 1024 } else { 64 << 20 };
+            let bytes_max = if small { world.random.between(500, 900) * 1024 } else { 8 << 20 };
             let pace = world.any_pace();
             world.devices.push(Device::new(name, path, bytes_max, pace));
             let at = world.devices.len() - 1;
@@ -153,7 +159,7 @@ impl World {
     /// # Errors
     /// When something fails that nothing here makes fail.
     pub(super) fn live(&mut self) -> anyhow::Result<Found> {
-        let hostile_until = self.random.between(3, 30) * 60 * SECOND;
+        let hostile_until = self.random.between(3, 18) * 60 * SECOND;
         let mut events = 0;
         while self.now < hostile_until && events < EVENTS_MAX {
             self.step()?;
@@ -229,6 +235,12 @@ impl World {
                 Ok(())
             }
             What::Down(message) => self.reaches_agent(&message),
+            What::Ping(connection) => self.ping(connection),
+            What::PingArrives(connection) => {
+                self.ping_arrives(connection);
+                Ok(())
+            }
+            What::Heard(connection) => self.heard(connection),
             What::Commit => self.commit(),
             What::AgentStarts(at) => self.start_agent(at),
             What::CloudStarts => self.start_cloud(),
