@@ -159,7 +159,9 @@ impl World {
     /// # Errors
     /// When something fails that nothing here makes fail.
     pub(super) fn live(&mut self) -> anyhow::Result<Found> {
-        let hostile_until = self.random.between(3, 18) * 60 * SECOND;
+        // A buffer needs some minutes until it is full.
+        let least = if self.padding_max > 0 { 9 } else { 3 };
+        let hostile_until = self.random.between(least, 18) * 60 * SECOND;
         let mut events = 0;
         while self.now < hostile_until && events < EVENTS_MAX {
             self.step()?;
