@@ -22,6 +22,7 @@ mod links;
 mod log;
 mod network;
 mod oracle;
+mod quiet;
 mod random;
 mod shell;
 mod sources;
