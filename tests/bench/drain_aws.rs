@@ -78,7 +78,7 @@ fn sizes() -> anyhow::Result<Vec<usize>> {
 
 /// What the agent may do there. The session's own limits keep a publish from being thrown away.
 fn pace() -> Pace {
-    Pace::default()
+    Pace { publishes_per_s_max: 100, bytes_per_s_max: 512 * 1024, ..Pace::default() }
 }
 
 /// What is due.

@@ -18,11 +18,14 @@ mod bodies;
 mod cloud;
 mod device;
 mod faults;
+mod links;
 mod log;
 mod network;
 mod oracle;
+mod quiet;
 mod random;
 mod shell;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -32,7 +35,7 @@ const WORKERS: usize = 2;
 /// Worlds that must fail before no more are tried: the first few say enough.
 const FAILING_MAX: u64 = 3;
 /// Of six worlds, how many have buffers that must evict.
-const EVICTIONS_IN_SIX: u64 = 0;
+const EVICTIONS_IN_SIX: u64 = 1;
 /// Where databases cost no disk. The rigs that cut the power are others.
 const MEMORY: &str = "/dev/shm";
 

@@ -36,7 +36,7 @@ impl Content {
     ///
     /// # Errors
     /// When it cannot be sealed.
-    pub(super) fn sealed(&self, lane: Lane) -> anyhow::Result<Batch> {
+    pub(super) fn sealed(&self, lane: Lane, priority: Priority) -> anyhow::Result<Batch> {
         let mut columns = Vec::new();
         for (name, basis) in [("sim.boot", Basis::Boot), ("sim.source", Basis::Source)] {
             let of_it = self.readings.iter().filter(|reading| reading.basis == basis);
@@ -54,7 +54,7 @@ impl Content {
             columns.push(Column { series: series("sim.text")?, basis: first.basis, readings });
         }
         let body = Body { boot: self.boot, columns };
-        Ok(Batch { lane, priority: Priority::Normal, readings: self.count(), sealed: Sealed::new(body.encode()?) })
+        Ok(Batch { lane, priority, readings: self.count(), sealed: Sealed::new(body.encode()?) })
     }
 }
 

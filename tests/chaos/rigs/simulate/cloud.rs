@@ -1,7 +1,7 @@
 //! The gateway: its real judge, store and receipts, driven by the world's clock instead of threads.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -44,7 +44,7 @@ pub(super) struct Cloud {
 /// What waits for the next commit.
 enum Waiting {
     Presence(DeviceId, bool),
-    Message(DeviceId, Judgement),
+    Message(DeviceId, usize, Judgement),
 }
 
 /// What a commit did.
@@ -52,6 +52,8 @@ enum Waiting {
 pub(super) struct Committed {
     /// To be sent, each by its device's connection.
     pub(super) receipts: Vec<(usize, DeviceId, Bytes)>,
+    /// Connections by which something came that is recorded now, and is acknowledged.
+    pub(super) acknowledged: BTreeSet<usize>,
     /// Items that were refused.
     pub(super) refused: usize,
 }
@@ -135,7 +137,7 @@ impl Cloud {
             payload,
             ticket: Ticket::unasked(),
         };
-        self.inbox.push(Waiting::Message(device.clone(), judge(&arrival, now())));
+        self.inbox.push(Waiting::Message(device.clone(), connection, judge(&arrival, now())));
     }
 
     /// Records all that waits in one transaction, and only then makes receipts, as the pipeline does.
@@ -144,11 +146,12 @@ impl Cloud {
     /// When the store fails, which nothing here makes it do.
     pub(super) fn commit(&mut self) -> anyhow::Result<Committed> {
         let Some(writer) = &mut self.writer else { return Ok(Committed::default()) };
-        let (mut items, mut answers) = (Vec::new(), Vec::new());
+        let (mut items, mut answers, mut acknowledged) = (Vec::new(), Vec::new(), BTreeSet::new());
         for waiting in self.inbox.drain(..) {
             match waiting {
                 Waiting::Presence(device, connected) => items.push(Item::Presence { device, connected }),
-                Waiting::Message(device, judgement) => {
+                Waiting::Message(device, connection, judgement) => {
+                    acknowledged.insert(connection);
                     items.extend(judgement.items);
                     answers.push((device, judgement.answer));
                 }
@@ -157,7 +160,7 @@ impl Cloud {
         let mut outcomes = Vec::new();
         record(writer, &items, now(), &mut outcomes).context("record")?;
         let refused = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Refused(_))).count();
-        let mut committed = Committed { receipts: Vec::new(), refused };
+        let mut committed = Committed { receipts: Vec::new(), acknowledged, refused };
         for (device, epoch, around) in touched(&answers) {
             let settled = writer.settled_around(&device, epoch, around)?;
             self.links.get(&device).into_iter().for_each(|link| {

@@ -39,6 +39,8 @@ pub(super) struct Running {
     pub(super) marked: Ranges,
     /// Where epochs' rows lie, as the buffer said it.
     pub(super) spans: Vec<EpochSpan>,
+    /// The row that the next batch or loss must have.
+    pub(super) next_row: u64,
 }
 
 impl Running {
@@ -76,7 +78,8 @@ impl Device {
         let buffer = Buffer::open(settings, self.clock).context("open an agent's buffer")?;
         let contents = buffer.contents()?;
         let session = Session::new(self.pace, &contents, seed, now);
-        self.running = Some(Running { buffer, session, marked: contents.settled, spans: contents.epochs });
+        let (next_row, marked, spans) = (contents.next_row, contents.settled, contents.epochs);
+        self.running = Some(Running { buffer, session, marked, spans, next_row });
         Ok(())
     }
 

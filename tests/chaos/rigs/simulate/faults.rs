@@ -1,10 +1,9 @@
 //! What goes wrong, and what happens at the gateway.
 
-use agent::uplink::session::Event;
 use proto::message::Receipt;
 
 use super::device::{Device, copy_database};
-use super::network::{Message, SECOND};
+use super::network::Message;
 use super::random::Random;
 use super::world::{What, World};
 use crate::rig::Fault;
@@ -95,27 +94,6 @@ impl World {
         Ok(())
     }
 
-    /// Ends one of the connections that stand.
-    fn cut(&mut self, silently: bool) {
-        let standing = self.network.standing();
-        if !standing.is_empty() {
-            let connection = self.random.of(&standing);
-            self.end(connection, silently);
-        }
-    }
-
-    /// From now on nothing gets through; each end learns it some time, or by itself.
-    fn end(&mut self, connection: usize, silently: bool) {
-        let until = self.soon(2);
-        self.network.silence(connection, until);
-        if !silently {
-            let agent = self.soon(3);
-            self.plan(agent, What::AgentLoses(connection));
-        }
-        let gateway = until + self.random.between(0, 45 * SECOND);
-        self.plan(gateway, What::GatewayLoses(connection));
-    }
-
     fn kill_agent(&mut self, at: usize) {
         if let Some(connection) = self.devices[at].connection.take() {
             self.agent_leaves(connection);
@@ -134,7 +112,7 @@ impl World {
             return Ok(());
         }
         self.oracle.look()?;
-        self.oracle.close();
+        self.oracle.close()?;
         self.cloud.kill();
         for connection in 0..self.network.connections.len() {
             if self.network.connections[connection].gateway_has_it {
@@ -149,7 +127,7 @@ impl World {
             self.is_history_whole = false;
             self.oracle.open(self.cloud.path())?;
             self.oracle.restored()?;
-            self.oracle.close();
+            self.oracle.close()?;
         } else {
             self.cloud.snapshot()?;
         }
@@ -206,38 +184,6 @@ impl World {
         Ok(())
     }
 
-    /// A dialled connection stands, if the gateway is there and the agent still wants it.
-    pub(super) fn stands(&mut self, connection: usize) -> anyhow::Result<()> {
-        let at = self.network.connections[connection].device;
-        if self.devices[at].connection != Some(connection) {
-            return Ok(());
-        }
-        if !self.cloud.is_running() || self.devices[at].offline_until > self.now {
-            return self.agent_loses(connection);
-        }
-        self.log.note(self.now, format_args!("{connection} stands"));
-        self.network.connections[connection].gateway_has_it = true;
-        let name = self.devices[at].name.clone();
-        if let Some(old) = self.cloud.opened(&name, connection) {
-            // The gateway ends the connection that it takes over from; what it had read of it is still on its way in.
-            let (gateway, agent) = (self.soon(1), self.soon(2));
-            self.plan(gateway, What::GatewayLoses(old));
-            self.plan(agent, What::AgentLoses(old));
-        }
-        self.commit_soon();
-        self.tell(at, Event::Connected)
-    }
-
-    /// The gateway knows that a connection has ended.
-    pub(super) fn gateway_loses(&mut self, connection: usize) {
-        let ended = &mut self.network.connections[connection];
-        if std::mem::take(&mut ended.gateway_has_it) {
-            let name = self.devices[ended.device].name.clone();
-            self.cloud.closed(&name, connection);
-            self.commit_soon();
-        }
-    }
-
     /// The gateway has read a message.
     pub(super) fn reaches_cloud(&mut self, message: &Message) {
         if self.cloud.is_running() {
@@ -247,7 +193,7 @@ impl World {
         }
     }
 
-    fn commit_soon(&mut self) {
+    pub(super) fn commit_soon(&mut self) {
         if !self.is_commit_due {
             self.is_commit_due = true;
             let when = self.now + self.random.between(1, self.commit_max);
@@ -266,12 +212,16 @@ impl World {
         for (connection, device, payload) in committed.receipts {
             let receipt = Receipt::decode(&payload)?;
             self.oracle.receipt(&device, &receipt, &mut self.found, seed);
+            if self.weather.receipt_lost > 0 && self.random.once_in(self.weather.receipt_lost) {
+                continue;
+            }
             let message = Message { connection, channel: proto::Channel::Receipt, payload };
             let when = self.network.send_down(connection, self.now, self.weather, &mut self.random);
             if let Some(when) = when {
                 self.plan(when, What::Down(message));
             }
         }
+        committed.acknowledged.into_iter().for_each(|connection| self.acknowledge(connection));
         Ok(())
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Connection {
     silent: bool,
     /// What is on its way still arrives until then.
     arrives_until: u64,
+    /// The agent's client has pinged, and awaits the answer.
+    pub(super) awaits_pong: bool,
     /// When the last message in each direction arrives: the next one is behind it.
     up_last: u64,
     down_last: u64,
@@ -68,6 +70,7 @@ impl Network {
             gateway_has_it: false,
             silent: false,
             arrives_until: u64::MAX,
+            awaits_pong: false,
             up_last: 0,
             down_last: 0,
         });
@@ -87,11 +90,10 @@ impl Network {
         [(arrives < connection.arrives_until).then_some(arrives), again]
     }
 
-    /// When a message sent `now` arrives, if it does.
+    /// When a message to an agent sent `now` arrives, if it does.
     pub(super) fn send_down(&mut self, at: usize, now: u64, weather: Weather, random: &mut Random) -> Option<u64> {
         let connection = &mut self.connections[at];
-        let lost = weather.receipt_lost > 0 && random.once_in(weather.receipt_lost);
-        if connection.silent || lost {
+        if connection.silent {
             return None;
         }
         connection.down_last = connection.down_last.max(now + random.between(100, weather.delay_max));

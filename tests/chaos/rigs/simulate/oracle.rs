@@ -12,11 +12,13 @@ use crate::rig::{Fault, Found};
 
 mod rows;
 
-use self::rows::{count_gaps, gaps};
+use self::rows::{Gaps, count_gaps, gap_of, gaps};
 
 /// A batch that a buffer accepted.
 struct Accepted {
     content: Content,
+    /// It is no batch but so many readings that were lost before one was sealed of them.
+    loss: Option<u64>,
     /// A buffer let go of it, and said so.
     evicted: bool,
     /// It was committed, and the database was then put back to an earlier day; or the only file that had it was.
@@ -34,6 +36,8 @@ pub(super) struct Oracle {
     /// Values that are committed, as far as the rows were read.
     stored: HashSet<u64>,
     rows_read: i64,
+    /// The gateway's gaps when it was last closed.
+    gaps_before: Gaps,
     /// What receipts said and was found to be so.
     verified: HashMap<(DeviceId, Epoch), Ranges>,
     db: Option<Connection>,
@@ -46,6 +50,7 @@ impl Oracle {
             clocks: HashMap::new(),
             stored: HashSet::new(),
             rows_read: 0,
+            gaps_before: Gaps::new(),
             verified: HashMap::new(),
             db: None,
         }
@@ -61,13 +66,26 @@ impl Oracle {
     }
 
     /// The database is about to be closed.
-    pub(super) fn close(&mut self) {
-        self.db = None;
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn close(&mut self) -> anyhow::Result<()> {
+        if let Some(db) = self.db.take() {
+            self.gaps_before = gaps(&db)?;
+        }
+        Ok(())
     }
 
     /// A buffer has accepted a batch.
     pub(super) fn accepted(&mut self, device: &DeviceId, epoch: Epoch, number: u64, content: Content) {
-        let batch = Accepted { content, evicted: false, undone: false };
+        let batch = Accepted { content, loss: None, evicted: false, undone: false };
+        self.book.entry((device.clone(), epoch)).or_default().insert(number, batch);
+    }
+
+    /// A buffer has noted that `count` readings are lost.
+    pub(super) fn lost(&mut self, device: &DeviceId, epoch: Epoch, number: u64, boot: BootId, count: u64) {
+        let content = Content { boot, readings: Vec::new(), padding: 0 };
+        let batch = Accepted { content, loss: Some(count), evicted: true, undone: false };
         self.book.entry((device.clone(), epoch)).or_default().insert(number, batch);
     }
 
@@ -102,7 +120,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// The database was put back to an earlier day.
+    /// The database was put back to an earlier day: what it had stored, and what it had been told of gaps, may be gone
+    /// for good, for a device keeps neither when it needs the space.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -111,11 +130,16 @@ impl Oracle {
         self.rows_read = 0;
         self.verified.clear();
         self.look()?;
-        let stored = &self.stored;
-        let gone = |batch: &Accepted| batch.values().any(|value| before.contains(&value) && !stored.contains(&value));
-        self.book.values_mut().flat_map(BTreeMap::values_mut).filter(|batch| gone(batch)).for_each(|batch| {
-            batch.undone = true;
-        });
+        let Some(db) = &self.db else { return Ok(()) };
+        let (stored, told_before, told) = (&self.stored, &self.gaps_before, gaps(db)?);
+        for ((device, epoch), batches) in &mut self.book {
+            let place = (device.to_string(), epoch.0);
+            for (number, batch) in batches {
+                let was_stored = batch.values().any(|value| before.contains(&value) && !stored.contains(&value));
+                let is_gap = |gaps| gap_of(gaps, &place, *number).is_some();
+                batch.undone |= was_stored || (is_gap(told_before) && !is_gap(&told));
+            }
+        }
         Ok(())
     }
 
@@ -139,7 +163,9 @@ impl Oracle {
             for news in verified.missing_in(said.range).iter().collect::<Vec<_>>() {
                 let is_stored = |number: &u64| {
                     let batch = book.and_then(|epoch| epoch.get(number));
-                    batch.is_some_and(|batch| batch.values().all(|value| self.stored.contains(&value)))
+                    batch.is_some_and(|batch| {
+                        batch.loss.is_none() && batch.values().all(|value| self.stored.contains(&value))
+                    })
                 };
                 let early = (news.first..=news.last.min(news.first + 100_000)).find(|number| !is_stored(number));
                 found.fault(Fault::EarlyReceipt, u64::from(early.is_some()), || {
@@ -166,17 +192,21 @@ impl Oracle {
         let seen = self.readings(db, &mut found, seed)?;
         let gaps = gaps(db)?;
         for ((device, epoch), batches) in &self.book {
-            let in_gap = gaps.get(&(device.to_string(), epoch.0));
+            let place = (device.to_string(), epoch.0);
             for (number, batch) in batches {
-                let (whole, part) = (seen.has(&batch.content), seen.count(&batch.content) > 0);
+                let whole = batch.loss.is_none() && seen.has(&batch.content);
+                let part = seen.count(&batch.content) > 0;
+                let undone = batch.undone || (batch.loss.is_some() && !is_history_whole);
                 let is_held = held.contains(&(device.clone(), *epoch, *number));
-                let gap = in_gap.and_then(|gaps| gaps.iter().find(|gap| gap.contains(*number)));
+                let gap = gap_of(&gaps, &place, *number);
                 let reason = gap.map_or("none", |gap| gap.reason.as_str());
                 // What was let go of in silence, or stays in a buffer for ever, is lost; so is a part of a batch.
-                let is_lost = !whole && (part || is_held || (gap.is_none() && !batch.undone));
-                let is_wrong = gap.is_some() && (whole || is_held || !(batch.evicted || batch.undone));
+                let is_lost = !whole && (part || is_held || (gap.is_none() && !undone));
+                let due = if batch.loss.is_some() { "overrun" } else { "evicted" };
+                let is_other = is_history_whole && reason != due;
+                let is_wrong = gap.is_some() && (whole || is_held || is_other || !(batch.evicted || undone));
                 let name = || {
-                    let (count, Accepted { evicted, undone, .. }) = (batch.content.count(), batch);
+                    let (count, Accepted { evicted, .. }) = (batch.count(), batch);
                     format!(
                         "seed {seed}: number {number} of {device}, {count} readings; stored {whole}, held {is_held}, evicted {evicted}, undone {undone}, gap {reason}"
                     )
@@ -184,7 +214,7 @@ impl Oracle {
                 found.fault(Fault::Lost, u64::from(is_lost), name);
                 found.fault(Fault::WrongGap, u64::from(is_wrong), name);
             }
-            count_gaps(in_gap.map_or(&[][..], Vec::as_slice), batches, &mut found, seed);
+            count_gaps(gaps.get(&place).map_or(&[][..], Vec::as_slice), batches, &mut found, seed);
         }
         let kinds = "select 'quarantined' from quarantine union all select kind from alarm";
         let mut statement = db.prepare(kinds)?;
@@ -202,6 +232,11 @@ impl Oracle {
 }
 
 impl Accepted {
+    /// How many readings it has, or is the loss of.
+    fn count(&self) -> u64 {
+        self.loss.unwrap_or_else(|| self.content.count())
+    }
+
     fn values(&self) -> impl Iterator<Item = u64> + '_ {
         self.content.readings.iter().map(|reading| reading.value)
     }

@@ -1,6 +1,6 @@
 //! A world: who is in it, what is due in it, and its two times, the hostile and the quiet one.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,6 @@ const BEGIN_US: i64 = 1_795_132_800_000_000;
 /// How long the quiet time may last until every backlog is gone: a backoff of five minutes, a doubled deadline of ten,
 /// the next hello after a quarter of an hour, and the same again for a copy that takes over.
 const QUIET_MAX: u64 = 6 * 3_600 * SECOND;
-/// What was on its way when the quiet time began has arrived after this.
-const LATELY: u64 = 120 * SECOND;
 /// Events after which a world is taken to go in circles.
 const EVENTS_MAX: u64 = 400_000;
 
@@ -41,6 +39,12 @@ pub(super) enum What {
     UpAgain(Message),
     /// A message reaches an agent.
     Down(Message),
+    /// An agent's MQTT client is to ping.
+    Ping(usize),
+    /// Its ping reaches the gateway.
+    PingArrives(usize),
+    /// A packet reaches an agent that says nothing but that the other end lives: PUBACK, PINGRESP.
+    Heard(usize),
     /// The agent learns that its connection has ended.
     AgentLoses(usize),
     /// The gateway does.
@@ -74,7 +78,7 @@ pub(super) struct World {
     pub(super) troubles: Vec<Trouble>,
     pub(super) is_quiet: bool,
     /// When the quiet time began.
-    quiet_since: u64,
+    pub(super) quiet_since: u64,
     /// No database and no buffer was put back to an earlier day, and no disk was copied.
     pub(super) is_history_whole: bool,
     /// How far the gateway's wall clock is off.
@@ -130,11 +134,11 @@ impl World {
         world.cloud.start()?;
         world.oracle.open(world.cloud.path())?;
         let small = world.troubles.contains(&Trouble::Evictions);
-        world.padding_max = if small { 6_000 } else { 0 };
+        world.padding_max = if small { 8_000 } else { 0 };
         for index in 0..world.random.between(1, 4) {
             let name: DeviceId = format!("device-{index}").parse()?;
             let path = folder.join(format!("agent-{index}.db"));
-            let bytes_max = if small { world.random.between(160, 400) * 1024 } else { 64 << 20 };
+            let bytes_max = if small { world.random.between(500, 900) * 1024 } else { 8 << 20 };
             let pace = world.any_pace();
             world.devices.push(Device::new(name, path, bytes_max, pace));
             let at = world.devices.len() - 1;
@@ -153,7 +157,9 @@ impl World {
     /// # Errors
     /// When something fails that nothing here makes fail.
     pub(super) fn live(&mut self) -> anyhow::Result<Found> {
-        let hostile_until = self.random.between(3, 30) * 60 * SECOND;
+        // A buffer needs some minutes until it is full.
+        let least = if self.padding_max > 0 { 9 } else { 3 };
+        let hostile_until = self.random.between(least, 18) * 60 * SECOND;
         let mut events = 0;
         while self.now < hostile_until && events < EVENTS_MAX {
             self.step()?;
@@ -229,65 +235,17 @@ impl World {
                 Ok(())
             }
             What::Down(message) => self.reaches_agent(&message),
+            What::Ping(connection) => self.ping(connection),
+            What::PingArrives(connection) => {
+                self.ping_arrives(connection);
+                Ok(())
+            }
+            What::Heard(connection) => self.heard(connection),
             What::Commit => self.commit(),
             What::AgentStarts(at) => self.start_agent(at),
             What::CloudStarts => self.start_cloud(),
             What::Trouble => self.trouble(),
         }
-    }
-
-    /// From here on everything works.
-    fn quieten(&mut self) -> anyhow::Result<()> {
-        self.log.note(self.now, format_args!("quiet"));
-        (self.is_quiet, self.quiet_since) = (true, self.now);
-        self.weather = Weather::FAIR;
-        self.commit_max = SECOND / 50;
-        self.devices.iter_mut().for_each(|device| device.offline_until = 0);
-        self.start_cloud()?;
-        for at in 0..self.devices.len() {
-            self.start_agent(at)?;
-        }
-        Ok(())
-    }
-
-    /// Whether every backlog is gone, and every device that holds something was told so lately: a gateway that was put
-    /// back to an earlier day is asked again by the next hello. Asks the sessions first, because that is cheap; they are
-    /// not believed.
-    fn is_done(&mut self) -> anyhow::Result<bool> {
-        let at_rest = |device: &Device| device.running.as_ref().is_some_and(|running| running.session.unsettled() == 0);
-        if !self.devices.iter().all(at_rest) || self.cloud.is_waiting() {
-            return Ok(false);
-        }
-        for device in self.devices.iter().filter(|device| device.told_at < self.quiet_since + LATELY) {
-            if device.running.as_ref().is_some_and(|running| !running.spans.is_empty()) {
-                return Ok(false);
-            }
-        }
-        Ok(self.backlog()? == 0)
-    }
-
-    /// Batches in buffers that no receipt covers.
-    fn backlog(&self) -> anyhow::Result<u64> {
-        let mut waiting = 0;
-        for running in self.devices.iter().filter_map(|device| device.running.as_ref()) {
-            let contents = running.buffer.contents()?;
-            let open = |rows| running.marked.missing_in(rows).count();
-            waiting += contents.held.iter().chain(contents.gaps.iter()).map(open).sum::<u64>();
-        }
-        Ok(waiting)
-    }
-
-    /// What buffers hold without a receipt, by identity.
-    fn held(&self) -> anyhow::Result<HashSet<(DeviceId, proto::Epoch, u64)>> {
-        let mut held = HashSet::new();
-        for device in &self.devices {
-            let Some(running) = &device.running else { continue };
-            let contents = running.buffer.contents()?;
-            let rows = contents.held.iter().flat_map(|rows| rows.first..=rows.last);
-            let identity = |row| running.identity(row).map(|(epoch, number)| (device.name.clone(), epoch, number));
-            held.extend(rows.filter_map(identity));
-        }
-        Ok(held)
     }
 
     /// Has `what` happen `at`.

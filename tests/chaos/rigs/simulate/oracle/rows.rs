@@ -18,13 +18,18 @@ pub(super) struct Gap {
 }
 
 impl Gap {
-    pub(super) fn contains(&self, number: u64) -> bool {
+    fn contains(&self, number: u64) -> bool {
         (self.first..=self.last).contains(&number)
     }
 }
 
 /// Gaps by the name of their device and their epoch.
-type Gaps = HashMap<(String, [u8; 8]), Vec<Gap>>;
+pub(super) type Gaps = HashMap<(String, [u8; 8]), Vec<Gap>>;
+
+/// The gap that `number` is in.
+pub(super) fn gap_of<'a>(gaps: &'a Gaps, place: &(String, [u8; 8]), number: u64) -> Option<&'a Gap> {
+    gaps.get(place)?.iter().find(|gap| gap.contains(number))
+}
 
 /// All numbered gaps.
 pub(super) fn gaps(db: &Connection) -> anyhow::Result<Gaps> {
@@ -151,7 +156,7 @@ impl Origin<'_> {
 /// A gap that says how many readings it lost says so rightly.
 pub(super) fn count_gaps(gaps: &[Gap], batches: &BTreeMap<u64, super::Accepted>, found: &mut Found, seed: u64) {
     for gap in gaps {
-        let of_it: Vec<u64> = batches.range(gap.first..=gap.last).map(|(_, batch)| batch.content.count()).collect();
+        let of_it: Vec<u64> = batches.range(gap.first..=gap.last).map(|(_, batch)| batch.count()).collect();
         let all = of_it.len() as u64 == gap.last - gap.first + 1;
         let (said, is) = (gap.readings, of_it.iter().sum::<u64>());
         found.fault(Fault::WrongGap, u64::from(all && said.is_some_and(|said| said != is)), || {
