@@ -366,7 +366,9 @@ fn a_value_that_changed_in_a_small_table_is_noticed_whatever_it_says() {
     ] {
         let folder = TempDir::new().unwrap();
         let mut buffer = open(folder.path());
-        (1..=9).for_each(|seed| drop(put(&mut buffer, seed, 100).unwrap()));
+        for seed in 1..=9 {
+            put(&mut buffer, seed, 100).unwrap();
+        }
         buffer.mark(&Ranges::from_iter([Range { first: 1, last: 2 }]));
         buffer.flush_marks().unwrap();
         let epochs = buffer.contents().unwrap().epochs;
