@@ -213,7 +213,12 @@ fn what_the_gateway_refused_stays_refused_after_a_restart() {
 }
 
 #[test]
-fn a_file_of_version_1_is_brought_up_to_date_with_its_batches_and_its_gaps() {
+fn a_file_of_version_1_or_2_is_brought_up_to_date_with_its_batches_and_its_gaps() {
+    old_file_is_brought_up_to_date(false);
+    old_file_is_brought_up_to_date(true);
+}
+
+fn old_file_is_brought_up_to_date(version_2: bool) {
     let folder = TempDir::new().unwrap();
     let path = settings(&folder).path;
     let file = Connection::open(&path).unwrap();
@@ -233,10 +238,16 @@ fn a_file_of_version_1_is_brought_up_to_date_with_its_batches_and_its_gaps() {
         [],
     )
     .unwrap();
+    file.execute("insert into cursor values ('meter', x'3137')", []).unwrap();
+    if version_2 {
+        file.execute_batch(include_str!("../src/buffer/2_proof.sql")).unwrap();
+        file.execute_batch("pragma user_version = 2").unwrap();
+    }
     drop(file);
     assert!(Access::open(&path).err().unwrap().to_string().contains("start the agent once"));
     let mut buffer = open(&folder);
     let contents = buffer.contents().unwrap();
+    assert_eq!(buffer.cursors().unwrap()["meter"], b"17");
     assert_eq!((contents.held, contents.gaps), (rows(&[range(15, 15)]), rows(&[range(11, 14)])));
     let told = buffer.gaps(ALL, 9).unwrap();
     assert_eq!(

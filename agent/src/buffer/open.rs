@@ -74,6 +74,7 @@ impl Buffer {
             expiring: true,
             normal_from: 0,
         };
+        buffer.sound(|buffer| super::contents(&buffer.connection).map(drop))?; // what no check found shows here
         if buffer.lacking {
             buffer.append(&Append::default())?;
         }

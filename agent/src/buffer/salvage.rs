@@ -155,6 +155,8 @@ fn copy(damaged: &Connection, fresh: &mut Connection, living: Option<Living>) ->
     }
     write_counter(&transaction, last)?;
     transaction.commit()?;
-    let may_lack = strangers > 0 || named != lost || (next_row.is_none() && (beyond || !(ended && whole.all)));
+    // A page that hides rows may have hidden the newest: only an agent that runs knows which that was.
+    let may_lack =
+        strangers > 0 || named != lost || (next_row.is_none() && (beyond || !lost.is_empty() || !(ended && whole.all)));
     Ok(Salvaged { lost: named, may_lack })
 }
