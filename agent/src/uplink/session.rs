@@ -87,7 +87,7 @@ impl Session {
             hello_due: now,
             unasked: VecDeque::new(),
             epochs: contents.epochs.clone(),
-            next_row: last.map_or(1, |last| last + 1),
+            next_row: last.map_or(1, |last| last.saturating_add(1)).max(contents.next_row),
             held: contents.held.clone(),
             settled: contents.settled.clone(),
             gaps: contents.gaps.clone(),

@@ -168,6 +168,7 @@ proptest! {
         for step in &steps {
             perform(&mut world, step);
             prop_assert!(world.unexplained.is_empty(), "{:?} after {step:?}", world.unexplained);
+            prop_assert_eq!(world.went_back, 0, "no number is used twice; after {:?}", step);
         }
         check_settled(&mut world, &steps)?;
         prop_assert!(world.unexplained.is_empty() && world.owned_up.is_empty(), "{:?}", world.unexplained);

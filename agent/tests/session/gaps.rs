@@ -95,3 +95,25 @@ fn what_a_hello_cannot_name_and_neither_end_has_is_owned_up_to() {
     world.settle_down();
     assert!(world.owned_up.is_empty(), "once is enough");
 }
+
+#[test]
+fn after_a_restart_with_nothing_but_confirmed_gaps_the_hello_says_which_number_is_next() {
+    let gaps: Ranges = Range::new(1, 5).into_iter().collect();
+    let mut world = World::with(Buffer { epochs: vec![span(1, 0)], next_row: 6, ..Buffer::default() }, PACE);
+    world.gaps.insert(span(1, 0).epoch.0, gaps);
+    world.connect();
+    assert!(matches!(world.under_way.front(), Some(Up::Hello(hello)) if hello.epochs[0].next == 6));
+    world.seal(1, Lane::Live, false);
+    world.settle_down();
+    assert_eq!((world.hang_ups, world.published.len()), (0, 1));
+}
+
+#[test]
+fn an_epoch_without_any_row_is_answered_as_any_other() {
+    // Its first batch is gone and its rows were never counted: the next row is its first.
+    let held: Ranges = Range::new(1, 5).into_iter().collect();
+    let epochs = vec![span(1, 0), span(2, 5)];
+    let mut world = World::with(Buffer { held, epochs, next_row: 6, ..Buffer::default() }, PACE);
+    world.settle_down();
+    assert_eq!((world.hang_ups, world.stored_rows().count()), (0, 5));
+}

@@ -52,6 +52,9 @@ pub(crate) struct World {
     pub(crate) gaps: BTreeMap<[u8; 8], Ranges>,
     /// What the gateway found missing, without a word from the device.
     pub(crate) unexplained: Vec<(Epoch, u64)>,
+    /// The next number of each epoch, as hellos said, and how often one went back: as if the buffer had been copied.
+    pub(crate) nexts: BTreeMap<[u8; 8], u64>,
+    pub(crate) went_back: usize,
     /// What the device said that nobody can explain.
     pub(crate) owned_up: Ranges,
     /// Numbers of the first epoch that the gateway refuses, and why.
@@ -86,6 +89,7 @@ impl Buffer {
             gaps: self.gaps.clone(),
             aside: self.aside.clone(),
             epochs: self.epochs.clone(),
+            next_row: self.next_row,
         }
     }
 
@@ -136,6 +140,8 @@ impl World {
             stored: BTreeMap::new(),
             gaps: BTreeMap::new(),
             unexplained: Vec::new(),
+            nexts: BTreeMap::new(),
+            went_back: 0,
             owned_up: Ranges::new(),
             refuses: Vec::new(),
             dies_of: None,
@@ -311,6 +317,8 @@ impl World {
             Some(Up::Hello(hello)) => {
                 for held in hello.epochs {
                     assert!(held.ranges.len() <= HELLO_RANGES_MAX);
+                    let before = self.nexts.insert(held.epoch.0, held.next);
+                    self.went_back += usize::from(before.is_some_and(|before| held.next < before));
                     self.look_for_holes(&held);
                     self.answer(held.epoch, Some(hello.nonce), vec![]);
                 }
