@@ -159,8 +159,8 @@ impl Session {
             Event::Published { rows, bytes, lane } => self.published(rows, bytes, lane),
             Event::NotThere(rows) => {
                 self.publishing = false;
-                self.held.remove(rows);
-                self.lanes.remove(rows);
+                // Damaged, most likely, or let go of a moment ago. If the buffer names no gap there, it will say so.
+                self.gaps(&[rows].into_iter().collect(), None);
             }
             Event::NotRead => {
                 self.publishing = false;

@@ -117,3 +117,30 @@ fn an_epoch_without_any_row_is_answered_as_any_other() {
     world.settle_down();
     assert_eq!((world.hang_ups, world.stored_rows().count()), (0, 5));
 }
+
+#[test]
+fn a_batch_that_is_damaged_when_its_turn_comes_is_told_of_before_the_next_hello() {
+    let mut world = World::new(20);
+    world.damage(1);
+    world.damage(9);
+    world.connect();
+    for _ in 0..20 {
+        world.arrive();
+        world.receive();
+    }
+    assert_eq!(world.stored_rows().count(), 18);
+    perform(&mut world, &Step::Cut); // nothing is appended any more
+    world.settle_down();
+    assert!(world.unexplained.is_empty() && world.buffer.gaps.is_empty(), "{:?}", world.unexplained);
+}
+
+#[test]
+fn a_batch_that_is_not_there_and_is_no_gap_either_is_not_told_of_for_ever() {
+    let mut world = World::new(3);
+    world.buffer.held.remove(Range::one(2)); // whatever became of it
+    world.settle_down();
+    assert_eq!((world.stored_rows().count(), world.unexplained.len()), (2, 0));
+    perform(&mut world, &Step::Cut);
+    world.settle_down();
+    assert_eq!(world.unexplained, [(span(1, 0).epoch, 2)], "the gateway finds it missing, and a person is told");
+}

@@ -301,6 +301,14 @@ impl World {
         self.obey();
     }
 
+    /// A batch turns out to be damaged: it is a gap, and the session learns it when it asks for the batch.
+    pub(crate) fn damage(&mut self, row: u64) {
+        if self.buffer.held.contains(row) && !self.buffer.marked.contains(row) {
+            self.buffer.held.remove(Range::one(row));
+            self.buffer.gaps.insert(Range::one(row));
+        }
+    }
+
     /// The gateway takes one message in.
     pub(crate) fn arrive(&mut self) {
         match self.under_way.pop_front() {
