@@ -117,7 +117,8 @@ impl Session {
             return None;
         }
         // Gaps first, so that no hello lacks a number that the gateway was not told about.
-        if let Some(within) = self.telling.next() {
+        let is_allowed = self.limiter.ready_at(self.now) <= self.now;
+        if is_allowed && let Some(within) = self.telling.next() {
             return Some(Command::Gaps(within));
         }
         if self.hello_is_wanted && self.asked.is_none() && !self.telling.is_unfinished() {

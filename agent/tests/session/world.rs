@@ -65,6 +65,8 @@ pub(crate) struct World {
     pub(crate) cannot_read: Option<u64>,
     pub(crate) published: Vec<(Lane, Range)>,
     pub(crate) published_at: Vec<Instant>,
+    /// When notices of gaps went out.
+    pub(crate) told_at: Vec<Instant>,
     pub(crate) last_nonce: Option<Nonce>,
     pub(crate) alarms: usize,
     pub(crate) hang_ups: usize,
@@ -148,6 +150,7 @@ impl World {
             cannot_read: None,
             published: Vec::new(),
             published_at: Vec::new(),
+            told_at: Vec::new(),
             last_nonce: None,
             alarms: 0,
             hang_ups: 0,
@@ -220,6 +223,7 @@ impl World {
         };
         let sent = !gaps.is_empty();
         if sent && self.connected {
+            self.told_at.push(self.now);
             self.under_way.push_back(Up::Gaps(gaps));
         }
         self.session.handle(Event::Told { rows, sent }, self.now);
