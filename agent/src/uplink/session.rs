@@ -87,7 +87,7 @@ impl Session {
             hello_due: now,
             unasked: VecDeque::new(),
             epochs: contents.epochs.clone(),
-            next_row: last.map_or(1, |last| last + 1),
+            next_row: last.map_or(1, |last| last.saturating_add(1)).max(contents.next_row),
             held: contents.held.clone(),
             settled: contents.settled.clone(),
             gaps: contents.gaps.clone(),
@@ -117,7 +117,8 @@ impl Session {
             return None;
         }
         // Gaps first, so that no hello lacks a number that the gateway was not told about.
-        if let Some(within) = self.telling.next() {
+        let is_allowed = self.limiter.ready_at(self.now) <= self.now;
+        if is_allowed && let Some(within) = self.telling.next() {
             return Some(Command::Gaps(within));
         }
         if self.hello_is_wanted && self.asked.is_none() && !self.telling.is_unfinished() {
@@ -159,8 +160,8 @@ impl Session {
             Event::Published { rows, bytes, lane } => self.published(rows, bytes, lane),
             Event::NotThere(rows) => {
                 self.publishing = false;
-                self.held.remove(rows);
-                self.lanes.remove(rows);
+                // Damaged, most likely, or let go of a moment ago. If the buffer names no gap there, it will say so.
+                self.gaps(&[rows].into_iter().collect(), None);
             }
             Event::NotRead => {
                 self.publishing = false;

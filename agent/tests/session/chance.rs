@@ -22,6 +22,7 @@ pub(crate) enum Step {
     Seal(u64, bool, bool),
     Evict(u64, bool),
     Lose,
+    Damage(u64),
     Restart,
     Copy,
     RestoreBuffer,
@@ -41,6 +42,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (1_u64..8, any::<bool>(), prop::bool::weighted(0.1)).prop_map(|(n, live, new)| Step::Seal(n, live, new)),
         1 => (1_u64..9, any::<bool>()).prop_map(|(n, scattered)| Step::Evict(n, scattered)),
         1 => Just(Step::Lose),
+        1 => (0_u64..20).prop_map(Step::Damage),
         1 => Just(Step::Restart),
     ]
 }
@@ -99,6 +101,7 @@ pub(crate) fn perform(world: &mut World, step: &Step) {
             world.buffer.gaps.insert(rows);
             world.tell(Event::Gaps { rows: [rows].into_iter().collect(), began });
         }
+        Step::Damage(back) => world.damage(world.buffer.next_row.saturating_sub(*back)),
         Step::Restart => world.restart(world.buffer.clone()),
         Step::Copy => world.copies.push(world.buffer.clone()),
         Step::RestoreBuffer => {
@@ -168,6 +171,7 @@ proptest! {
         for step in &steps {
             perform(&mut world, step);
             prop_assert!(world.unexplained.is_empty(), "{:?} after {step:?}", world.unexplained);
+            prop_assert_eq!(world.went_back, 0, "no number is used twice; after {:?}", step);
         }
         check_settled(&mut world, &steps)?;
         prop_assert!(world.unexplained.is_empty() && world.owned_up.is_empty(), "{:?}", world.unexplained);

@@ -95,3 +95,52 @@ fn what_a_hello_cannot_name_and_neither_end_has_is_owned_up_to() {
     world.settle_down();
     assert!(world.owned_up.is_empty(), "once is enough");
 }
+
+#[test]
+fn after_a_restart_with_nothing_but_confirmed_gaps_the_hello_says_which_number_is_next() {
+    let gaps: Ranges = Range::new(1, 5).into_iter().collect();
+    let mut world = World::with(Buffer { epochs: vec![span(1, 0)], next_row: 6, ..Buffer::default() }, PACE);
+    world.gaps.insert(span(1, 0).epoch.0, gaps);
+    world.connect();
+    assert!(matches!(world.under_way.front(), Some(Up::Hello(hello)) if hello.epochs[0].next == 6));
+    world.seal(1, Lane::Live, false);
+    world.settle_down();
+    assert_eq!((world.hang_ups, world.published.len()), (0, 1));
+}
+
+#[test]
+fn an_epoch_without_any_row_is_answered_as_any_other() {
+    // Its first batch is gone and its rows were never counted: the next row is its first.
+    let held: Ranges = Range::new(1, 5).into_iter().collect();
+    let epochs = vec![span(1, 0), span(2, 5)];
+    let mut world = World::with(Buffer { held, epochs, next_row: 6, ..Buffer::default() }, PACE);
+    world.settle_down();
+    assert_eq!((world.hang_ups, world.stored_rows().count()), (0, 5));
+}
+
+#[test]
+fn a_batch_that_is_damaged_when_its_turn_comes_is_told_of_before_the_next_hello() {
+    let mut world = World::new(20);
+    world.damage(1);
+    world.damage(9);
+    world.connect();
+    for _ in 0..20 {
+        world.arrive();
+        world.receive();
+    }
+    assert_eq!(world.stored_rows().count(), 18);
+    perform(&mut world, &Step::Cut); // nothing is appended any more
+    world.settle_down();
+    assert!(world.unexplained.is_empty() && world.buffer.gaps.is_empty(), "{:?}", world.unexplained);
+}
+
+#[test]
+fn a_batch_that_is_not_there_and_is_no_gap_either_is_not_told_of_for_ever() {
+    let mut world = World::new(3);
+    world.buffer.held.remove(Range::one(2)); // whatever became of it
+    world.settle_down();
+    assert_eq!((world.stored_rows().count(), world.unexplained.len()), (2, 0));
+    perform(&mut world, &Step::Cut);
+    world.settle_down();
+    assert_eq!(world.unexplained, [(span(1, 0).epoch, 2)], "the gateway finds it missing, and a person is told");
+}

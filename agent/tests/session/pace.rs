@@ -171,6 +171,38 @@ fn under_a_rate_limit_live_and_backfill_take_turns() {
 }
 
 #[test]
+fn notices_of_gaps_keep_to_the_rate_limit_and_use_what_it_allows() {
+    let pace = Pace { publishes_per_s_max: 10, ..PACE };
+    let gaps: Ranges = (1..600).step_by(2).map(Range::one).collect();
+    let held: Ranges = (2..=600).step_by(2).map(Range::one).collect();
+    let buffer = Buffer { held, gaps, epochs: vec![span(1, 0)], next_row: 601, ..Buffer::default() };
+    let mut world = World::with(buffer, pace);
+    world.connect();
+    let start = world.now;
+    let mut received = 0;
+    while !world.buffer.gaps.is_empty() {
+        while !world.under_way.is_empty() || !world.answers.is_empty() {
+            received += u32::from(!world.answers.is_empty());
+            world.arrive();
+            world.receive();
+        }
+        world.now = world.now.max(world.session.deadline());
+        world.session.handle_deadline(world.now);
+        world.obey();
+        assert!(world.connected && world.now < start + Duration::from_secs(3_600));
+    }
+    let within_a_second = |from: &Duration| {
+        let until = *from + Duration::from_secs(1);
+        world.told_at.iter().filter(|at| (*from..until).contains(&(**at - start))).count()
+    };
+    let busiest = world.told_at.iter().map(|at| within_a_second(&(*at - start))).max();
+    assert!(world.told_at.len() >= 100 && busiest <= Some(10), "{busiest:?} of {}", world.told_at.len());
+    let messages = u32::try_from(world.told_at.len()).unwrap() + received;
+    let took = world.now - start;
+    assert!(took < Duration::from_secs(1) * messages / 6, "{messages} messages, 10 a second, took {took:?}");
+}
+
+#[test]
 fn a_hello_that_nobody_answers_ends_the_connection() {
     let mut world = World::new(5);
     world.connect();

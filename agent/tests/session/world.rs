@@ -52,6 +52,9 @@ pub(crate) struct World {
     pub(crate) gaps: BTreeMap<[u8; 8], Ranges>,
     /// What the gateway found missing, without a word from the device.
     pub(crate) unexplained: Vec<(Epoch, u64)>,
+    /// The next number of each epoch, as hellos said, and how often one went back: as if the buffer had been copied.
+    pub(crate) nexts: BTreeMap<[u8; 8], u64>,
+    pub(crate) went_back: usize,
     /// What the device said that nobody can explain.
     pub(crate) owned_up: Ranges,
     /// Numbers of the first epoch that the gateway refuses, and why.
@@ -62,6 +65,8 @@ pub(crate) struct World {
     pub(crate) cannot_read: Option<u64>,
     pub(crate) published: Vec<(Lane, Range)>,
     pub(crate) published_at: Vec<Instant>,
+    /// When notices of gaps went out.
+    pub(crate) told_at: Vec<Instant>,
     pub(crate) last_nonce: Option<Nonce>,
     pub(crate) alarms: usize,
     pub(crate) hang_ups: usize,
@@ -137,12 +142,15 @@ impl World {
             stored: BTreeMap::new(),
             gaps: BTreeMap::new(),
             unexplained: Vec::new(),
+            nexts: BTreeMap::new(),
+            went_back: 0,
             owned_up: Ranges::new(),
             refuses: Vec::new(),
             dies_of: None,
             cannot_read: None,
             published: Vec::new(),
             published_at: Vec::new(),
+            told_at: Vec::new(),
             last_nonce: None,
             alarms: 0,
             hang_ups: 0,
@@ -215,6 +223,7 @@ impl World {
         };
         let sent = !gaps.is_empty();
         if sent && self.connected {
+            self.told_at.push(self.now);
             self.under_way.push_back(Up::Gaps(gaps));
         }
         self.session.handle(Event::Told { rows, sent }, self.now);
@@ -296,6 +305,14 @@ impl World {
         self.obey();
     }
 
+    /// A batch turns out to be damaged: it is a gap, and the session learns it when it asks for the batch.
+    pub(crate) fn damage(&mut self, row: u64) {
+        if self.buffer.held.contains(row) && !self.buffer.marked.contains(row) {
+            self.buffer.held.remove(Range::one(row));
+            self.buffer.gaps.insert(Range::one(row));
+        }
+    }
+
     /// The gateway takes one message in.
     pub(crate) fn arrive(&mut self) {
         match self.under_way.pop_front() {
@@ -312,6 +329,8 @@ impl World {
             Some(Up::Hello(hello)) => {
                 for held in hello.epochs {
                     assert!(held.ranges.len() <= HELLO_RANGES_MAX);
+                    let before = self.nexts.insert(held.epoch.0, held.next);
+                    self.went_back += usize::from(before.is_some_and(|before| held.next < before));
                     self.look_for_holes(&held);
                     self.answer(held.epoch, Some(hello.nonce), vec![]);
                 }

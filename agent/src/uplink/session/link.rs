@@ -54,11 +54,11 @@ impl Session {
         self.telling.due().filter(|_| !self.silence.is_leaving())
     }
 
-    /// When the next frame may go, if the rate is what it waits for.
+    /// When the next frame or notice may go, if the rate is what it waits for.
     fn turn_due(&self) -> Option<Instant> {
         let ready = self.limiter.ready_at(self.now);
-        let waits = ready > self.now && self.is_greeted() && !self.publishing && self.lanes.waiting() > 0;
-        waits.then_some(ready)
+        let frame_waits = self.is_greeted() && !self.publishing && self.lanes.waiting() > 0;
+        (ready > self.now && (frame_waits || self.telling.has_turn())).then_some(ready)
     }
 
     /// Takes in that the deadline has passed.

@@ -42,12 +42,17 @@ impl Telling {
 
     /// What the next notice is taken from, if there may be one.
     pub(super) fn next(&mut self) -> Option<Range> {
-        if self.asked || self.notices.len() >= NOTICES_MAX {
+        if !self.has_turn() {
             return None;
         }
         let within = Range::new(self.untold.first()?, self.untold.last()?)?;
         self.asked = true;
         Some(within)
+    }
+
+    /// Whether a notice may go out.
+    pub(super) fn has_turn(&self) -> bool {
+        !self.asked && self.notices.len() < NOTICES_MAX && !self.untold.is_empty()
     }
 
     /// A notice about `rows` went out, or (`sent_until` is none) there was nothing to say about them.
