@@ -6,9 +6,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::vec;
 
 use bytes::Bytes;
 use proto::{Channel, DeviceId};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 pub mod judge;
@@ -18,9 +21,13 @@ pub mod receipt;
 pub mod record;
 pub mod totals;
 
-/// Messages that wait to be written to one device. Receipts are state, so one that finds no room may be dropped.
-/// A hello of 64 epochs is answered by as many, and more where an epoch has many ranges.
+/// What waits to be written to one device: this many times one or several messages that only make sense together.
+/// Receipts are state, so what finds no room may be dropped.
 pub const LINK_DEPTH: usize = 256;
+/// Bytes that wait to be written to one device, above which only those find room that are alone. An answer that is
+/// larger than this must pass all the same, or its device would wait for it for ever; it is no larger than the ranges
+/// that it was made from.
+pub const LINK_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a door tells the pipeline, in the order in which it happened on each connection.
 #[derive(Debug)]
@@ -129,21 +136,83 @@ pub struct Link {
     pub device: DeviceId,
     /// Which.
     pub connection: ConnectionId,
-    sender: mpsc::Sender<(Channel, Bytes)>,
+    sender: mpsc::Sender<(Channel, Vec<Bytes>)>,
+    waiting_bytes: Arc<AtomicUsize>,
 }
 
 impl Link {
     /// A link, and where what is sent through it comes out.
     #[must_use]
-    pub fn new(device: DeviceId, connection: ConnectionId) -> (Self, mpsc::Receiver<(Channel, Bytes)>) {
+    pub fn new(device: DeviceId, connection: ConnectionId) -> (Self, Messages) {
         let (sender, receiver) = mpsc::channel(LINK_DEPTH);
-        (Self { device, connection, sender }, receiver)
+        let waiting_bytes = Arc::<AtomicUsize>::default();
+        let messages = Messages {
+            receiver,
+            begun: (Channel::Receipt, vec![].into_iter()),
+            waiting_bytes: Arc::clone(&waiting_bytes),
+        };
+        (Self { device, connection, sender, waiting_bytes }, messages)
     }
 
     /// Sends `payload` at QoS 0 on the device's `channel` if the device has subscribed to it. Answers whether there
     /// was room.
     pub fn send(&self, channel: Channel, payload: Bytes) -> bool {
-        self.sender.try_send((channel, payload)).is_ok()
+        self.send_all(channel, vec![payload])
+    }
+
+    /// As [`Link::send`] for each of `payloads`: there is room for all of them or for none.
+    pub fn send_all(&self, channel: Channel, payloads: Vec<Bytes>) -> bool {
+        let bytes = payloads.iter().map(Bytes::len).sum();
+        let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = before == 0 || before.saturating_add(bytes) <= LINK_BYTES_MAX;
+        let is_sent = has_room && self.sender.try_send((channel, payloads)).is_ok();
+        if !is_sent {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        is_sent
+    }
+}
+
+/// Where what is sent through a [`Link`] comes out, one message at a time.
+#[derive(Debug)]
+pub struct Messages {
+    receiver: mpsc::Receiver<(Channel, Vec<Bytes>)>,
+    /// The rest of what was sent together.
+    begun: (Channel, vec::IntoIter<Bytes>),
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+impl Messages {
+    /// The next message; `None` once the link is gone. Cancel safe.
+    pub async fn recv(&mut self) -> Option<(Channel, Bytes)> {
+        loop {
+            if let Some(message) = self.next_begun() {
+                return Some(message);
+            }
+            let (channel, payloads) = self.receiver.recv().await?;
+            self.begun = (channel, payloads.into_iter());
+        }
+    }
+
+    /// The next message if there is one now.
+    ///
+    /// # Errors
+    /// There is none yet, or the link is gone.
+    pub fn try_recv(&mut self) -> Result<(Channel, Bytes), TryRecvError> {
+        loop {
+            if let Some(message) = self.next_begun() {
+                return Ok(message);
+            }
+            let (channel, payloads) = self.receiver.try_recv()?;
+            self.begun = (channel, payloads.into_iter());
+        }
+    }
+
+    fn next_begun(&mut self) -> Option<(Channel, Bytes)> {
+        let (channel, rest) = &mut self.begun;
+        let payload = rest.next()?;
+        self.waiting_bytes.fetch_sub(payload.len(), Ordering::Relaxed);
+        Some((*channel, payload))
     }
 }
 

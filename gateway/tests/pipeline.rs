@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant as Moment};
 
-use bytes::Bytes;
 use proto::frame::{Header, Sealed};
 use proto::message::{Held, Hello, Notice, Receipt, Settlement};
 use proto::{Channel, DeviceId, Epoch, Frame, Lane, Nonce, Range};
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tributary_gateway::ingest::pipeline::{Recorder, judge_all};
 use tributary_gateway::ingest::record::Ledger;
 use tributary_gateway::ingest::totals::Totals;
-use tributary_gateway::ingest::{Arrival, ConnectionId, Event, Link, Ticket, Verdict};
+use tributary_gateway::ingest::{Arrival, ConnectionId, Event, Link, Messages, Ticket, Verdict};
 use tributary_gateway::store::sqlite::{Reader, Store, StoreError, Writer};
 use tributary_gateway::store::view::Ledger as Seen;
 use tributary_gateway::store::{Item, Outcome, SettledRanges};
@@ -69,7 +68,10 @@ struct Rig {
 
 impl Rig {
     fn start() -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap())
+    }
+
+    fn start_in(folder: TempDir) -> Self {
         let Store { writer, reader } = open(&folder);
         let (fails, tries, hopeless) = (Arc::default(), Arc::default(), CancellationToken::new());
         let ledger = Failing { writer, fails: Arc::clone(&fails), tries: Arc::clone(&tries) };
@@ -80,7 +82,7 @@ impl Rig {
         Self { events, fails, tries, hopeless, recorder: thread, judge, reader, _folder: folder }
     }
 
-    async fn connect(&self, connection: u64) -> mpsc::Receiver<(Channel, Bytes)> {
+    async fn connect(&self, connection: u64) -> Messages {
         let (link, receipts) = Link::new(meter(), ConnectionId(connection));
         self.events.send(Event::Opened(link)).await.unwrap();
         receipts
@@ -128,7 +130,7 @@ async fn verdict(ticket: oneshot::Receiver<Verdict>) -> Option<Verdict> {
     timeout(PATIENCE, ticket).await.expect("an end in time").ok()
 }
 
-async fn receipt(receipts: &mut mpsc::Receiver<(Channel, Bytes)>) -> Receipt {
+async fn receipt(receipts: &mut Messages) -> Receipt {
     let (channel, bytes) = timeout(PATIENCE, receipts.recv()).await.expect("a receipt in time").unwrap();
     assert_eq!(channel, Channel::Receipt);
     Receipt::decode(&bytes).unwrap()
@@ -215,4 +217,34 @@ async fn a_hello_in_parts_is_answered_like_a_hello() {
     assert_eq!((answer.nonce, answer.epoch), (Some(Nonce([2; 8])), Epoch([9; 8])));
     assert_eq!(answer.ranges[0].state, Settlement::Gap, "1 of the epoch it names");
     assert_eq!(rig.ledger().totals.waiting, 5, "of the one it does not name");
+}
+
+#[tokio::test]
+async fn an_answer_of_many_receipts_arrives_whole() {
+    const RANGES: u64 = 100_000;
+    let folder = TempDir::new().unwrap();
+    let mut store = open(&folder);
+    store.writer.record(&[Item::HeldPart { device: meter(), held: vec![held(1, 2)] }]).unwrap();
+    drop(store);
+    // Every other number is stored: as many ranges as there are numbers.
+    let db = rusqlite::Connection::open(folder.path().join("gateway.db")).unwrap();
+    let sql = "with recursive place (n) as (select 1 union all select n + 1 from place where n < ?1)
+               insert into settled (tenant, epoch, state, first, last) select 1, 1, 0, 2 * n, 2 * n from place";
+    db.execute(sql, [RANGES.cast_signed()]).unwrap();
+    drop(db);
+    let rig = Rig::start_in(folder);
+    let mut receipts = rig.connect(1).await;
+    assert_eq!(verdict(rig.hello(1, 1, held(1, 2 * RANGES)).await).await, Some(Verdict::Settled));
+    let mut told = 0;
+    loop {
+        let receipt = receipt(&mut receipts).await;
+        for settled in &receipt.ranges {
+            told += 1;
+            assert_eq!(settled.range, Range::one(2 * told));
+        }
+        if !receipt.continued {
+            break;
+        }
+    }
+    assert_eq!(told, RANGES);
 }

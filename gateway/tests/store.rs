@@ -658,3 +658,42 @@ fn the_newest_live_reading_tells_how_far_a_device_lags() {
     let device = ask(&store, |view| view.device("meter-7")).unwrap();
     assert_eq!((device.lag_us, device.last_reading_us), (Some(2 * MINUTE), Some(NOW - 2 * MINUTE)));
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_settled_here_and_there_is_in_the_database_and_told_as_a_plain_map_has_it(
+        steps in prop::collection::vec((any::<bool>(), 1_u64..60, 0_u64..5), 1..40),
+        around in (0_u64..66, 0_u64..9),
+    ) {
+        let (folder, mut store) = fresh();
+        let mut stored = std::collections::BTreeSet::new();
+        for (is_batch, first, more) in steps {
+            if is_batch {
+                let batches = (first..=first + more).map(|number| Item::Batch(batch(number, &[(NOW, number as f64)])));
+                record(&mut store.writer, batches);
+                stored.extend(first..=first + more);
+            } else {
+                record(&mut store.writer, [gaps([gap(Some(range(first, first + more)), None, None)])]);
+            }
+        }
+        // Of 20 and of 40 to 42 the device says in the end that it has the only copies; the rest is nowhere.
+        let held = Held { epoch: EPOCH, ranges: vec![range(20, 20), range(40, 42)], next: 80 };
+        record(&mut store.writer, [Item::HeldPart { device: meter(), held: vec![held] }]);
+        let is_told = |number: &u64| stored.contains(number) || !(*number == 20 || (40..=42).contains(number));
+        let state = |number| if stored.contains(&number) { Settlement::Stored } else { Settlement::Gap };
+        let plain: Vec<_> = (1..80).filter(is_told).map(|number| (number, state(number))).collect();
+        let all = store.writer.settled(&meter(), EPOCH).unwrap().0;
+        let told = |all: &[(Range, Settlement)]| -> Vec<(u64, Settlement)> {
+            all.iter().flat_map(|(range, state)| (range.first..=range.last).map(|number| (number, *state))).collect()
+        };
+        prop_assert_eq!(told(&all), plain);
+        let around = range(around.0, around.0 + around.1);
+        let near: Vec<_> = all.iter().copied().filter(|(range, _)| range.intersect(around).is_some()).collect();
+        prop_assert_eq!(store.writer.settled_around(&meter(), EPOCH, around).unwrap().0, near);
+        drop(store);
+        let mut again = open(&folder);
+        prop_assert_eq!(again.writer.settled(&meter(), EPOCH).unwrap().0, all, "as the database has it");
+    }
+}

@@ -20,7 +20,7 @@ use super::deadlines::Deadlines;
 use super::outbox::Outbox;
 use super::packet;
 use super::session::{End, Session};
-use crate::ingest::{Event, Intake};
+use crate::ingest::{Event, Intake, Messages};
 
 /// One connected device's session and what surrounds it.
 pub(super) struct Drive<'a> {
@@ -30,7 +30,7 @@ pub(super) struct Drive<'a> {
     pub(super) inbox: BytesMut,
     pub(super) outbox: Outbox,
     /// Messages to the device; `None` once the pipeline has let go of the link.
-    pub(super) link: Option<mpsc::Receiver<(Channel, Bytes)>>,
+    pub(super) link: Option<Messages>,
     pub(super) silence_max: Duration,
     /// When the device was last heard.
     pub(super) heard: Instant,
@@ -46,7 +46,7 @@ impl<'a> Drive<'a> {
         shared: &'a Shared,
         session: Session,
         inbox: BytesMut,
-        link: mpsc::Receiver<(Channel, Bytes)>,
+        link: Messages,
         silence_max: Duration,
     ) -> Self {
         Self {
@@ -191,7 +191,7 @@ async fn permit(waiting: &mut Waiting) -> Permit {
     }
 }
 
-async fn message(link: &mut Option<mpsc::Receiver<(Channel, Bytes)>>) -> Option<(Channel, Bytes)> {
+async fn message(link: &mut Option<Messages>) -> Option<(Channel, Bytes)> {
     match link {
         Some(link) => link.recv().await,
         None => pending().await,

@@ -14,6 +14,8 @@ pub(super) struct Outbox {
     /// Written to the TLS layer, which may still hold it.
     unflushed: bool,
     since: Option<Instant>,
+    /// Those of `bytes` that the clock runs for: what was added later has its own time.
+    timed: usize,
 }
 
 impl Outbox {
@@ -22,8 +24,9 @@ impl Outbox {
         let work = self.unflushed || !self.bytes.is_empty();
         if !work {
             self.since = None;
-        } else if self.since.is_none() {
+        } else if self.since.is_none() || (self.timed == 0 && !self.bytes.is_empty()) {
             self.since = Some(Instant::now());
+            self.timed = self.bytes.len();
         }
         work
     }
@@ -43,6 +46,7 @@ impl Outbox {
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
+            self.timed = self.timed.saturating_sub(written);
             self.unflushed = true;
         }
         Ok(())
@@ -76,5 +80,28 @@ mod tests {
         let mut heard = [0; 10];
         far.read_exact(&mut heard).await.unwrap();
         assert_eq!(&heard, b"last words");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_always_has_more_to_read_is_given_time_for_it() {
+        let (mut writer, mut far) = duplex(100);
+        let mut outbox = Outbox::default();
+        outbox.bytes.extend_from_slice(&[7; 50]);
+        let (mut deadlines, mut scrap) = (Vec::new(), [0; 100]);
+        for _ in 0..20 {
+            outbox.bytes.extend_from_slice(&[7; 100]); // before the last of it has left
+            assert!(outbox.has_work());
+            deadlines.push(outbox.deadline(Duration::ZERO).unwrap());
+            outbox.write(&mut writer).await.unwrap();
+            assert_eq!(outbox.bytes.len(), 50);
+            far.read_exact(&mut scrap).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await; // so that the clock moves
+        }
+        deadlines.dedup();
+        assert_eq!(deadlines.len(), 10, "each time that all is gone which the clock ran for");
+        assert!(outbox.has_work());
+        let last = outbox.deadline(Duration::ZERO);
+        outbox.bytes.extend_from_slice(&[7; 100]);
+        assert!(outbox.has_work() && outbox.deadline(Duration::ZERO) == last, "to be told more gives no time");
     }
 }

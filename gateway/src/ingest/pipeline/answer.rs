@@ -53,28 +53,26 @@ impl<L: Ledger> Recording<L> {
         }
         for (message, _) in messages {
             let Answer::Everything(hello) = &message.judgement.answer else { continue };
+            // Together: a device that misses one of them goes on waiting, and would miss the same one each time.
+            let mut answer = Vec::new();
             for held in &hello.epochs {
                 match self.ledger.settled(&message.device, held.epoch) {
                     Ok(settled) => {
-                        let answer = receipts(held.epoch, Some(hello.nonce), (self.now)(), &settled, &[]);
-                        self.send(&message.device, answer);
+                        answer.extend(receipts(held.epoch, Some(hello.nonce), (self.now)(), &settled, &[]));
                     }
                     Err(error) => warn!(%error, "a hello could not be answered; the device will ask again"),
                 }
             }
+            self.send(&message.device, answer);
         }
     }
 
     fn send(&self, device: &DeviceId, receipts: Vec<bytes::Bytes>) {
-        let Some(link) = self.links.get(device) else { return };
-        for receipt in receipts {
-            let counter = if link.send(Channel::Receipt, receipt) {
-                &self.totals.receipts_sent
-            } else {
-                &self.totals.receipts_dropped
-            };
-            counter.add(1);
-        }
+        let (Some(link), false) = (self.links.get(device), receipts.is_empty()) else { return };
+        let count = receipts.len() as u64;
+        let is_sent = link.send_all(Channel::Receipt, receipts);
+        let counter = if is_sent { &self.totals.receipts_sent } else { &self.totals.receipts_dropped };
+        counter.add(count);
     }
 
     /// Says of batches that are not committed yet that they are, as nothing but a seeded bug may.

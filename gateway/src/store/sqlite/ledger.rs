@@ -9,13 +9,16 @@ use proto::message::Settlement;
 use proto::{Epoch, Instant, Number, Range, Ranges};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::ranges::{read_ranges, write_ranges};
+use super::ranges::{read_ranges, touching, write_ranges};
 use super::writer::Work;
 use super::{StoreError, TENANT, from_sql, to_sql};
 use crate::store::SettledRanges;
 
-/// Epochs and ranges remembered (about 100 bytes each); beyond it all are forgotten and read again.
+/// Epochs and ranges remembered (about 100 bytes each at most); beyond it all are forgotten that have not been asked for
+/// lately, and read again when they are.
 const REMEMBERED_MAX: usize = 50_000;
+/// Those of epochs at work: to read them again every now and then would be most of the work where one has very many.
+const REMEMBERED_AT_WORK_MAX: usize = 1_000_000;
 /// Commits from one count of them to the next.
 const COUNT_EVERY: u32 = 64;
 
@@ -57,6 +60,8 @@ pub(super) struct EpochState {
     pub(super) repaired: u64,
     arrivals: Option<(Instant, Instant)>,
     touched: bool,
+    /// Asked for since the last count.
+    is_at_work: bool,
 }
 
 impl Epochs {
@@ -73,7 +78,11 @@ impl Epochs {
         {
             self.entries.insert(place, state);
         }
-        Ok(self.entries.get_mut(&place))
+        let mut found = self.entries.get_mut(&place);
+        if let Some(state) = &mut found {
+            state.is_at_work = true;
+        }
+        Ok(found)
     }
 
     /// Forgets an epoch that is gone from the database.
@@ -87,10 +96,19 @@ impl Epochs {
             return;
         }
         self.uncounted = 0;
-        let ranges = |state: &EpochState| 1 + state.settled.iter().map(|set| set.as_slice().len()).sum::<usize>();
-        if self.entries.values().map(ranges).sum::<usize>() > REMEMBERED_MAX {
+        if self.remembered() > REMEMBERED_MAX {
+            self.entries.retain(|_, state| state.is_at_work);
+        }
+        if self.remembered() > REMEMBERED_AT_WORK_MAX {
             self.entries.clear();
         }
+        self.entries.values_mut().for_each(|state| state.is_at_work = false);
+    }
+
+    /// How many epochs and ranges are in memory.
+    fn remembered(&self) -> usize {
+        let ranges = |state: &EpochState| 1 + state.settled.iter().map(|set| set.as_slice().len()).sum::<usize>();
+        self.entries.values().map(ranges).sum()
     }
 
     pub(super) fn write_back(&mut self, db: &Connection) -> Result<(), StoreError> {
@@ -154,24 +172,28 @@ impl EpochState {
 
     /// Everything that is settled, ascending.
     pub(super) fn settled(&self) -> SettledRanges {
-        let of_state = |(state, set): (Settlement, &Ranges)| set.iter().map(move |range| (range, state)).collect();
-        let mut ranges: Vec<(Range, Settlement)> =
-            STATES.into_iter().zip(&self.settled).flat_map(|pair| -> Vec<_> { of_state(pair) }).collect();
+        let by_state = STATES.into_iter().zip(&self.settled);
+        let mut ranges: Vec<_> =
+            by_state.flat_map(|(state, set)| set.iter().map(move |range| (range, state))).collect();
         ranges.sort_unstable_by_key(|(range, _)| range.first);
         SettledRanges(ranges)
     }
 
-    /// [`EpochState::settled`] without the gaps that the device says it can fill: told that they are settled, it would
-    /// let go of the only copy.
-    pub(super) fn to_tell(&self) -> SettledRanges {
-        let SettledRanges(ranges) = self.settled();
-        let unless_held = |(range, state): (Range, Settlement)| -> Vec<(Range, Settlement)> {
-            match state {
-                Settlement::Gap => self.held.missing_in(range).iter().map(|range| (range, state)).collect(),
-                _ => vec![(range, state)],
+    /// What of the settled ranges that share a number with `around` the device may be told, ascending: all but the gaps
+    /// that it says it can fill. Told that they are settled, it would let go of the only copy.
+    pub(super) fn to_tell(&self, around: Range) -> SettledRanges {
+        let mut told: Vec<(Range, Settlement)> = Vec::new();
+        for (state, set) in STATES.into_iter().zip(&self.settled) {
+            for range in touching(set, around) {
+                match state {
+                    Settlement::Gap => told.extend(self.held.missing_in(*range).iter().map(|range| (range, state))),
+                    _ => told.push((*range, state)),
+                }
             }
-        };
-        SettledRanges(ranges.into_iter().flat_map(unless_held).collect())
+        }
+        told.retain(|(range, _)| range.intersect(around).is_some());
+        told.sort_unstable_by_key(|(range, _)| range.first);
+        SettledRanges(told)
     }
 
     /// Numbers that the device had given away by `next`, has no more, and that are not settled.
@@ -253,6 +275,7 @@ impl Work<'_> {
                 entry.insert(state)
             }
         };
+        state.is_at_work = true;
         if !state.touched {
             state.touched = true;
             touched.push((device, epoch));

@@ -15,10 +15,12 @@ pub(super) fn write_ranges(
 ) -> Result<(), StoreError> {
     // A range in the database that was joined with one that moved ends or starts right beside it at the least.
     let reach = Range { first: moved.first.saturating_sub(1), last: moved.last.saturating_add(1) };
-    let now: Vec<Range> = set.as_slice().iter().copied().filter(|range| range.intersect(reach).is_some()).collect();
+    let now = touching(set, reach);
     let first = now.first().map_or(reach.first, |range| range.first.min(reach.first));
     let last = now.last().map_or(reach.last, |range| range.last.max(reach.last));
-    let sql = "delete from settled where epoch = ?1 and state = ?2 and first <= ?4 and last >= ?3";
+    // None that starts before `first` reaches in: it would have the number `reach.first`, which has not moved, and so is
+    // in a range of `now` that starts no later. To look for where they end would be a walk through all of the epoch.
+    let sql = "delete from settled where epoch = ?1 and state = ?2 and first between ?3 and ?4";
     db.prepare_cached(sql)?.execute(params![epoch, state, to_sql(first), to_sql(last)])?;
     let sql = "insert into settled (tenant, epoch, state, first, last) values (?1, ?2, ?3, ?4, ?5)";
     let mut statement = db.prepare_cached(sql)?;
@@ -26,6 +28,14 @@ pub(super) fn write_ranges(
         statement.execute(params![TENANT, epoch, state, to_sql(range.first), to_sql(range.last)])?;
     }
     Ok(())
+}
+
+/// Those ranges of `set` that share a number with `around`, whole.
+pub(super) fn touching(set: &Ranges, around: Range) -> &[Range] {
+    let all = set.as_slice();
+    let start = all.partition_point(|range| range.last < around.first);
+    let end = all.partition_point(|range| range.first <= around.last);
+    all.get(start..end).unwrap_or_default()
 }
 
 /// The ranges that a query of two columns gives.

@@ -88,17 +88,7 @@ impl Writer {
     /// # Errors
     /// The disk.
     pub fn settled(&mut self, device: &DeviceId, epoch: Epoch) -> Result<SettledRanges, StoreError> {
-        self.make_sure()?;
-        let Self { db, memory, .. } = self;
-        let found = memory.names.known_device(db, device).and_then(|device| match device {
-            Some(device) => memory.epochs.known(db, device, epoch),
-            None => Ok(None),
-        });
-        let told = found.map(|epoch| epoch.map(|epoch| epoch.to_tell()).unwrap_or_default());
-        if let Err(error) = &told {
-            self.is_suspect |= error.is_of_the_disk();
-        }
-        told
+        self.settled_around(device, epoch, Range { first: 0, last: u64::MAX })
     }
 
     /// Those of [`Writer::settled`] that share a number with `around`, whole: what a receipt after a commit adds.
@@ -111,9 +101,17 @@ impl Writer {
         epoch: Epoch,
         around: Range,
     ) -> Result<SettledRanges, StoreError> {
-        let SettledRanges(mut ranges) = self.settled(device, epoch)?;
-        ranges.retain(|(range, _)| range.intersect(around).is_some());
-        Ok(SettledRanges(ranges))
+        self.make_sure()?;
+        let Self { db, memory, .. } = self;
+        let found = memory.names.known_device(db, device).and_then(|device| match device {
+            Some(device) => memory.epochs.known(db, device, epoch),
+            None => Ok(None),
+        });
+        let told = found.map(|epoch| epoch.map(|epoch| epoch.to_tell(around)).unwrap_or_default());
+        if let Err(error) = &told {
+            self.is_suspect |= error.is_of_the_disk();
+        }
+        told
     }
 
     /// Where the store stands, now and after each commit.

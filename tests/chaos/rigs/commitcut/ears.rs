@@ -1,9 +1,8 @@
 //! What the gateway says, and how long the tape was when it said it.
 
-use gateway::ingest::Verdict;
-use proto::Channel;
+use gateway::ingest::{Messages, Verdict};
 use proto::message::{Receipt, Settlement};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::feed::Identity;
 
@@ -26,7 +25,7 @@ pub(super) enum Claim {
 /// ahead of a commit is heard ahead of it.
 #[derive(Default)]
 pub(super) struct Ears {
-    pub(super) links: Vec<(&'static str, mpsc::Receiver<(Channel, bytes::Bytes)>)>,
+    pub(super) links: Vec<(&'static str, Messages)>,
     pub(super) verdicts: Vec<(Vec<Identity>, oneshot::Receiver<Verdict>)>,
     pub(super) heard: Vec<Heard>,
 }
