@@ -191,6 +191,8 @@ pub struct Buffer {
     appends: u32,
     page_bytes: u64,
     reserve: Reserve,
+    /// When a salvage last found no room on the disk.
+    no_room_since: Option<std::time::Instant>,
     upkeep: Upkeep,
     /// There may be settled batches that are past keeping.
     expiring: bool,

@@ -413,3 +413,37 @@ fn a_value_that_changed_in_a_small_table_is_noticed_whatever_it_says() {
         }
     }
 }
+
+#[test]
+fn a_damaged_file_is_salvaged_though_its_disk_has_no_room_for_a_second_copy() {
+    let Some(disk) = Tiny::new(16 << 20) else { return };
+    let folder = disk.0.path();
+    let mut buffer = open(folder);
+    for seed in 1..=240 {
+        put(&mut buffer, seed, 16_000).unwrap();
+    }
+    buffer.mark(&Ranges::from_iter([Range { first: 1, last: 200 }]));
+    buffer.flush_marks().unwrap();
+    drop(buffer);
+    let path = settings(folder).path;
+    let mut bytes = fs::read(&path).unwrap();
+    let place = bytes.len() / 2 / 4_096 * 4_096;
+    bytes[place..place + 4_096].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    fs::write(folder.join("buffer.db.damaged-1"), vec![1; 1 << 20]).unwrap();
+    let free = || {
+        let disk = rustix::fs::statvfs(folder).unwrap();
+        disk.f_bavail * disk.f_frsize
+    };
+    let others = usize::try_from(free()).unwrap() - (1 << 20);
+    fs::write(folder.join("of-others"), vec![1; others]).unwrap();
+
+    let mut buffer = open(folder);
+    let held = buffer.contents().unwrap().held;
+    let gaps = buffer.contents().unwrap().gaps;
+    let unsettled = Range { first: 201, last: 240 };
+    let there: u64 = held.within(unsettled).map(Range::count).sum();
+    let named: u64 = gaps.within(unsettled).map(Range::count).sum();
+    assert!(there + named == 40 && there > 30, "held {held:?}, gaps {gaps:?}");
+    assert!(put(&mut buffer, 241, 1_000).is_ok(), "capture goes on");
+}

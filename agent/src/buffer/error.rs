@@ -18,6 +18,12 @@ pub enum BufferError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// Damaged, and the disk has no room for what is readable of it.
+    #[error("buffer {} is damaged, and its disk has no room to save what is readable; free some as large as the file", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// Made by a later agent.
     #[error("buffer {} has schema version {found}, this agent knows {known}; install the newer agent again, or move the file aside", path.display())]
     Newer {

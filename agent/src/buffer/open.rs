@@ -29,6 +29,8 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// Files up to this are checked from end to end at each start; that takes a fraction of a second. A larger one is not, so
 /// that a start never waits for a slow disk: damage in it shows when it is met, by SQLite's own checks or a batch's hash.
 const CHECK_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// How long a salvage that found no room waits before it tries again.
+const SALVAGE_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl Buffer {
     /// Opens the file, or makes it. Settings that durability rests on are set and then read back. A damaged file is set
@@ -50,7 +52,12 @@ impl Buffer {
         }
         let (connection, damaged) = match opened {
             Err(error) if is_damaged(&error, &path) => {
-                let salvaged = salvage::salvage(&settings, None, &error)?;
+                let mut salvaged = salvage::salvage(&settings, None, &error);
+                if matches!(salvaged, Err(BufferError::DiskFull { .. })) {
+                    reserve.let_go();
+                    salvaged = salvage::salvage(&settings, None, &error);
+                }
+                let salvaged = salvaged?;
                 (connect(&settings)?, salvaged.may_lack)
             }
             opened => (opened?, false),
@@ -71,6 +78,7 @@ impl Buffer {
             lacking: damaged || log == Log::Short,
             appends: 0,
             reserve,
+            no_room_since: None,
             expiring: true,
             normal_from: 0,
         };
@@ -83,16 +91,23 @@ impl Buffer {
 
     /// Salvages the file that `error` showed to be damaged, and goes on with what is readable.
     pub(super) fn recover(&mut self, error: &rusqlite::Error) -> Result<(), BufferError> {
+        // A salvage that found no room wrote the disk full: not again at once, for flash wears.
+        if self.no_room_since.is_some_and(|since| since.elapsed() < SALVAGE_EVERY) {
+            return Err(BufferError::Damaged { path: self.settings.path.clone() });
+        }
         // The file must be closed before it is moved.
         self.connection = Connection::open_in_memory()?;
         let living = Living { next_row: self.next_row, epoch: self.epoch, clock: self.clock };
         let salvaged = match salvage::salvage(&self.settings, Some(living), error) {
             Err(BufferError::DiskFull { .. }) => {
                 self.reserve.let_go();
-                salvage::salvage(&self.settings, Some(living), error)?
+                salvage::salvage(&self.settings, Some(living), error)
             }
-            salvaged => salvaged?,
+            salvaged => salvaged,
         };
+        let is_full = matches!(salvaged, Err(BufferError::DiskFull { .. }));
+        self.no_room_since = is_full.then(std::time::Instant::now);
+        let salvaged = salvaged?;
         self.resume()?;
         self.lacking |= salvaged.may_lack;
         self.untold.evicted.extend(salvaged.lost.iter());

@@ -13,10 +13,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use self::walk::Walked;
-use super::error::beside;
+use super::error::{beside, disk_bytes};
 use super::gaps::{self, Noted};
 use super::open::{cannot_open, connect};
-use super::rows::{held, ranges, settled, span_of, write_counter};
+use super::rows::{held, ranges, replace_settled, settled, span_of, write_counter};
 use super::{BufferError, EpochSpan, Settings};
 
 mod tables;
@@ -24,6 +24,7 @@ mod walk;
 
 /// Damaged files that are kept for people to look at; the oldest goes beyond.
 const KEPT_MAX: u64 = 3;
+
 /// What an agent that runs knows beside what the file says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Living {
@@ -52,20 +53,50 @@ pub(super) fn salvage(
     let making = beside(path, ".salvaging");
     let failed = |error: io::Error| cannot_open(rusqlite::Error::ToSqlConversionFailure(error.into()), path);
     remove(&making).map_err(failed)?;
-    let mut fresh = connect(&Settings { path: making.clone(), ..settings.clone() })?;
+    let is_tight = !make_space(path);
+    let salvaged = write_fresh(settings, &making, living, is_tight);
+    if salvaged.is_err() {
+        let _ = remove(&making); // it may have taken the last of the disk
+    }
+    let salvaged = salvaged?;
+    fs::rename(&making, beside(path, ".salvaged")).map_err(failed)?;
+    finish(path).map_err(failed)?;
+    let (lost, may_lack) = (salvaged.lost.count(), salvaged.may_lack);
+    tracing::error!(lost, may_lack, "a fresh buffer holds what was readable; the damaged one is kept beside it");
+    Ok(salvaged)
+}
+
+/// Whether the disk has room for a second copy of the file, if need be without the damaged files of earlier times.
+fn make_space(path: &Path) -> bool {
+    let bytes = |ending: &str| fs::metadata(beside(path, ending)).map_or(0, |file| file.len());
+    let has_room = || disk_bytes(path).is_none_or(|(free, _)| free > bytes("") + bytes("-wal"));
+    if has_room() {
+        return true;
+    }
+    for number in 1..=KEPT_MAX {
+        let _ = remove(&beside(path, &format!(".damaged-{number}")));
+    }
+    has_room()
+}
+
+/// Makes the fresh file at `making`. Where the disk `is_tight`, what receipts cover is left out.
+fn write_fresh(
+    settings: &Settings,
+    making: &Path,
+    living: Option<Living>,
+    is_tight: bool,
+) -> Result<Salvaged, BufferError> {
+    let path = &settings.path;
+    let mut fresh = connect(&Settings { path: making.into(), ..settings.clone() })?;
     let explain = |error| super::explain(error, path);
     let salvaged = {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let damaged = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(error, path))?;
         damaged.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?; // it stays as it was found
-        copy(&damaged, &mut fresh, living).map_err(explain)?
+        copy(&damaged, &mut fresh, living, is_tight).map_err(explain)?
     };
     fresh.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(())).map_err(explain)?;
     fresh.close().map_err(|(_, error)| explain(error))?;
-    fs::rename(&making, beside(path, ".salvaged")).map_err(failed)?;
-    finish(path).map_err(failed)?;
-    let (lost, may_lack) = (salvaged.lost.count(), salvaged.may_lack);
-    tracing::error!(lost, may_lack, "a fresh buffer holds what was readable; the damaged one is kept beside it");
     Ok(salvaged)
 }
 
@@ -111,12 +142,19 @@ fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn copy(damaged: &Connection, fresh: &mut Connection, living: Option<Living>) -> Result<Salvaged, rusqlite::Error> {
+fn copy(
+    damaged: &Connection,
+    fresh: &mut Connection,
+    living: Option<Living>,
+    is_tight: bool,
+) -> Result<Salvaged, rusqlite::Error> {
     let next_row = living.map(|living| living.next_row);
     let transaction = fresh.transaction()?;
     let whole = tables::copy_all(damaged, &transaction, living)?;
     transaction.commit()?;
-    let Walked { mut lost, last, strangers, ended } = walk::walk(damaged, fresh, whole.epochs)?;
+    let settled = settled(fresh)?;
+    let dispensable = if is_tight { settled.clone() } else { Ranges::new() };
+    let Walked { mut lost, last, strangers, ended } = walk::walk(damaged, fresh, whole.epochs, &dispensable)?;
     // What is known to have been there, at least.
     let query = "select max(coalesce((select max(last) from settled), 0), coalesce((select max(last_row) from gap), 0),
         coalesce((select value from counter where name = 'last row'), 0), coalesce((select max(base) + 1 from epoch), 0))";
@@ -135,7 +173,7 @@ fn copy(damaged: &Connection, fresh: &mut Connection, living: Option<Living>) ->
         let held = held(fresh)?;
         lost.extend(held.missing_in(all).iter());
     }
-    for range in settled(fresh)?.iter() {
+    for range in settled.iter() {
         lost.remove(range);
     }
     for range in ranges(fresh, "select first_row, last_row from gap order by first_row")?.iter() {
@@ -152,6 +190,9 @@ fn copy(damaged: &Connection, fresh: &mut Connection, living: Option<Living>) ->
             named.insert(piece);
             next = Range::new(piece.last.saturating_add(1), left.last);
         }
+    }
+    if is_tight {
+        replace_settled(&transaction, &settled, &Ranges::new())?; // what is no longer here need not be known
     }
     write_counter(&transaction, last)?;
     transaction.commit()?;

@@ -23,13 +23,14 @@ pub(super) struct Walked {
     pub(super) ended: bool,
 }
 
-/// Copies the batches of `damaged` that are what was stored.
+/// Copies the batches of `damaged` that are what was stored, but for those of `dispensable` rows.
 pub(super) fn walk(
     damaged: &Connection,
     fresh: &mut Connection,
     epochs_whole: bool,
+    dispensable: &Ranges,
 ) -> Result<Walked, rusqlite::Error> {
-    let mut walk = Walk { damaged, fresh, lost: Ranges::new(), last: 0, strangers: 0, epochs_whole };
+    let mut walk = Walk { damaged, fresh, lost: Ranges::new(), last: 0, strangers: 0, epochs_whole, dispensable };
     let ended = walk.all()?;
     Ok(Walked { lost: walk.lost, last: walk.last, strangers: walk.strangers, ended })
 }
@@ -45,6 +46,8 @@ struct Walk<'a> {
     strangers: u64,
     /// No epoch is missing.
     epochs_whole: bool,
+    /// Rows that need not be copied.
+    dispensable: &'a Ranges,
 }
 
 /// How far a part of the walk came.
@@ -100,7 +103,9 @@ impl Walk<'_> {
             at = at.max(number);
             match judge(&transaction, row, self.epochs_whole)? {
                 Judged::Sound(batch) => {
-                    put(&transaction, row)?;
+                    if !self.dispensable.contains(number) {
+                        put(&transaction, row)?;
+                    }
                     bytes += batch.sealed.body.len() as u64;
                     self.last = self.last.max(number);
                 }
