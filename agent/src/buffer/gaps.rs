@@ -169,12 +169,11 @@ fn confirm_one(transaction: &Transaction<'_>, gap: &Noted, marks: &Ranges) -> Re
     Ok(())
 }
 
-/// The gateway no longer knows of gaps in `rows`: they are open again.
-pub(super) fn reopen(transaction: &Transaction<'_>, rows: &Ranges) -> Result<(), rusqlite::Error> {
-    for range in rows.iter() {
-        let query = "update gap set confirmed = 0 where confirmed = 1 and first_row <= ? and last_row >= ?";
-        transaction.prepare_cached(query)?.execute([row_key(range.last), row_key(range.first)])?;
-    }
+/// The gateway may no longer know of any gap: all are open again, save those whose epoch is forgotten, of which nothing can
+/// be told.
+pub(super) fn reopen(transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
+    let query = "update gap set confirmed = 0 where confirmed = 1 and first_row > (select min(base) from epoch)";
+    transaction.prepare_cached(query)?.execute([])?;
     Ok(())
 }
 

@@ -144,3 +144,19 @@ fn a_batch_that_is_not_there_and_is_no_gap_either_is_not_told_of_for_ever() {
     world.settle_down();
     assert_eq!(world.unexplained, [(span(1, 0).epoch, 2)], "the gateway finds it missing, and a person is told");
 }
+
+#[test]
+fn a_gateway_that_forgot_batches_is_told_again_of_gaps_that_it_had_confirmed() {
+    let mut world = World::new(20);
+    world.evict(&[Range::one(5)].into_iter().collect());
+    world.settle_down();
+    let epoch = span(1, 0).epoch.0;
+    world.gaps.clear(); // restored to a day before both
+    world.stored.get_mut(&epoch).unwrap().remove(Range::new(10, 20).unwrap());
+    world.named.clear();
+    perform(&mut world, &Step::Cut);
+    world.settle_down();
+    assert_eq!(world.stored_rows().count(), 19);
+    assert!(world.named.get(&epoch).is_some_and(|named| named.contains(5)), "with its reason: {:?}", world.named);
+    assert!(world.owned_up.is_empty());
+}

@@ -55,6 +55,8 @@ pub(crate) struct World {
     /// The next number of each epoch, as hellos said, and how often one went back: as if the buffer had been copied.
     pub(crate) nexts: BTreeMap<[u8; 8], u64>,
     pub(crate) went_back: usize,
+    /// Numbers that the device named as gaps since the gateway was restored last.
+    pub(crate) named: BTreeMap<[u8; 8], Ranges>,
     /// What the device said that nobody can explain.
     pub(crate) owned_up: Ranges,
     /// Numbers of the first epoch that the gateway refuses, and why.
@@ -79,6 +81,8 @@ pub(crate) struct Buffer {
     pub(crate) epochs: Vec<EpochSpan>,
     pub(crate) marked: Ranges,
     pub(crate) gaps: Ranges,
+    /// Gaps that a receipt has confirmed.
+    pub(crate) confirmed: Ranges,
     pub(crate) aside: Ranges,
     pub(crate) next_row: u64,
 }
@@ -144,6 +148,7 @@ impl World {
             unexplained: Vec::new(),
             nexts: BTreeMap::new(),
             went_back: 0,
+            named: BTreeMap::new(),
             owned_up: Ranges::new(),
             refuses: Vec::new(),
             dies_of: None,
@@ -193,12 +198,20 @@ impl World {
                 Command::Publish { within, lane, bytes_max } => self.publish(within, lane, bytes_max),
                 Command::Mark(rows) => {
                     for rows in rows.iter() {
+                        let confirmed: Vec<Range> = self.buffer.gaps.within(rows).collect();
+                        self.buffer.confirmed.extend(confirmed);
                         self.buffer.gaps.remove(rows);
                         let held: Vec<Range> = self.buffer.held.within(rows).collect();
                         self.buffer.marked.extend(held);
                     }
                 }
-                Command::Unmark(rows) => rows.iter().for_each(|rows| self.buffer.marked.remove(rows)),
+                Command::Unmark(rows) => {
+                    rows.iter().for_each(|rows| self.buffer.marked.remove(rows));
+                    let confirmed = std::mem::take(&mut self.buffer.confirmed);
+                    self.buffer.gaps.extend(confirmed.iter());
+                    let rows = self.buffer.gaps.clone();
+                    self.session.handle(Event::Gaps { rows, began: None }, self.now);
+                }
                 Command::SetAside { rows, .. } => self.buffer.aside.insert(rows),
                 Command::Alarm { .. } => self.alarms += 1,
             }
@@ -320,6 +333,7 @@ impl World {
             Some(Up::Frame(epoch, numbers)) => self.take_frame(epoch, numbers),
             Some(Up::Gaps(gaps)) => {
                 for (epoch, numbers) in gaps {
+                    self.named.entry(epoch.0).or_default().insert(numbers);
                     let stored = self.stored.entry(epoch.0).or_default();
                     let gone = stored.missing_in(numbers);
                     self.gaps.entry(epoch.0).or_default().extend(gone.iter());
