@@ -206,7 +206,7 @@ impl Shell {
             Command::Gaps(within) => self.tell_gaps(within).await?,
             Command::Unexplained { epoch, numbers } => {
                 error!(%epoch, batches = numbers.count(), "batches are neither here nor at the gateway");
-                let gaps = numbers.iter().take(NOTICE_ITEMS_MAX).map(|numbers| unexplained(epoch, numbers)).collect();
+                let gaps = numbers.iter().map(|numbers| unexplained(epoch, numbers)).collect();
                 self.send(Channel::Hello, Notice::Gaps(gaps).encode());
             }
             Command::Publish { within, lane, bytes_max } => self.publish(within, lane, bytes_max).await?,

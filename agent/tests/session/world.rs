@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use proto::message::{HELLO_EPOCHS_MAX, HELLO_RANGES_MAX, Held, Hello, Receipt, Refusal, Refused, Settled, Settlement};
+use proto::message::{
+    HELLO_EPOCHS_MAX, HELLO_RANGES_MAX, Held, Hello, NOTICE_ITEMS_MAX, Receipt, Refusal, Refused, Settled, Settlement,
+};
 use proto::{BodyHash, BootId, Epoch, Lane, Nonce, Range, Ranges};
 use tributary_agent::buffer::{Contents, EpochSpan};
 use tributary_agent::uplink::Pace;
@@ -59,6 +61,8 @@ pub(crate) struct World {
     pub(crate) named: BTreeMap<[u8; 8], Ranges>,
     /// What the device said that nobody can explain.
     pub(crate) owned_up: Ranges,
+    /// When it said so.
+    pub(crate) owned_up_at: Vec<Instant>,
     /// Numbers of the first epoch that the gateway refuses, and why.
     pub(crate) refuses: Vec<(u64, Refusal)>,
     /// The connection dies of a frame with this number of the first epoch.
@@ -69,6 +73,7 @@ pub(crate) struct World {
     pub(crate) published_at: Vec<Instant>,
     /// When notices of gaps went out.
     pub(crate) told_at: Vec<Instant>,
+    pub(crate) first_nonce: Option<Nonce>,
     pub(crate) last_nonce: Option<Nonce>,
     pub(crate) alarms: usize,
     pub(crate) hang_ups: usize,
@@ -150,12 +155,14 @@ impl World {
             went_back: 0,
             named: BTreeMap::new(),
             owned_up: Ranges::new(),
+            owned_up_at: Vec::new(),
             refuses: Vec::new(),
             dies_of: None,
             cannot_read: None,
             published: Vec::new(),
             published_at: Vec::new(),
             told_at: Vec::new(),
+            first_nonce: None,
             last_nonce: None,
             alarms: 0,
             hang_ups: 0,
@@ -191,7 +198,8 @@ impl World {
                 Command::HelloPart(hello) => self.say_hello(hello),
                 Command::Gaps(within) => self.tell_gaps(within),
                 Command::Unexplained { epoch, numbers } => {
-                    assert!(self.connected);
+                    assert!(self.connected && numbers.iter().count() <= NOTICE_ITEMS_MAX);
+                    self.owned_up_at.push(self.now);
                     self.owned_up.extend(numbers.iter());
                     self.under_way.push_back(Up::Gaps(numbers.iter().map(|numbers| (epoch, numbers)).collect()));
                 }
@@ -221,6 +229,7 @@ impl World {
     pub(crate) fn say_hello(&mut self, hello: Hello) {
         assert!(self.connected && hello.epochs.len() <= HELLO_EPOCHS_MAX);
         assert_ne!(self.last_nonce, Some(hello.nonce), "each hello has a nonce of its own");
+        self.first_nonce = self.first_nonce.or(Some(hello.nonce));
         self.last_nonce = Some(hello.nonce);
         self.under_way.push_back(Up::Hello(hello));
     }
