@@ -192,17 +192,13 @@ fn confirm_one(transaction: &Transaction<'_>, gap: &Noted, marks: &Ranges) -> Re
     Ok(())
 }
 
-/// The gateway no longer knows of gaps in `rows`: they are open again.
-pub(super) fn reopen(transaction: &Transaction<'_>, rows: &Ranges) -> Result<(), rusqlite::Error> {
-    for range in rows.iter() {
-        let query = format!("select {COLUMNS} from gap where confirmed = 1 and {OVERLAPS} order by first_row");
-        let mut statement = transaction.prepare_cached(&query)?;
-        let found = statement.query_map([row_key(range.last), row_key(range.first)], Noted::read)?;
-        for gap in found.collect::<Result<Vec<_>, _>>()? {
-            insert(transaction, &gap, false)?;
-        }
-    }
-    Ok(())
+/// The gateway may no longer know of any gap: all are open again, save those whose epoch is forgotten, of which nothing can
+/// be told.
+pub(super) fn reopen(transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
+    let query = format!("select {COLUMNS} from gap where confirmed = 1 and first_row > (select min(base) from epoch)");
+    let mut statement = transaction.prepare_cached(&query)?;
+    let confirmed = statement.query_map([], Noted::read)?.collect::<Result<Vec<_>, _>>()?;
+    confirmed.iter().try_for_each(|gap| insert(transaction, gap, false))
 }
 
 /// Rows of gaps that no receipt has confirmed.

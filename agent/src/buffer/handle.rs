@@ -27,7 +27,7 @@ enum Request {
     #[cfg(feature = "seeded-bugs")]
     Forget(Range),
     Mark(Ranges),
-    Unmark(Ranges),
+    Unmark(Ranges, oneshot::Sender<Result<Ranges, BufferError>>),
     SetClock(Clock),
 }
 
@@ -109,9 +109,11 @@ impl Handle {
     /// See [`Buffer::unmark`].
     ///
     /// # Errors
-    /// [`BufferError::Gone`].
-    pub async fn unmark(&self, rows: Ranges) -> Result<(), BufferError> {
-        self.ask(Request::Unmark(rows)).await
+    /// As there, or [`BufferError::Gone`].
+    pub async fn unmark(&self, rows: Ranges) -> Result<Ranges, BufferError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Unmark(rows, answer)).await?;
+        answered.await.map_err(|_| BufferError::Gone)?
     }
 
     /// See [`Buffer::set_clock`].
@@ -150,7 +152,10 @@ fn serve(mut buffer: Buffer, mut inbox: mpsc::Receiver<Request>) {
                 buffer.mark(&rows);
                 Ok(())
             }
-            Request::Unmark(rows) => buffer.unmark(&rows),
+            Request::Unmark(rows, answer) => {
+                let _ = answer.send(buffer.unmark(&rows));
+                Ok(())
+            }
             Request::SetClock(clock) => buffer.set_clock(clock),
         };
         if let Err(error) = done {

@@ -25,11 +25,12 @@ impl Buffer {
         self.marks.extend(rows.iter());
     }
 
-    /// Takes marks back: the gateway no longer has `rows`.
+    /// Takes marks back: the gateway no longer has `rows`, as after a restore, and so it may not know of the gaps either.
+    /// Answers the rows of all gaps that are to be told now.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn unmark(&mut self, rows: &Ranges) -> Result<(), BufferError> {
+    pub fn unmark(&mut self, rows: &Ranges) -> Result<Ranges, BufferError> {
         self.flush_marks()?;
         self.sound(|buffer| {
             let transaction = buffer.connection.transaction()?;
@@ -37,8 +38,10 @@ impl Buffer {
             let mut after = before.clone();
             rows.iter().for_each(|range| after.remove(range));
             replace_settled(&transaction, &before, &after)?;
-            gaps::reopen(&transaction, rows)?;
-            transaction.commit()
+            gaps::reopen(&transaction)?;
+            let open = gaps::open(&transaction)?;
+            transaction.commit()?;
+            Ok(open)
         })
     }
 

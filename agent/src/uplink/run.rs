@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proto::message::{Gap, GapReason, NOTICE_ITEMS_MAX, Notice, Receipt};
-use proto::{Channel, Clock, DeviceId, FRAME_BYTES_MAX, Lane, Range};
+use proto::{Channel, Clock, DeviceId, FRAME_BYTES_MAX, Lane, Range, Ranges};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -206,15 +206,12 @@ impl Shell {
             Command::Gaps(within) => self.tell_gaps(within).await?,
             Command::Unexplained { epoch, numbers } => {
                 error!(%epoch, batches = numbers.count(), "batches are neither here nor at the gateway");
-                let gaps = numbers.iter().take(NOTICE_ITEMS_MAX).map(|numbers| unexplained(epoch, numbers)).collect();
+                let gaps = numbers.iter().map(|numbers| unexplained(epoch, numbers)).collect();
                 self.send(Channel::Hello, Notice::Gaps(gaps).encode());
             }
             Command::Publish { within, lane, bytes_max } => self.publish(within, lane, bytes_max).await?,
             Command::Mark(rows) => self.buffer.mark(rows).await?,
-            Command::Unmark(rows) => {
-                warn!(batches = rows.count(), "the gateway no longer has what it had; sending it again");
-                self.buffer.unmark(rows).await?;
-            }
+            Command::Unmark(rows) => self.unmark(rows).await?,
             Command::SetAside { rows, reason } => {
                 error!(?rows, reason, "set aside: this stays in the buffer and is not sent again");
                 for row in rows.first..=rows.last {
@@ -274,6 +271,21 @@ impl Shell {
             }
         };
         self.session.handle(event, Instant::now());
+        Ok(())
+    }
+
+    /// The gateway was restored to an earlier day: it gets again what it lacks, and is told of all gaps again, for it would
+    /// find no reason for them by itself.
+    async fn unmark(&mut self, rows: Ranges) -> Result<(), BufferError> {
+        warn!(batches = rows.count(), "the gateway no longer has what it had; sending it again");
+        match self.buffer.unmark(rows).await {
+            Err(BufferError::Gone) => return Err(BufferError::Gone),
+            Err(error) => {
+                // Nothing is lost: the next hello says again what the gateway lacks.
+                error!(%error, cause = ?std::error::Error::source(&error), "the buffer could not note what the gateway lacks");
+            }
+            Ok(rows) => self.session.handle(Event::Gaps { rows, began: None }, Instant::now()),
+        }
         Ok(())
     }
 

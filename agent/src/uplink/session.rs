@@ -54,6 +54,8 @@ pub struct Session {
     /// Rows that will never come, as far as no receipt has confirmed that the gateway knows.
     gaps: Ranges,
     telling: Telling,
+    /// Numbers that neither end has, a notice each: to be said on this connection.
+    unexplained: VecDeque<(Epoch, Ranges)>,
     /// Refused for good: they stay in the buffer, and are not sent again.
     aside: Ranges,
     /// Refused for now, or not understood: they wait for the next regular hello, so that they delay nothing else.
@@ -92,6 +94,7 @@ impl Session {
             settled: contents.settled.clone(),
             gaps: contents.gaps.clone(),
             telling: Telling::default(),
+            unexplained: VecDeque::new(),
             aside: contents.aside.clone(),
             resting: Ranges::new(),
             suspects: Suspects::default(),
@@ -123,6 +126,10 @@ impl Session {
         }
         if self.hello_is_wanted && self.asked.is_none() && !self.telling.is_unfinished() {
             return Some(self.hello());
+        }
+        if is_allowed && let Some((epoch, numbers)) = self.unexplained.pop_front() {
+            self.limiter.count(0, self.now);
+            return Some(Command::Unexplained { epoch, numbers });
         }
         self.next_frame()
     }

@@ -2,6 +2,7 @@
 
 use proto::{Lane, Range, Ranges};
 use tributary_agent::buffer::EpochSpan;
+use tributary_agent::uplink::Pace;
 use tributary_agent::uplink::session::Event;
 
 use crate::chance::{Step, perform};
@@ -143,4 +144,48 @@ fn a_batch_that_is_not_there_and_is_no_gap_either_is_not_told_of_for_ever() {
     perform(&mut world, &Step::Cut);
     world.settle_down();
     assert_eq!(world.unexplained, [(span(1, 0).epoch, 2)], "the gateway finds it missing, and a person is told");
+}
+
+#[test]
+fn a_gateway_that_forgot_batches_is_told_again_of_gaps_that_it_had_confirmed() {
+    let mut world = World::new(20);
+    world.evict(&[Range::one(5)].into_iter().collect());
+    world.settle_down();
+    let epoch = span(1, 0).epoch.0;
+    world.gaps.clear(); // restored to a day before both
+    world.stored.get_mut(&epoch).unwrap().remove(Range::new(10, 20).unwrap());
+    world.named.clear();
+    perform(&mut world, &Step::Cut);
+    world.settle_down();
+    assert_eq!(world.stored_rows().count(), 19);
+    assert!(world.named.get(&epoch).is_some_and(|named| named.contains(5)), "with its reason: {:?}", world.named);
+    assert!(world.owned_up.is_empty());
+}
+
+#[test]
+fn all_that_a_hello_cannot_name_is_owned_up_to_in_several_notices_within_the_rate_limit() {
+    // Of 2 000 batches every second one is gone, and neither end knows why.
+    let held: Ranges = (1..2_000).step_by(2).map(Range::one).collect();
+    let pace = Pace { publishes_per_s_max: 10, ..PACE };
+    let buffer = Buffer { held, epochs: vec![span(1, 0)], next_row: 2_001, ..Buffer::default() };
+    let mut world = World::with(buffer, pace);
+    world.settle_down();
+    let mut until_hello = 0;
+    while world.owned_up.iter().count() + world.unexplained.len() < 1_000 {
+        assert!(world.session.deadline() > world.now && until_hello < 1_000, "{:?}", world.owned_up.iter().count());
+        until_hello += 1;
+        world.now = world.session.deadline();
+        world.session.handle_deadline(world.now);
+        world.obey();
+        while !world.under_way.is_empty() || !world.answers.is_empty() {
+            world.arrive();
+            world.receive();
+        }
+    }
+    assert_eq!(world.last_nonce, world.first_nonce, "without another hello");
+    let gone: Ranges = (2..=2_000).step_by(2).map(Range::one).collect();
+    let mut known = world.owned_up.clone();
+    known.extend(world.unexplained.iter().map(|(_, number)| Range::one(*number)));
+    assert_eq!(known, gone);
+    assert!(world.owned_up_at.len() >= 4 && world.owned_up_at.windows(2).all(|pair| pair[0] < pair[1]));
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use proto::message::{HELLO_EPOCHS_MAX, HELLO_RANGES_MAX, Held, Hello, Receipt, Refusal, Refused, Settled, Settlement};
+use proto::message::{
+    HELLO_EPOCHS_MAX, HELLO_RANGES_MAX, Held, Hello, NOTICE_ITEMS_MAX, Receipt, Refusal, Refused, Settled, Settlement,
+};
 use proto::{BodyHash, BootId, Epoch, Lane, Nonce, Range, Ranges};
 use tributary_agent::buffer::{Contents, EpochSpan};
 use tributary_agent::uplink::Pace;
@@ -55,8 +57,12 @@ pub(crate) struct World {
     /// The next number of each epoch, as hellos said, and how often one went back: as if the buffer had been copied.
     pub(crate) nexts: BTreeMap<[u8; 8], u64>,
     pub(crate) went_back: usize,
+    /// Numbers that the device named as gaps since the gateway was restored last.
+    pub(crate) named: BTreeMap<[u8; 8], Ranges>,
     /// What the device said that nobody can explain.
     pub(crate) owned_up: Ranges,
+    /// When it said so.
+    pub(crate) owned_up_at: Vec<Instant>,
     /// Numbers of the first epoch that the gateway refuses, and why.
     pub(crate) refuses: Vec<(u64, Refusal)>,
     /// The connection dies of a frame with this number of the first epoch.
@@ -67,6 +73,7 @@ pub(crate) struct World {
     pub(crate) published_at: Vec<Instant>,
     /// When notices of gaps went out.
     pub(crate) told_at: Vec<Instant>,
+    pub(crate) first_nonce: Option<Nonce>,
     pub(crate) last_nonce: Option<Nonce>,
     pub(crate) alarms: usize,
     pub(crate) hang_ups: usize,
@@ -79,6 +86,8 @@ pub(crate) struct Buffer {
     pub(crate) epochs: Vec<EpochSpan>,
     pub(crate) marked: Ranges,
     pub(crate) gaps: Ranges,
+    /// Gaps that a receipt has confirmed.
+    pub(crate) confirmed: Ranges,
     pub(crate) aside: Ranges,
     pub(crate) next_row: u64,
 }
@@ -144,13 +153,16 @@ impl World {
             unexplained: Vec::new(),
             nexts: BTreeMap::new(),
             went_back: 0,
+            named: BTreeMap::new(),
             owned_up: Ranges::new(),
+            owned_up_at: Vec::new(),
             refuses: Vec::new(),
             dies_of: None,
             cannot_read: None,
             published: Vec::new(),
             published_at: Vec::new(),
             told_at: Vec::new(),
+            first_nonce: None,
             last_nonce: None,
             alarms: 0,
             hang_ups: 0,
@@ -186,19 +198,28 @@ impl World {
                 Command::HelloPart(hello) => self.say_hello(hello),
                 Command::Gaps(within) => self.tell_gaps(within),
                 Command::Unexplained { epoch, numbers } => {
-                    assert!(self.connected);
+                    assert!(self.connected && numbers.iter().count() <= NOTICE_ITEMS_MAX);
+                    self.owned_up_at.push(self.now);
                     self.owned_up.extend(numbers.iter());
                     self.under_way.push_back(Up::Gaps(numbers.iter().map(|numbers| (epoch, numbers)).collect()));
                 }
                 Command::Publish { within, lane, bytes_max } => self.publish(within, lane, bytes_max),
                 Command::Mark(rows) => {
                     for rows in rows.iter() {
+                        let confirmed: Vec<Range> = self.buffer.gaps.within(rows).collect();
+                        self.buffer.confirmed.extend(confirmed);
                         self.buffer.gaps.remove(rows);
                         let held: Vec<Range> = self.buffer.held.within(rows).collect();
                         self.buffer.marked.extend(held);
                     }
                 }
-                Command::Unmark(rows) => rows.iter().for_each(|rows| self.buffer.marked.remove(rows)),
+                Command::Unmark(rows) => {
+                    rows.iter().for_each(|rows| self.buffer.marked.remove(rows));
+                    let confirmed = std::mem::take(&mut self.buffer.confirmed);
+                    self.buffer.gaps.extend(confirmed.iter());
+                    let rows = self.buffer.gaps.clone();
+                    self.session.handle(Event::Gaps { rows, began: None }, self.now);
+                }
                 Command::SetAside { rows, .. } => self.buffer.aside.insert(rows),
                 Command::Alarm { .. } => self.alarms += 1,
             }
@@ -208,6 +229,7 @@ impl World {
     pub(crate) fn say_hello(&mut self, hello: Hello) {
         assert!(self.connected && hello.epochs.len() <= HELLO_EPOCHS_MAX);
         assert_ne!(self.last_nonce, Some(hello.nonce), "each hello has a nonce of its own");
+        self.first_nonce = self.first_nonce.or(Some(hello.nonce));
         self.last_nonce = Some(hello.nonce);
         self.under_way.push_back(Up::Hello(hello));
     }
@@ -320,6 +342,7 @@ impl World {
             Some(Up::Frame(epoch, numbers)) => self.take_frame(epoch, numbers),
             Some(Up::Gaps(gaps)) => {
                 for (epoch, numbers) in gaps {
+                    self.named.entry(epoch.0).or_default().insert(numbers);
                     let stored = self.stored.entry(epoch.0).or_default();
                     let gone = stored.missing_in(numbers);
                     self.gaps.entry(epoch.0).or_default().extend(gone.iter());

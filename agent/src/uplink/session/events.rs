@@ -75,11 +75,11 @@ pub enum Command {
     HelloPart(Hello),
     /// Publish one notice of the first gaps of this range; answer with [`Event::Told`].
     Gaps(Range),
-    /// Publish that these numbers will never come, and nobody knows why.
+    /// Publish one notice that these numbers will never come, and nobody knows why.
     Unexplained {
         /// The epoch that they are of.
         epoch: Epoch,
-        /// Which numbers.
+        /// Which numbers: as many ranges as one notice holds, at most.
         numbers: Ranges,
     },
     /// Publish a frame out of `within`; answer with [`Event::Published`], [`Event::NotThere`], [`Event::NotRead`] or

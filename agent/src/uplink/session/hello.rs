@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use proto::message::{HELLO_EPOCHS_MAX, HELLO_RANGES_MAX, Held, Hello};
+use proto::message::{HELLO_EPOCHS_MAX, HELLO_RANGES_MAX, Held, Hello, NOTICE_ITEMS_MAX};
 use proto::{Epoch, Nonce, Range, Ranges, VERSION};
 
 use super::{Command, Session};
@@ -123,10 +123,12 @@ impl Session {
         let mut lost: Ranges =
             open.overclaimed.iter().flat_map(|rows| open.settled.missing_in(rows).iter().collect::<Vec<_>>()).collect();
         self.gaps.iter().for_each(|rows| lost.remove(rows)); // told of with its own reason
-        if !lost.is_empty() {
-            let base = open.span.base;
-            let numbers = lost.iter().map(|rows| Range { first: rows.first - base, last: rows.last - base }).collect();
-            self.commands.push_back(Command::Unexplained { epoch: open.span.epoch, numbers });
+        let EpochSpan { epoch, base, .. } = open.span;
+        // What an earlier answer left to say, this one says too.
+        self.unexplained.retain(|(of, _)| *of != epoch);
+        for rows in lost.as_slice().chunks(NOTICE_ITEMS_MAX) {
+            let numbers = rows.iter().map(|rows| Range { first: rows.first - base, last: rows.last - base }).collect();
+            self.unexplained.push_back((epoch, numbers));
         }
     }
 }

@@ -58,7 +58,8 @@ impl Session {
     fn turn_due(&self) -> Option<Instant> {
         let ready = self.limiter.ready_at(self.now);
         let frame_waits = self.is_greeted() && !self.publishing && self.lanes.waiting() > 0;
-        (ready > self.now && (frame_waits || self.telling.has_turn())).then_some(ready)
+        let notice_waits = self.telling.has_turn() || !self.unexplained.is_empty();
+        (ready > self.now && (frame_waits || notice_waits)).then_some(ready)
     }
 
     /// Takes in that the deadline has passed.
@@ -122,6 +123,7 @@ impl Session {
         self.unasked.clear();
         self.hello_is_wanted = false;
         self.telling.lost();
+        self.unexplained.clear();
         self.silence.connected(self.now);
         self.commands.retain(|command| {
             use Command::{Alarm, Mark, SetAside, Unmark};

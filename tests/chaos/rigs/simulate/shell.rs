@@ -63,9 +63,11 @@ impl World {
             }
             Command::Unmark(rows) => {
                 self.log.note(self.now, format_args!("{at} unmarks {rows:?}"));
+                let now = self.instant();
                 if let Some(running) = &mut self.devices[at].running {
-                    running.buffer.unmark(&rows)?;
+                    let open = running.buffer.unmark(&rows)?;
                     rows.iter().for_each(|rows| running.marked.remove(rows));
+                    running.session.handle(Event::Gaps { rows: open, began: None }, now);
                 }
             }
             Command::SetAside { rows, reason } => {
