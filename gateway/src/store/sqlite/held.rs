@@ -150,10 +150,17 @@ impl Work<'_> {
         let Some(given) = next.checked_sub(1).and_then(|last| Range::new(1, last)) else { return Ok(()) };
         let entry = self.epoch(device, epoch)?;
         let (key, gone) = (entry.key, entry.held.missing_in(given));
-        let sql = "delete from batch where epoch = ?1 and number between ?2 and ?3";
+        let sql = "delete from batch where epoch = ?1 and number in
+                     (select number from batch where epoch = ?1 and number between ?2 and ?3 limit ?4)";
         let mut statement = self.db.prepare_cached(sql)?;
+        // What is left goes with the next hello, or when it is too old.
         for gone in gone.iter() {
-            statement.execute(params![key, to_sql(gone.first), to_sql(gone.last)])?;
+            if self.batch_rows_to_go == 0 {
+                break;
+            }
+            let values = [key, to_sql(gone.first), to_sql(gone.last), to_sql(self.batch_rows_to_go)];
+            let forgotten = statement.execute(values)?;
+            self.batch_rows_to_go = self.batch_rows_to_go.saturating_sub(forgotten as u64);
         }
         Ok(())
     }
