@@ -69,6 +69,28 @@ fn batch_rows_of_a_device_that_never_says_hello_go_with_the_hello_of_another() {
 }
 
 #[test]
+fn batch_rows_that_a_device_needs_no_more_go_a_few_with_each_hello() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open(&folder);
+    let holds = |range: (u64, u64)| {
+        let ranges = vec![proto::Range { first: range.0, last: range.1 }];
+        hello(vec![Held { epoch: EPOCH, ranges, next: 25_001 }])
+    };
+    record(&mut store.writer, [holds((1, 25_000))]);
+    let sql = "with recursive place (n) as (select 1 union all select n + 1 from place where n < 25000)
+         insert into batch (tenant, epoch, number, hash, lane, arrived_us, readings)
+         select 1, 1, n, x'00', 0, ?1, 1 from place";
+    let db = beside(&folder);
+    db.execute(sql, [NOW]).unwrap();
+    for left in [15_000, 5_000, 100, 100] {
+        // However often one commit brings it.
+        record(&mut store.writer, [holds((12_001, 12_100)), holds((12_001, 12_100))]);
+        assert_eq!(count(&db, "batch"), left);
+    }
+    assert_eq!(count(&db, "batch where number between 12001 and 12100"), 100, "what it holds it may send again");
+}
+
+#[test]
 fn epochs_beyond_the_bound_are_forgotten_when_nobody_can_have_their_batches() {
     let folder = TempDir::new().unwrap();
     let mut store = open(&folder);

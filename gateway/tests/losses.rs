@@ -165,6 +165,28 @@ fn the_only_copy_of_what_a_gap_names_is_never_called_settled() {
 }
 
 #[test]
+fn losses_between_ranges_that_a_full_hello_had_to_join_stay_losses() {
+    let (_folder, mut store) = fresh();
+    let lost = |number| gone(A, (number, number), GapReason::Evicted);
+    record(&mut store.writer, [2, 4, 6].map(lost));
+    let joined = [(1, 7)].into_iter().chain((0..63).map(|place| (9 + 2 * place, 9 + 2 * place)));
+    let ranges: Vec<(u64, u64)> = joined.collect();
+    record(&mut store.writer, [hello([held(A, &ranges, 134)])]);
+    // The even ones from 8 to 132 are nowhere; the odd ones are held.
+    let even: Vec<_> = (1..=66).map(|place| (2 * place, 2 * place, Settlement::Gap)).collect();
+    assert_eq!(told(&mut store, A), even);
+    let counts = LedgerCounts { waiting: 67, lost: 66, ..LedgerCounts::default() };
+    assert_eq!(ledger(&store).totals, counts);
+    // What the agent did hold comes all the same.
+    record(&mut store.writer, of(A, [4]));
+    let counts = LedgerCounts { stored: 1, waiting: 67, lost: 65, repaired: 1, ..counts };
+    assert_eq!(ledger(&store).totals, counts);
+    // With fewer ranges nothing was joined: it means what it says.
+    record(&mut store.writer, [hello([held(A, &ranges[..63], 134)])]);
+    assert_eq!(told(&mut store, A)[..2], [(4, 4, Settlement::Stored), (8, 8, Settlement::Gap)]);
+}
+
+#[test]
 fn a_next_number_that_went_back_is_a_copied_buffer_and_makes_nothing_lost() {
     let (_folder, mut store) = fresh();
     record(&mut store.writer, of(A, 1..=2));

@@ -6,7 +6,7 @@
 //! than an earlier hello, speaks of another buffer than we know: an older copy was put back, or two agents were started
 //! from one disk image. Nothing is concluded then for what the other buffer said it holds: it may still come.
 
-use proto::message::{Gap, GapReason, Held};
+use proto::message::{Gap, GapReason, HELLO_RANGES_MAX, Held};
 use proto::{DeviceId, Epoch, Number, Range, Ranges};
 use rusqlite::{Row, params};
 
@@ -76,6 +76,13 @@ impl Work<'_> {
         let is_behind = entry.next.is_some_and(|known| next < known);
         let given = next.checked_sub(1).and_then(|last| Range::new(1, last));
         let mut held: Ranges = said.ranges.iter().filter_map(|range| range.intersect(given?)).collect();
+        if said.ranges.len() >= HELLO_RANGES_MAX
+            && let Some(oldest) = said.ranges.iter().min()
+        {
+            // An agent with more ranges joins the oldest, and so names what it lost between them. It is not believed of
+            // gaps then: their reason is known. One that it does hold it keeps whatever we say, and sends.
+            entry.gaps_in(*oldest).for_each(|gap| held.remove(gap));
+        }
         if is_behind {
             // The other buffer went on from here; this one does not know of what came after.
             held.extend(entry.held.within(Range { first: next, last: u64::MAX }));
@@ -150,10 +157,17 @@ impl Work<'_> {
         let Some(given) = next.checked_sub(1).and_then(|last| Range::new(1, last)) else { return Ok(()) };
         let entry = self.epoch(device, epoch)?;
         let (key, gone) = (entry.key, entry.held.missing_in(given));
-        let sql = "delete from batch where epoch = ?1 and number between ?2 and ?3";
+        let sql = "delete from batch where epoch = ?1 and number in
+                     (select number from batch where epoch = ?1 and number between ?2 and ?3 limit ?4)";
         let mut statement = self.db.prepare_cached(sql)?;
+        // What is left goes with the next hello, or when it is too old.
         for gone in gone.iter() {
-            statement.execute(params![key, to_sql(gone.first), to_sql(gone.last)])?;
+            if self.batch_rows_to_go == 0 {
+                break;
+            }
+            let values = [key, to_sql(gone.first), to_sql(gone.last), to_sql(self.batch_rows_to_go)];
+            let forgotten = statement.execute(values)?;
+            self.batch_rows_to_go = self.batch_rows_to_go.saturating_sub(forgotten as u64);
         }
         Ok(())
     }

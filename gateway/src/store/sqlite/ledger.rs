@@ -219,8 +219,13 @@ impl EpochState {
 
     /// Numbers of gaps that the device says it holds after all.
     pub(super) fn gaps_to_fill(&self) -> Ranges {
+        self.held.iter().flat_map(|held| self.gaps_in(held)).collect()
+    }
+
+    /// Numbers of `range` that are in a gap.
+    pub(super) fn gaps_in(&self, range: Range) -> impl Iterator<Item = Range> {
         let [.., gap] = &self.settled;
-        self.held.iter().flat_map(|held| gap.within(held)).collect()
+        gap.within(range)
     }
 
     /// How many numbers are stored, quarantined, and in a gap.

@@ -8,13 +8,13 @@ use proto::Epoch;
 use rusqlite::{Row, params};
 
 use super::writer::Work;
-use super::{StoreError, TENANT};
+use super::{StoreError, TENANT, to_sql};
 
 /// A batch row lives no longer than this even if its device never says what it holds: 90 days are three times what an
 /// agent keeps of settled batches.
 const BATCH_ROW_US_MAX: i64 = 90 * 86_400 * 1_000_000;
-/// Batch rows, of any device, let go of at once.
-const BATCH_ROWS_AT_ONCE: i64 = 10_000;
+/// Batch rows let go of in one transaction for either reason, so that others need not wait long.
+pub(super) const BATCH_ROWS_AT_ONCE: u64 = 10_000;
 /// Clocks of boots kept per device.
 const BOOT_CLOCKS_MAX: i64 = 10_000;
 /// Runs of readings without a clock kept per device.
@@ -46,7 +46,7 @@ impl Work<'_> {
         let before = self.now.0.saturating_sub(BATCH_ROW_US_MAX);
         let sql = "delete from batch where (epoch, number) in
                      (select epoch, number from batch where arrived_us < ?1 order by arrived_us limit ?2)";
-        self.db.prepare_cached(sql)?.execute([before, BATCH_ROWS_AT_ONCE])?;
+        self.db.prepare_cached(sql)?.execute([before, to_sql(BATCH_ROWS_AT_ONCE)])?;
         for (table, kept) in [("boot_clock", BOOT_CLOCKS_MAX), ("unset_run", UNSET_RUNS_MAX)] {
             let sql = format!(
                 "delete from {table} where device = ?1 and id <=

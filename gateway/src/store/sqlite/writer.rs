@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::held::Extent;
 use super::ledger::Epochs;
 use super::names::Names;
+use super::tidy::BATCH_ROWS_AT_ONCE;
 use super::{Now, StoreError, SubjectSeed, TENANT, people, settings};
 use crate::store::{Item, Outcome, SettledRanges};
 
@@ -52,6 +53,8 @@ pub(super) struct Work<'a> {
     pub(super) db: &'a Connection,
     pub(super) memory: &'a mut Memory,
     pub(super) now: Instant,
+    /// How many batch rows this transaction may still let go of; the rest can wait.
+    pub(super) batch_rows_to_go: u64,
 }
 
 impl Writer {
@@ -130,7 +133,8 @@ impl Writer {
         let now = (self.now)();
         let attempt: Result<T, StoreError> = (|| {
             let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let answer = act(&mut Work { db: &transaction, memory: &mut self.memory, now })?;
+            let memory = &mut self.memory;
+            let answer = act(&mut Work { db: &transaction, memory, now, batch_rows_to_go: BATCH_ROWS_AT_ONCE })?;
             transaction.commit()?;
             Ok(answer)
         })();
