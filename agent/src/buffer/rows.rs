@@ -165,10 +165,19 @@ pub(super) fn settled(connection: &Connection) -> Result<Ranges, rusqlite::Error
 
 /// Rows of batches that are there.
 pub(super) fn held(connection: &Connection) -> Result<Ranges, rusqlite::Error> {
-    // Runs of consecutive rows: within a run, row minus rank is the same.
-    let query = "select min(row), max(row) from
-        (select row, row - row_number() over (order by row) as run from batch) group by run order by 1";
-    ranges(connection, query)
+    // Gathered here rather than in SQL, which would sort all rows in memory: this walk takes none, however many there are.
+    let mut statement = connection.prepare_cached("select row from batch order by row")?;
+    let mut rows = statement.query([])?;
+    let (mut held, mut run): (Ranges, Option<Range>) = (Ranges::new(), None);
+    while let Some(row) = rows.next()? {
+        let number = row.get::<_, i64>(0)?.cast_unsigned();
+        match &mut run {
+            Some(run) if run.last + 1 == number => run.last = number,
+            _ => held.extend(run.replace(Range::one(number))),
+        }
+    }
+    held.extend(run);
+    Ok(held)
 }
 
 pub(super) fn ranges(connection: &Connection, query: &str) -> Result<Ranges, rusqlite::Error> {
