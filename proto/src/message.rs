@@ -165,6 +165,21 @@ pub enum GapReason {
     Unexplained,
 }
 
+impl GapReason {
+    /// As it is kept in databases and shown.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::DiskFull => "disk_full",
+            Self::Damaged => "damaged",
+            Self::Overrun => "overrun",
+            Self::Dropped => "dropped",
+            Self::Unexplained => "unexplained",
+        }
+    }
+}
+
 /// What a device says of its connection: retained on `status`, and as last will.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Status {

@@ -87,17 +87,6 @@ fn reason_of(word: &str) -> GapReason {
     }
 }
 
-fn word_of(reason: GapReason) -> &'static str {
-    match reason {
-        GapReason::Evicted => "evicted",
-        GapReason::DiskFull => "disk_full",
-        GapReason::Damaged => "damaged",
-        GapReason::Overrun => "overrun",
-        GapReason::Dropped => "dropped",
-        GapReason::Unexplained => "unexplained",
-    }
-}
-
 /// Whether there are so many open gaps that neighbours merge whatever their reasons. Asked once for many gaps.
 pub(super) fn is_crowded(transaction: &Transaction<'_>) -> Result<bool, rusqlite::Error> {
     let query = "select count(*) from gap where confirmed = 0";
@@ -130,7 +119,7 @@ pub(super) fn note(
 }
 
 pub(super) fn insert(transaction: &Transaction<'_>, gap: &Noted, confirmed: bool) -> Result<(), rusqlite::Error> {
-    let (first, last, word) = (row_key(gap.rows.first), row_key(gap.rows.last), word_of(gap.reason));
+    let (first, last, word) = (row_key(gap.rows.first), row_key(gap.rows.last), gap.reason.word());
     let (from, until) = (gap.span.map(|span| span.0), gap.span.map(|span| span.1));
     let readings = gap.readings.map(row_key);
     let number = |number: Option<i64>| number.map_or(ValueRef::Null, ValueRef::Integer);

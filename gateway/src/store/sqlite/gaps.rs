@@ -78,7 +78,7 @@ impl Work<'_> {
             return Ok(false);
         }
         let key = entry.key;
-        let only = (gap.reason != GapReason::Unexplained).then_some(word(GapReason::Unexplained));
+        let only = (gap.reason != GapReason::Unexplained).then_some(GapReason::Unexplained.word());
         let Some(only) = only else { return Ok(false) };
         let cut = self.cut_gaps(device, key, range, Some(only))?;
         for piece in &cut {
@@ -203,7 +203,7 @@ impl Work<'_> {
         let oldest: Vec<Span> = statement.query_map([device, SPANS_MAX / 10], Span::read)?.collect::<Result<_, _>>()?;
         // A device may say any count: their sum must not overflow.
         let readings = oldest.iter().try_fold(0_i64, |sum, span| Some(sum.saturating_add(span.readings?)));
-        let reason = word(GapReason::Unexplained).to_owned();
+        let reason = GapReason::Unexplained.word().to_owned();
         let joined = Span { source: None, from: None, until: None, boot: None, readings, reason };
         self.insert_gap(device, None, &joined)
     }
@@ -218,7 +218,7 @@ impl Span {
             until: gap.until.map(|until| until.0),
             boot: gap.boot.map(|boot| boot.0),
             readings: count.map(to_sql),
-            reason: word(gap.reason).to_owned(),
+            reason: gap.reason.word().to_owned(),
         }
     }
 
@@ -241,17 +241,5 @@ impl Span {
             readings: self.readings.zip(other.readings).map(|(left, right)| left.saturating_add(right)),
             ..self
         }
-    }
-}
-
-/// A reason as it is kept and shown.
-fn word(reason: GapReason) -> &'static str {
-    match reason {
-        GapReason::Evicted => "evicted",
-        GapReason::DiskFull => "disk_full",
-        GapReason::Damaged => "damaged",
-        GapReason::Overrun => "overrun",
-        GapReason::Dropped => "dropped",
-        GapReason::Unexplained => "unexplained",
     }
 }
