@@ -51,8 +51,11 @@ impl Empty {
         let (next, (after, before)) = match around {
             Some(place) => (HashMap::new(), self.spans.remove(place)),
             None => {
-                self.spans.retain(|(after, before)| *before <= lowest || highest <= *after);
-                (next_ranks(db, series, times, (lowest, highest))?, neighbours(db, series, (lowest, highest))?)
+                let (after, before) = neighbours(db, series, (lowest, highest))?;
+                // Also those that end next to what is added: the table says the same of them, and twice remembered is
+                // once not forgotten.
+                self.spans.retain(|(left, right)| *right <= after || before <= *left);
+                (next_ranks(db, series, times, (lowest, highest))?, (after, before))
             }
         };
         self.remember((after, lowest), (highest, before));
