@@ -22,7 +22,7 @@ pub(super) struct Mosquitto {
 
 impl Mosquitto {
     /// None where it is not installed.
-    pub(super) fn start(folder: &Path, server: &Files, change: impl Fn(&str) -> String) -> Option<Self> {
+    pub(super) fn start(folder: &Path, server: &Files) -> Option<Self> {
         if Command::new("mosquitto").arg("-h").output().is_err() {
             println!("skipped: mosquitto is not installed");
             return None;
@@ -30,12 +30,12 @@ impl Mosquitto {
         std::fs::create_dir_all(folder.join("data")).unwrap();
         let port = free_port();
         let mut broker = Self { process: None, folder: folder.into(), port };
-        broker.configure(server, change);
+        broker.configure(server);
         broker.restart();
         Some(broker)
     }
 
-    fn configure(&self, files: &Files, change: impl Fn(&str) -> String) {
+    fn configure(&self, files: &Files) {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/brokers/mosquitto");
         let text = std::fs::read_to_string(shipped.join("mosquitto.conf")).unwrap();
         let quoted = |path: &Path| path.display().to_string();
@@ -52,7 +52,7 @@ impl Mosquitto {
             text.replace(shipped, own)
         });
         // As root it would become another user, who may not read this folder.
-        std::fs::write(self.folder.join("mosquitto.conf"), format!("user root\n{}", change(&text))).unwrap();
+        std::fs::write(self.folder.join("mosquitto.conf"), format!("user root\n{}", text)).unwrap();
         std::fs::copy(shipped.join("acl"), self.folder.join("acl")).unwrap();
     }
 
