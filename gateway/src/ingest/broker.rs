@@ -25,6 +25,7 @@ mod backoff;
 mod client;
 pub mod counters;
 mod devices;
+pub mod doctor;
 mod member;
 mod session;
 mod settings;

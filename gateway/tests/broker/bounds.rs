@@ -104,3 +104,24 @@ async fn what_waits_for_the_broker_is_bounded_and_what_belongs_together_goes_who
     assert!(matches!(peer.next().await, Packet::Publish { .. }));
     assert!(rig.end().await);
 }
+
+#[tokio::test]
+async fn messages_to_devices_leave_no_faster_than_the_broker_takes_them_and_acknowledgements_do_not_wait() {
+    let mut rig = Rig::start_with(64, |settings| settings.publishes_per_s_max = 10).await;
+    let mut peer = Peer::welcome(&rig.listener, true).await;
+    peer.deliver(1, false, TOPIC, b"x").await;
+    let link = rig.opened().await;
+    let first = rig.arrival().await;
+    for number in 0..6 {
+        assert!(link.send(Channel::Receipt, vec![number].into()));
+    }
+    let begun = std::time::Instant::now();
+    assert!(matches!(peer.next().await, Packet::Publish { .. }));
+    first.ticket.settle(Verdict::Settled);
+    assert_eq!(peer.next().await, Packet::PubAck(1));
+    for _ in 1..6 {
+        assert!(matches!(peer.next().await, Packet::Publish { .. }));
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(490), "{:?}", begun.elapsed());
+    assert!(rig.end().await);
+}

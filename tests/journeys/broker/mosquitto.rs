@@ -36,8 +36,7 @@ impl Mosquitto {
     }
 
     fn configure(&self, files: &Files) {
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/brokers/mosquitto");
-        let text = std::fs::read_to_string(shipped.join("mosquitto.conf")).unwrap();
+        let text = std::fs::read_to_string(shipped().join("mosquitto.conf")).unwrap();
         let quoted = |path: &Path| path.display().to_string();
         let own = [
             ("listener 8883", format!("listener {} 127.0.0.1", self.port)),
@@ -53,7 +52,7 @@ impl Mosquitto {
         });
         // As root it would become another user, who may not read this folder.
         std::fs::write(self.folder.join("mosquitto.conf"), format!("user root\n{}", text)).unwrap();
-        std::fs::copy(shipped.join("acl"), self.folder.join("acl")).unwrap();
+        std::fs::copy(shipped().join("acl"), self.folder.join("acl")).unwrap();
     }
 
     /// Starts it (again), on the port it had.
@@ -67,6 +66,13 @@ impl Mosquitto {
             TcpStream::connect(("127.0.0.1", self.port)).ok()
         });
         self.process = Some(process);
+    }
+
+    /// Starts it again with another access list, made of the shipped one.
+    pub(super) fn allow(&mut self, change: impl Fn(&str) -> String) {
+        let shipped = std::fs::read_to_string(shipped().join("acl")).unwrap();
+        std::fs::write(self.folder.join("acl"), change(&shipped)).unwrap();
+        self.restart();
     }
 
     /// SIGKILL.
@@ -96,6 +102,10 @@ impl Mosquitto {
             self.port
         )
     }
+}
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/brokers/mosquitto")
 }
 
 /// A port that was free a moment ago; Mosquitto cannot choose one itself.

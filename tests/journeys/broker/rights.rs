@@ -76,6 +76,42 @@ fn a_device_cannot_publish_as_another_nor_hear_another_nor_take_its_place() {
     });
 }
 
+#[test]
+fn the_doctor_finds_each_hole_in_an_access_list_and_none_in_the_one_that_is_shipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::create(&folder.path().join("pki"));
+    let server = pki.server();
+    let Some(mut broker) = Mosquitto::start(&folder.path().join("broker"), &server) else { return };
+    let Files { certificate, key, .. } = pki.device("canary");
+    let canary = format!("canary_certificate_file = {certificate:?}\ncanary_key_file = {key:?}\n");
+    let table = format!("{}{canary}", broker.table(&pki));
+    let mut cloud = Cloud::start_with(&folder.path().join("cloud"), server, &table);
+    cloud.stop().unwrap();
+    let examine = || {
+        let mut doctor = Command::new(harness::binary("tributary-gateway"));
+        let output = doctor.args(["doctor", "--config"]).arg(cloud.gateway.config()).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(examine(), (true, String::new()));
+    let holes = [
+        ("pattern write trib/1/+/status\n", "canary can publish as canary-victim."),
+        ("pattern read trib/1/+/receipt\n", "canary can hear what is meant for canary-victim."),
+        ("pattern write trib/1/%u/receipt\n", "canary can write receipts."),
+    ];
+    for (hole, finding) in holes {
+        broker.allow(|shipped| format!("{hole}{shipped}"));
+        let (is_well, said) = examine();
+        assert!(!is_well && said.contains(finding), "{hole}: {said}");
+    }
+    // Where nothing can be tried, nothing is proven.
+    broker.allow(|shipped| shipped.replace("topic read trib/1/+/status", ""));
+    let (is_well, said) = examine();
+    assert!(!is_well && said.contains("could not be examined"), "{said}");
+    broker.kill();
+    let (is_well, said) = examine();
+    assert!(!is_well && said.contains("could not be examined"), "{said}");
+}
+
 fn client_that_stays(port: u16, files: &Files) -> std::process::Child {
     let mut command = Command::new("mosquitto_sub");
     command.args(["-h", "localhost", "-p", &port.to_string(), "-t", "trib/1/victim/receipt"]);
