@@ -14,15 +14,15 @@ const TOPIC: &str = "trib/1/meter-7/batch";
 async fn while_the_pipeline_takes_nothing_pings_go_on_and_nothing_is_acknowledged() {
     let mut rig = Rig::start_with(1, |settings| settings.keep_alive = Duration::from_secs(1)).await;
     let mut peer = Peer::welcome(&rig.listener, true).await;
-    for id in 1..=100 {
-        peer.deliver(id, false, TOPIC, &id.to_be_bytes()).await;
+    for id in 1..=600 {
+        peer.deliver(id, false, TOPIC, &u16::to_be_bytes(id)).await;
     }
     for _ in 0..3 {
         assert_eq!(peer.next().await, Packet::Ping);
         peer.pong().await;
     }
     assert_eq!(rig.counters.connections_lost.get(), 0);
-    for id in 1..=100_u16 {
+    for id in 1..=600_u16 {
         let arrival = rig.arrival().await;
         assert_eq!(arrival.payload, &id.to_be_bytes()[..], "in order, each once");
         arrival.ticket.settle(Verdict::Settled);
