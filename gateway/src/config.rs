@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use proto::DeviceId;
 use serde::Deserialize;
 
-use crate::store::sqlite::SubjectSeed;
+use crate::store::SubjectSeed;
 use crate::{api, ingest::listener};
 
 /// Everything that can be set.

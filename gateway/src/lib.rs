@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::ingest::listener::Listener;
 use crate::ingest::pipeline::{Recorder, judge_all};
 use crate::ingest::totals::Totals;
-use crate::store::sqlite::Store;
+use crate::store::{Store, SubjectSeed, sqlite};
 
 pub mod api;
 pub mod cli;
@@ -47,13 +47,8 @@ pub struct Addresses {
 /// When something cannot be opened, or a part of the gateway ends early.
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
     let (tls, _) = renewal::read(&config.listener)?;
-    let mut store =
-        Store::open(&config.store.path, now).with_context(|| format!("open store {}", config.store.path.display()))?;
-    for subject in config.subjects() {
-        store.ensure_subject(&subject).with_context(|| format!("set up subject {}", subject.id))?;
-    }
-    let Store { writer, reader } = store;
-    let feed = writer.subscribe();
+    let subjects: Vec<_> = config.subjects().collect();
+    let Store { ledger, reader, feed } = open_store(&config.store, &subjects)?;
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
     let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events).await?;
@@ -63,7 +58,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let metrics = metrics::of(&TOTALS, listener.counters());
     let hopeless = CancellationToken::new();
     let (recorder, recorder_thread) =
-        Recorder::spawn_until(writer, now, &TOTALS, hopeless.clone()).context("start the recorder's thread")?;
+        Recorder::spawn_until(ledger, now, &TOTALS, hopeless.clone()).context("start the recorder's thread")?;
 
     let stop_api = CancellationToken::new();
     let mut judge = tokio::spawn(judge_all(arriving, recorder, now));
@@ -97,6 +92,16 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         info!("everything that came in is committed; stopped");
     }
     Ok(())
+}
+
+/// Opens the store that the settings choose, and makes sure that `subjects` are there.
+fn open_store(config: &config::Store, subjects: &[SubjectSeed]) -> anyhow::Result<Store> {
+    let path = &config.path;
+    let mut store = sqlite::Store::open(path, now).with_context(|| format!("open store {}", path.display()))?;
+    for subject in subjects {
+        store.ensure_subject(subject).with_context(|| format!("set up subject {}", subject.id))?;
+    }
+    Ok(store.into())
 }
 
 /// The device that a certificate names.

@@ -3,6 +3,7 @@
 use proto::{
     Basis, Body, BodyHash, BootId, Clock, Column, DeviceId, Epoch, Instant, Kind, Lane, Quality, Reading, Series, Value,
 };
+use tributary_gateway::store::Ledger as _;
 use tributary_gateway::store::sqlite::{Store, Writer};
 use tributary_gateway::store::{Batch, Item, Outcome};
 

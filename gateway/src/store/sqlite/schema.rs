@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::StoreError;
+use crate::store::error::StoreError;
 
 /// Migration n is the n-th; one that was released is never edited.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/1_first.sql"), include_str!("migrations/2_losses.sql")];

@@ -1,30 +1,17 @@
 //! The one that writes: many items in one durable transaction.
-//!
-//! What it looks up often it keeps in memory: names, ledger ranges, where a series has no readings. All of that can
-//! be read again, and is, after a transaction that failed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use proto::{DeviceId, Epoch, Instant, Range};
-use rusqlite::{Connection, TransactionBehavior, params};
+use proto::{DeviceId, Epoch, Range};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use super::held::Extent;
-use super::ledger::Epochs;
-use super::names::Names;
-use super::tidy::BATCH_ROWS_AT_ONCE;
-use super::{Now, StoreError, SubjectSeed, TENANT, people, settings};
-use crate::store::{Item, Outcome, SettledRanges};
-
-/// Where the store stands. It moves after each commit that has something to show.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tick {
-    /// The id of the last committed reading: where the feed ends.
-    pub reading: i64,
-    /// Grows with each commit.
-    pub commits: u64,
-}
+use super::{Driver, Now, settings};
+use crate::store::error::StoreError;
+use crate::store::ledger::{Memory, SubjectSeed, TENANT, Work};
+use crate::store::sql::Db;
+use crate::store::{Item, Ledger, Outcome, SettledRanges, Tick};
 
 /// Records items. One thread has it, and calls it with as much as has come meanwhile.
 pub struct Writer {
@@ -39,44 +26,9 @@ pub struct Writer {
     _lock: File,
 }
 
-/// What can be read again from the database.
-#[derive(Default)]
-pub(super) struct Memory {
-    pub(super) names: Names,
-    pub(super) epochs: Epochs,
-    /// The last id that was given to a reading.
-    pub(super) last_reading: i64,
-}
-
-/// A transaction at work.
-pub(super) struct Work<'a> {
-    pub(super) db: &'a Connection,
-    pub(super) memory: &'a mut Memory,
-    pub(super) now: Instant,
-    /// How many batch rows this transaction may still let go of; the rest can wait.
-    pub(super) batch_rows_to_go: u64,
-}
-
-impl Writer {
-    pub(super) fn new(db: Connection, path: &Path, lock: File, now: Now) -> Result<Self, StoreError> {
-        let mut memory = Memory::default();
-        memory.reload(&db)?;
-        let tick = watch::Sender::new(Tick { reading: memory.last_reading, commits: 0 });
-        Ok(Self { db, path: path.to_owned(), is_suspect: false, memory, now, tick, _lock: lock })
-    }
-
-    /// Records `items` in one transaction, and answers what became of each. When this returns, they are on the disk.
-    ///
-    /// # Errors
-    /// Nothing was recorded. See [`StoreError::is_unavailable`] for whether the items or the store are to blame.
-    pub fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
-        let outcomes = self.transact(|work| {
-            // Looked up in here: a connection that was just replaced has read it again.
-            let before = work.memory.last_reading;
-            let outcomes = items.iter().map(|item| work.item(item)).collect::<Result<_, StoreError>>()?;
-            work.write_back(before)?;
-            Ok(outcomes)
-        })?;
+impl Ledger for Writer {
+    fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
+        let outcomes = self.transact(|work| work.record(items))?;
         self.memory.forget_much();
         self.tick.send_modify(|tick| {
             tick.reading = self.memory.last_reading;
@@ -85,36 +37,21 @@ impl Writer {
         Ok(outcomes)
     }
 
-    /// What a device may be told is settled of an epoch: ascending ranges, touching ones of one state joined. A gap is
-    /// left out where the device said that it holds the batch after all, lest it lets go of what then never comes.
-    ///
-    /// # Errors
-    /// The disk.
-    pub fn settled(&mut self, device: &DeviceId, epoch: Epoch) -> Result<SettledRanges, StoreError> {
-        self.settled_around(device, epoch, Range { first: 0, last: u64::MAX })
-    }
-
-    /// Those of [`Writer::settled`] that share a number with `around`, whole: what a receipt after a commit adds.
-    ///
-    /// # Errors
-    /// The disk.
-    pub fn settled_around(
-        &mut self,
-        device: &DeviceId,
-        epoch: Epoch,
-        around: Range,
-    ) -> Result<SettledRanges, StoreError> {
+    fn settled_around(&mut self, device: &DeviceId, epoch: Epoch, around: Range) -> Result<SettledRanges, StoreError> {
         self.make_sure()?;
-        let Self { db, memory, .. } = self;
-        let found = memory.names.known_device(db, device).and_then(|device| match device {
-            Some(device) => memory.epochs.known(db, device, epoch),
-            None => Ok(None),
-        });
-        let told = found.map(|epoch| epoch.map(|epoch| epoch.to_tell(around)).unwrap_or_default());
+        let told = self.memory.settled(Db::new(&Driver::of(&self.db)), device, epoch, around);
         if let Err(error) = &told {
             self.is_suspect |= error.is_of_the_disk();
         }
         told
+    }
+}
+
+impl Writer {
+    pub(super) fn new(db: Connection, path: &Path, lock: File, now: Now) -> Result<Self, StoreError> {
+        let memory = read_memory(&db)?;
+        let tick = watch::Sender::new(Tick { reading: memory.last_reading, commits: 0 });
+        Ok(Self { db, path: path.to_owned(), is_suspect: false, memory, now, tick, _lock: lock })
     }
 
     /// Where the store stands, now and after each commit.
@@ -124,7 +61,7 @@ impl Writer {
     }
 
     pub(super) fn ensure_subject(&mut self, seed: &SubjectSeed) -> Result<(), StoreError> {
-        self.transact(|work| people::ensure_subject(work, seed))
+        self.transact(|work| work.ensure_subject(seed))
     }
 
     /// All of `act` or nothing of it.
@@ -133,8 +70,7 @@ impl Writer {
         let now = (self.now)();
         let attempt: Result<T, StoreError> = (|| {
             let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let memory = &mut self.memory;
-            let answer = act(&mut Work { db: &transaction, memory, now, batch_rows_to_go: BATCH_ROWS_AT_ONCE })?;
+            let answer = act(&mut Work::new(Db::new(&Driver::of(&transaction)), &mut self.memory, now))?;
             transaction.commit()?;
             Ok(answer)
         })();
@@ -142,11 +78,14 @@ impl Writer {
             // Not in autocommit: even the rollback failed.
             self.is_suspect |= error.is_of_the_disk() || !self.db.is_autocommit();
             // What is remembered may be of the transaction that has just been undone.
-            if !self.is_suspect
-                && let Err(error) = self.memory.reload(&self.db)
-            {
-                self.is_suspect = true;
-                return Err(error);
+            if !self.is_suspect {
+                match read_memory(&self.db) {
+                    Ok(memory) => self.memory = memory,
+                    Err(error) => {
+                        self.is_suspect = true;
+                        return Err(error);
+                    }
+                }
             }
         }
         attempt
@@ -164,79 +103,24 @@ impl Writer {
         // Opening touches nothing yet; the old one must be gone, and its locks with it, before the new one is used.
         drop(std::mem::replace(&mut self.db, Connection::open(&self.path)?));
         settings::prepare_writer(&self.db)?;
-        self.memory.reload(&self.db)?;
+        self.memory = read_memory(&self.db)?;
         self.is_suspect = false;
         Ok(())
     }
 }
 
-impl Memory {
-    /// Forgets everything but the place in the feed, which is read again.
-    fn reload(&mut self, db: &Connection) -> Result<(), StoreError> {
-        *self = Self::default();
-        self.last_reading =
-            db.query_row("select last_reading from feed where tenant = ?", [TENANT], |row| row.get(0))?;
-        Ok(())
-    }
-
-    /// Keeps what is remembered within its bounds.
-    fn forget_much(&mut self) {
-        self.names.forget_much();
-        self.epochs.forget_much();
-    }
-}
-
-impl Work<'_> {
-    fn item(&mut self, item: &Item) -> Result<Outcome, StoreError> {
-        match item {
-            Item::Batch(batch) => self.batch(batch),
-            Item::Pack(pack) => self.pack(pack),
-            Item::Quarantine(quarantine) => self.quarantine(quarantine),
-            Item::Gaps { device, gaps } => self.gaps(device, gaps),
-            Item::Held { device, held } => self.held(device, held, Extent::Whole),
-            Item::HeldPart { device, held } => self.held(device, held, Extent::Part),
-            Item::Clock { device, clock } => {
-                let device = self.device(device, Some(self.now))?;
-                Ok(if self.learn_clock(device, clock)? { Outcome::Recorded } else { Outcome::Known })
-            }
-            Item::Contested { device } => {
-                let device = self.device(device, Some(self.now))?;
-                self.alarm(device, "device_twice")?;
-                Ok(Outcome::Recorded)
-            }
-            Item::Presence { device, connected } => {
-                let device = self.device(device, Some(self.now))?;
-                let sql = "update device set connected = ?2 where id = ?1";
-                self.db.prepare_cached(sql)?.execute(params![device, connected])?;
-                Ok(Outcome::Recorded)
-            }
-        }
-    }
-
-    /// Writes what was gathered in memory: one row per device, series and epoch that was touched.
-    fn write_back(&mut self, last_reading_before: i64) -> Result<(), StoreError> {
-        self.memory.names.write_back(self.db)?;
-        self.memory.epochs.write_back(self.db)?;
-        if self.memory.last_reading != last_reading_before {
-            let sql = "update feed set last_reading = ?2 where tenant = ?1";
-            self.db.prepare_cached(sql)?.execute(params![TENANT, self.memory.last_reading])?;
-        }
-        Ok(())
-    }
-
-    /// Notes something that a person should look at.
-    pub(super) fn alarm(&self, device: i64, kind: &str) -> Result<(), StoreError> {
-        let sql = "insert into alarm (tenant, device, kind, first_us, last_us, count) values (?1, ?2, ?3, ?4, ?4, 1)
-                   on conflict do update set last_us = ?4, count = count + 1";
-        self.db.prepare_cached(sql)?.execute(params![TENANT, device, kind, self.now.0])?;
-        Ok(())
-    }
+/// Nothing but the place in the feed.
+fn read_memory(db: &Connection) -> Result<Memory, StoreError> {
+    let sql = "select last_reading from feed where tenant = ?";
+    let last_reading = db.query_row(sql, [TENANT], |row| row.get(0))?;
+    Ok(Memory::since(last_reading))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::sqlite::Store;
+    use proto::Instant;
 
     fn presence(device: &str) -> Item {
         Item::Presence { device: device.parse().unwrap(), connected: true }

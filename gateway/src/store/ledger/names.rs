@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use proto::{Clock, DeviceId, Instant, Series};
-use rusqlite::{Connection, OptionalExtension, params};
 
 use super::ordinals::Empty;
-use super::writer::Work;
-use super::{StoreError, TENANT};
+use super::{StoreError, TENANT, Work};
+use crate::store::sql::{Cell, Db, Many, params};
 
 /// Series that one device may have. An agent's body holds at most 1 024; more than four times that are no names but
 /// values, or hostile.
@@ -62,14 +61,12 @@ pub(super) struct Added {
 
 impl Names {
     /// The key of a device, if it has ever been heard of.
-    pub(super) fn known_device(&mut self, db: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreError> {
-        if let Some(&key) = self.devices.get(id) {
+    pub(super) fn known_device(&mut self, db: Db<'_>, id: &DeviceId) -> Result<Option<i64>, StoreError> {
+        if let Some(&key) = self.devices.get(id).filter(|key| self.entries.contains_key(key)) {
             return Ok(Some(key));
         }
         let sql = "select id from device where tenant = ?1 and name = ?2";
-        let found: Option<i64> =
-            db.prepare_cached(sql)?.query_row(params![TENANT, id.as_str()], |row| row.get(0)).optional()?;
-        let Some(key) = found else { return Ok(None) };
+        let Some(key) = db.prepare(sql).first(params![TENANT, id.as_str()], |row| row.get(0))? else { return Ok(None) };
         let entry = read_series(db, key)?;
         self.remembered += 1 + entry.series.len();
         self.devices.insert(id.clone(), key);
@@ -88,37 +85,33 @@ impl Names {
     }
 
     /// How many packs of a device are known, the one that was just entered included.
-    pub(super) fn packs(&mut self, db: &Connection, device: i64) -> Result<&mut i64, StoreError> {
+    pub(super) fn packs(&mut self, db: Db<'_>, device: i64) -> Result<&mut i64, StoreError> {
         let packs = &mut self.entries.entry(device).or_default().packs;
         match packs {
             Some(known) => *known += 1,
             None => {
                 let sql = "select count(*) from pack where device = ?";
-                *packs = Some(db.prepare_cached(sql)?.query_row([device], |row| row.get(0))?);
+                *packs = Some(db.prepare(sql).one([device], |row| row.get(0))?);
             }
         }
         Ok(packs.get_or_insert(0))
     }
 
     /// A series, which is entered if it is new.
-    pub(super) fn series(
-        &mut self,
-        db: &Connection,
-        device: i64,
-        series: &Series,
-    ) -> Result<&mut SeriesEntry, StoreError> {
+    pub(super) fn series(&mut self, db: Db<'_>, device: i64, series: &Series) -> Result<&mut SeriesEntry, StoreError> {
         let entry = self.entries.entry(device).or_default();
         let is_expected = entry.series.get(entry.expected).is_some_and(|expected| expected.series == *series);
         let place = if is_expected { Some(entry.expected) } else { entry.places.get(series).copied() };
         let place = match place {
             Some(place) => place,
             None => {
-                let sql = "insert into series (tenant, device, name, unit, kind) values (?1, ?2, ?3, ?4, ?5)";
+                let sql =
+                    "insert into series (tenant, device, name, unit, kind) values (?1, ?2, ?3, ?4, ?5) returning id";
                 let Series { name, unit, kind } = series;
-                let values = params![TENANT, device, name.as_str(), unit.as_str(), kind.word()];
-                db.prepare_cached(sql)?.execute(values)?;
+                let (name, unit, kind) = (name.as_str(), unit.as_str(), kind.word());
+                let key = db.prepare(sql).one(params![TENANT, device, name, unit, kind], |row| row.get(0))?;
                 self.remembered += 1;
-                entry.enter(series.clone(), db.last_insert_rowid(), Empty::everywhere())
+                entry.enter(series.clone(), key, Empty::everywhere())
             }
         };
         entry.expected = if place + 1 < entry.series.len() { place + 1 } else { 0 };
@@ -136,31 +129,46 @@ impl Names {
         self.entries.entry(device).or_default()
     }
 
-    pub(super) fn forget_much(&mut self) {
-        if self.remembered > REMEMBERED_MAX {
-            *self = Self::default();
+    /// Forgets what is remembered of a device, but for its key.
+    pub(super) fn forget(&mut self, device: i64) {
+        if let Some(entry) = self.entries.remove(&device) {
+            self.remembered = self.remembered.saturating_sub(1 + entry.series.len());
         }
     }
 
-    pub(super) fn write_back(&mut self, db: &Connection) -> Result<(), StoreError> {
+    /// Answers whether there was too much, and all of it is forgotten.
+    pub(super) fn forget_much(&mut self) -> bool {
+        let is_much = self.remembered > REMEMBERED_MAX;
+        if is_much {
+            *self = Self::default();
+        }
+        is_much
+    }
+
+    pub(super) fn write_back(&mut self, db: Db<'_>) -> Result<(), StoreError> {
+        let (mut devices, mut tallies) = (Vec::with_capacity(self.touched.len()), Vec::new());
         for device in self.touched.drain(..) {
             let Some(entry) = self.entries.get_mut(&device) else { continue };
-            std::mem::take(&mut entry.added).write(db, device)?;
+            let mut added = std::mem::take(&mut entry.added);
+            devices.push(added.cells(device));
+            tallies.append(&mut added.tallies());
         }
+        db.driver().execute_many(&SEEN, &devices)?;
+        db.driver().execute_many(&TALLY, &tallies)?;
         Ok(())
     }
 }
 
-fn read_series(db: &Connection, device: i64) -> Result<Device, StoreError> {
-    let mut statement = db.prepare_cached("select id, name, unit, kind from series where device = ?")?;
-    let mut rows = statement.query([device])?;
+fn read_series(db: Db<'_>, device: i64) -> Result<Device, StoreError> {
     let mut entry = Device::default();
-    while let Some(row) = rows.next()? {
+    db.prepare("select id, name, unit, kind from series where device = ?").each([device], |row| {
         let (name, unit, kind): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
         // What does not parse was written by hand; it is never matched by what a device sends.
-        let (Ok(name), Ok(unit), Ok(kind)) = (name.parse(), unit.parse(), kind.parse()) else { continue };
-        entry.enter(Series { name, unit, kind }, row.get(0)?, Empty::default());
-    }
+        if let (Ok(name), Ok(unit), Ok(kind)) = (name.parse(), unit.parse(), kind.parse()) {
+            entry.enter(Series { name, unit, kind }, row.get(0)?, Empty::default());
+        }
+        Ok(())
+    })?;
     Ok(entry)
 }
 
@@ -174,32 +182,59 @@ impl Device {
     }
 }
 
+const SEEN: Many = Many {
+    // In `set`, a column's name means its value before the update.
+    one: "update device set
+            first_seen_us = coalesce(first_seen_us, ?2),
+            last_seen_us = max(coalesce(last_seen_us, ?2), coalesce(?2, last_seen_us)),
+            readings = readings + ?3, batches = batches + ?4,
+            last_reading_us = max(coalesce(last_reading_us, ?5), coalesce(?5, last_reading_us)),
+            live_lag_us = case when ?6 >= coalesce(live_time_us, ?6) then ?7 else live_lag_us end,
+            live_time_us = max(coalesce(live_time_us, ?6), coalesce(?6, live_time_us))
+          where id = ?1",
+    // `greatest` leaves out nulls.
+    all: "update device d set
+            version = d.version + 1,
+            first_seen_us = coalesce(d.first_seen_us, new.seen_us),
+            last_seen_us = greatest(d.last_seen_us, new.seen_us),
+            readings = d.readings + new.readings, batches = d.batches + new.batches,
+            last_reading_us = greatest(d.last_reading_us, new.newest_us),
+            live_lag_us = case when new.live_time_us >= coalesce(d.live_time_us, new.live_time_us) then new.live_lag_us
+                          else d.live_lag_us end,
+            live_time_us = greatest(d.live_time_us, new.live_time_us)
+          from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+            as new (id, seen_us, readings, batches, newest_us, live_time_us, live_lag_us)
+          where d.id = new.id",
+};
+const TALLY: Many = Many {
+    one: "insert into series_tally (series, tenant, readings) values (?1, ?2, ?3)
+          on conflict (series) do update set readings = series_tally.readings + excluded.readings",
+    all: "insert into series_tally (series, tenant, readings)
+          select * from unnest($1::bigint[], $2::int[], $3::bigint[])
+          on conflict (series) do update set readings = series_tally.readings + excluded.readings",
+};
+
 impl Added {
-    fn write(mut self, db: &Connection, device: i64) -> Result<(), StoreError> {
+    /// For [`SEEN`].
+    fn cells(&self, device: i64) -> Vec<Cell<'static>> {
         let readings: i64 = self.readings.iter().map(|(_, readings)| readings).sum();
-        let seen = self.seen.map(|seen| seen.0);
         let (live_time, live_lag) = self.live.map(|(time, lag)| (time.0, lag)).unzip();
-        // In `set`, a column's name means its value before the update.
-        let sql = "update device set
-                     first_seen_us = coalesce(first_seen_us, ?2),
-                     last_seen_us = max(coalesce(last_seen_us, ?2), coalesce(?2, last_seen_us)),
-                     readings = readings + ?3, batches = batches + ?4,
-                     last_reading_us = max(coalesce(last_reading_us, ?5), coalesce(?5, last_reading_us)),
-                     live_lag_us = case when ?6 >= coalesce(live_time_us, ?6) then ?7 else live_lag_us end,
-                     live_time_us = max(coalesce(live_time_us, ?6), coalesce(?6, live_time_us))
-                   where id = ?1";
-        let newest = self.newest.map(|newest| newest.0);
-        db.prepare_cached(sql)?.execute(params![device, seen, readings, self.batches, newest, live_time, live_lag])?;
-        let sql = "insert into series_tally (series, tenant, readings) values (?1, ?2, ?3)
-                   on conflict do update set readings = readings + ?3";
-        let mut statement = db.prepare_cached(sql)?;
+        let whole = |number: Option<i64>| number.map_or(Cell::Null, Cell::Int);
+        let (seen, newest) = (self.seen.map(|seen| seen.0), self.newest.map(|newest| newest.0));
+        let (readings, batches) = (Cell::Int(readings), Cell::Int(self.batches));
+        vec![Cell::Int(device), whole(seen), readings, batches, whole(newest), whole(live_time), whole(live_lag)]
+    }
+
+    /// For [`TALLY`], each series once.
+    fn tallies(&mut self) -> Vec<Vec<Cell<'static>>> {
         self.readings.sort_unstable_by_key(|(series, _)| *series);
-        for of_one in self.readings.chunk_by(|(left, _), (right, _)| left == right) {
-            let Some((series, _)) = of_one.first() else { continue };
+        let of_one = self.readings.chunk_by(|(left, _), (right, _)| left == right);
+        let row = |of_one: &[(i64, i64)]| {
+            let (series, _) = of_one.first()?;
             let readings: i64 = of_one.iter().map(|(_, readings)| readings).sum();
-            statement.execute(params![series, TENANT, readings])?;
-        }
-        Ok(())
+            Some(vec![Cell::Int(*series), Cell::Int(TENANT), Cell::Int(readings)])
+        };
+        of_one.filter_map(row).collect()
     }
 }
 
@@ -210,9 +245,8 @@ impl Work<'_> {
         let device = match names.known_device(self.db, id)? {
             Some(device) => device,
             None => {
-                let sql = "insert into device (tenant, name) values (?1, ?2)";
-                self.db.prepare_cached(sql)?.execute(params![TENANT, id.as_str()])?;
-                let device = self.db.last_insert_rowid();
+                let sql = "insert into device (tenant, name) values (?1, ?2) returning id";
+                let device = self.db.prepare(sql).one(params![TENANT, id.as_str()], |row| row.get(0))?;
                 names.remembered += 1;
                 names.devices.insert(id.clone(), device);
                 names.entries.insert(device, Device::default());

@@ -1,11 +1,10 @@
 //! The clock of each boot: learned once, and used for every batch of the boot ever after.
 
 use proto::{BootId, Clock, Instant, Quality};
-use rusqlite::{OptionalExtension, params};
 
-use super::readings::{FLAG_FUTURE, future_flag, quality_code};
-use super::writer::Work;
-use super::{StoreError, TENANT, ordinals};
+use super::batches::{FLAG_FUTURE, future_flag, quality_code};
+use super::{StoreError, TENANT, Work, ordinals};
+use crate::store::sql::params;
 
 /// Readings re-timed at once, so that a long run without a clock does not fill the memory.
 const RETIME_ROWS: i64 = 4_096;
@@ -43,24 +42,21 @@ impl Work<'_> {
             return Ok(false);
         }
         let sql = "insert into boot_clock (tenant, device, boot, offset_us, quality) values (?1, ?2, ?3, ?4, ?5)";
-        let values = params![TENANT, device, clock.boot.0, clock.offset_us, quality_code(clock.quality)];
-        self.db.prepare_cached(sql)?.execute(values)?;
+        let quality = quality_code(clock.quality);
+        let values = params![TENANT, device, clock.boot.0, clock.offset_us, quality];
+        self.db.prepare(sql).execute(values)?;
         let sql =
             "select offset_us, first_reading, last_reading from unset_run where device = ?1 and boot = ?2 order by id";
-        let runs: Vec<UnsetRun> = self
-            .db
-            .prepare_cached(sql)?
-            .query_map(params![device, clock.boot.0], |row| {
-                Ok(UnsetRun { offset_us: row.get(0)?, first: row.get(1)?, last: row.get(2)? })
-            })?
-            .collect::<Result<_, _>>()?;
+        let runs: Vec<UnsetRun> = self.db.prepare(sql).rows(params![device, clock.boot.0], |row| {
+            Ok(UnsetRun { offset_us: row.get(0)?, first: row.get(1)?, last: row.get(2)? })
+        })?;
         self.memory.names.forget_empty(device);
         let mut newest = None;
         for run in runs {
             newest = newest.max(self.retime(&run, clock)?);
         }
         let sql = "delete from unset_run where device = ?1 and boot = ?2";
-        self.db.prepare_cached(sql)?.execute(params![device, clock.boot.0])?;
+        self.db.prepare(sql).execute(params![device, clock.boot.0])?;
         let added = self.memory.names.added(device);
         added.newest = added.newest.max(newest);
         Ok(true)
@@ -76,10 +72,10 @@ impl Work<'_> {
         let sql = "update unset_run set last_reading = ?5
                    where device = ?1 and boot = ?2 and offset_us = ?3 and last_reading = ?4 - 1";
         let boot = clock.boot.0;
-        if self.db.prepare_cached(sql)?.execute(params![device, boot, clock.offset_us, first, last])? == 0 {
+        if self.db.prepare(sql).execute(params![device, boot, clock.offset_us, first, last])? == 0 {
             let sql = "insert into unset_run (tenant, device, boot, offset_us, first_reading, last_reading)
                        values (?1, ?2, ?3, ?4, ?5, ?6)";
-            self.db.prepare_cached(sql)?.execute(params![TENANT, device, boot, clock.offset_us, first, last])?;
+            self.db.prepare(sql).execute(params![TENANT, device, boot, clock.offset_us, first, last])?;
         }
         Ok(())
     }
@@ -90,13 +86,11 @@ impl Work<'_> {
             return Ok(Some(clock));
         }
         let sql = "select offset_us, quality from boot_clock where device = ?1 and boot = ?2";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let clock = statement.query_row(params![device, boot.0], |row| {
-            let is_held = row.get::<_, i64>(1)? == quality_code(Quality::Held);
+        let found = self.db.prepare(sql).first(params![device, boot.0], |row| {
+            let is_held = row.get::<i64>(1)? == quality_code(Quality::Held);
             let quality = if is_held { Quality::Held } else { Quality::Synced };
             Ok(Clock { boot, offset_us: row.get(0)?, quality })
-        });
-        let found = clock.optional()?;
+        })?;
         *remembered = found.or(*remembered);
         Ok(found)
     }
@@ -120,12 +114,10 @@ impl Work<'_> {
     fn unset_rows(&self, from: i64, last: i64) -> Result<Vec<UnsetRow>, StoreError> {
         let sql = "select id, series, time_us, flags from reading where id between ?1 and ?2 and quality = ?3
                    order by id limit ?4";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let values = params![from, last, quality_code(Quality::Unset), RETIME_ROWS];
-        let rows = statement.query_map(values, |row| {
+        let values = [from, last, quality_code(Quality::Unset), RETIME_ROWS];
+        Ok(self.db.prepare(sql).rows(values, |row| {
             Ok(UnsetRow { id: row.get(0)?, series: row.get(1)?, time: row.get(2)?, flags: row.get(3)? })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        })?)
     }
 
     fn move_reading(&self, row: &UnsetRow, time: Instant, quality: Quality) -> Result<Option<Instant>, StoreError> {
@@ -138,7 +130,7 @@ impl Work<'_> {
         let sql =
             "update reading set time_us = ?2, ordinal = coalesce(?3, ordinal), quality = ?4, flags = ?5 where id = ?1";
         let flags = (row.flags & !FLAG_FUTURE) | future;
-        self.db.prepare_cached(sql)?.execute(params![row.id, time.0, rank, quality_code(quality), flags])?;
+        self.db.prepare(sql).execute(params![row.id, time.0, rank, quality_code(quality), flags])?;
         Ok((future == 0).then_some(time))
     }
 }

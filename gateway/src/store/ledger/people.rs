@@ -1,10 +1,9 @@
 //! The people and places of the settings.
 
 use proto::DeviceId;
-use rusqlite::params;
 
-use super::writer::Work;
-use super::{StoreError, TENANT};
+use super::{StoreError, TENANT, Work};
+use crate::store::sql::params;
 
 /// A person or place as the settings name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,18 +29,18 @@ pub(super) fn ensure_subject(work: &mut Work<'_>, seed: &SubjectSeed) -> Result<
     let db = work.db;
     let sql = "insert into subject (tenant, name, display_name) values (?1, ?2, ?3)
                on conflict (tenant, name) do update set display_name = ?3 returning id";
-    let subject: i64 = db.query_row(sql, params![TENANT, seed.id, seed.display_name], |row| row.get(0))?;
+    let subject: i64 = db.prepare(sql).one(params![TENANT, seed.id, seed.display_name], |row| row.get(0))?;
     let sql = "insert into subject_zone (tenant, subject, from_us, zone) values (?1, ?2, ?3, ?4)
                on conflict (subject, from_us) do update set zone = ?4";
-    db.execute(sql, params![TENANT, subject, EVER, seed.zone])?;
+    db.prepare(sql).execute(params![TENANT, subject, EVER, seed.zone])?;
     let sql = "delete from assignment where subject = ?1 and device is not null and from_us = ?2 and to_us is null";
-    db.execute(sql, params![subject, EVER])?;
+    db.prepare(sql).execute(params![subject, EVER])?;
     for device in &seed.devices {
         let device = work.device(device, None)?;
         let sql = "delete from assignment where device = ?1 and from_us = ?2 and to_us is null";
-        db.execute(sql, params![device, EVER])?;
+        db.prepare(sql).execute(params![device, EVER])?;
         let sql = "insert into assignment (tenant, subject, device, from_us) values (?1, ?2, ?3, ?4)";
-        db.execute(sql, params![TENANT, subject, device, EVER])?;
+        db.prepare(sql).execute(params![TENANT, subject, device, EVER])?;
     }
     Ok(())
 }

@@ -5,10 +5,9 @@
 //! here is the rest.
 
 use proto::Epoch;
-use rusqlite::{Row, params};
 
-use super::writer::Work;
-use super::{StoreError, TENANT, to_sql};
+use super::{StoreError, TENANT, Work, to_sql};
+use crate::store::sql::{Row, params};
 
 /// A batch row lives no longer than this even if its device never says what it holds: 90 days are three times what an
 /// agent keeps of settled batches.
@@ -43,16 +42,17 @@ struct Pile {
 impl Work<'_> {
     /// Ends the growth of what no other rule ends.
     pub(super) fn tidy(&mut self, device: i64) -> Result<(), StoreError> {
+        self.write_batch_rows()?;
         let before = self.now.0.saturating_sub(BATCH_ROW_US_MAX);
         let sql = "delete from batch where (epoch, number) in
                      (select epoch, number from batch where arrived_us < ?1 order by arrived_us limit ?2)";
-        self.db.prepare_cached(sql)?.execute([before, to_sql(BATCH_ROWS_AT_ONCE)])?;
+        self.db.prepare(sql).execute([before, to_sql(BATCH_ROWS_AT_ONCE)])?;
         for (table, kept) in [("boot_clock", BOOT_CLOCKS_MAX), ("unset_run", UNSET_RUNS_MAX)] {
             let sql = format!(
                 "delete from {table} where device = ?1 and id <=
                    (select id from {table} where device = ?1 order by id desc limit 1 offset ?2)"
             );
-            self.db.prepare_cached(&sql)?.execute([device, kept])?;
+            self.db.prepare(&sql).execute([device, kept])?;
         }
         self.bound_epochs(device, before)
     }
@@ -60,38 +60,35 @@ impl Work<'_> {
     /// Forgets the oldest epochs that nobody can have batches of, when there are too many.
     fn bound_epochs(&mut self, device: i64, before: i64) -> Result<(), StoreError> {
         let sql = "select count(*) from epoch where device = ?";
-        let epochs: i64 = self.db.prepare_cached(sql)?.query_row([device], |row| row.get(0))?;
+        let epochs: i64 = self.db.prepare(sql).one([device], |row| row.get(0))?;
         if epochs <= EPOCHS_MAX {
             return Ok(());
         }
         let sql = "select id, epoch from epoch where device = ?1 and holds = 0 and missing = 0
                      and coalesce(last_arrival_us, 0) < ?2 and coalesce(named_us, 0) < ?2 order by id limit ?3";
         let limit = EPOCHS_AT_ONCE.min(epochs - EPOCHS_MAX);
-        let closed: Vec<(i64, [u8; 8])> = self
-            .db
-            .prepare_cached(sql)?
-            .query_map(params![device, before, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
+        let closed: Vec<(i64, [u8; 8])> =
+            self.db.prepare(sql).rows(params![device, before, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
         for (key, epoch) in &closed {
-            let gaps = self.take_gaps("epoch = ?1 and ?2 = ?2", [*key, 0])?;
+            let gaps = self.take_gaps("epoch = ?1 and id > ?2", [*key, 0])?;
             let lost = gaps.into_iter().map(|gap| Pile { epoch: None, ..gap }).reduce(Pile::with);
             lost.map_or(Ok(()), |lost| self.put_gap(device, &lost))?;
-            self.db.prepare_cached("update quarantine set epoch = null where epoch = ?")?.execute([key])?;
+            self.db.prepare("update quarantine set epoch = null where epoch = ?").execute([*key])?;
             for table in ["batch", "settled", "held"] {
-                self.db.prepare_cached(&format!("delete from {table} where epoch = ?"))?.execute([key])?;
+                self.db.prepare(&format!("delete from {table} where epoch = ?")).execute([*key])?;
             }
             self.memory.epochs.forget(device, Epoch(*epoch));
-            self.db.prepare_cached("delete from epoch where id = ?")?.execute([key])?;
+            self.db.prepare("delete from epoch where id = ?").execute([*key])?;
         }
         let sql = "update device set epochs_forgotten = epochs_forgotten + ?2 where id = ?1";
-        self.db.prepare_cached(sql)?.execute(params![device, i64::try_from(closed.len()).unwrap_or(0)])?;
+        self.db.prepare(sql).execute(params![device, i64::try_from(closed.len()).unwrap_or(0)])?;
         Ok(())
     }
 
     /// Makes few of the oldest gaps that name numbers, when there are too many.
     pub(super) fn bound_gaps(&self, device: i64) -> Result<(), StoreError> {
         let sql = "select count(*) from gap where device = ?1 and epoch is not null";
-        let gaps: i64 = self.db.prepare_cached(sql)?.query_row([device], |row| row.get(0))?;
+        let gaps: i64 = self.db.prepare(sql).one([device], |row| row.get(0))?;
         if gaps <= GAPS_MAX {
             return Ok(());
         }
@@ -130,7 +127,7 @@ impl Work<'_> {
                 reason: row.get(6)?,
             })
         };
-        Ok(self.db.prepare_cached(&sql)?.query_map(values, read)?.collect::<Result<_, _>>()?)
+        Ok(self.db.prepare(&sql).rows(values, read)?)
     }
 
     fn put_gap(&self, device: i64, pile: &Pile) -> Result<(), StoreError> {
@@ -139,14 +136,14 @@ impl Work<'_> {
         let sql = "update gap set numbers = numbers + ?3, readings = readings + ?4
                    where device = ?1 and epoch is null and numbers is not null and reason = ?2 and ?5 is null";
         let values = params![device, reason, numbers, readings, epoch];
-        if self.db.prepare_cached(sql)?.execute(values)? > 0 {
+        if self.db.prepare(sql).execute(values)? > 0 {
             return Ok(());
         }
         let (first, last) = epoch.map(|_| (first, last)).unzip();
         let sql = "insert into gap (tenant, device, epoch, first, last, numbers, readings, source, reason)
                    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let values = params![TENANT, device, epoch, first, last, numbers, readings, source, reason];
-        self.db.prepare_cached(sql)?.execute(values)?;
+        self.db.prepare(sql).execute(values)?;
         Ok(())
     }
 }

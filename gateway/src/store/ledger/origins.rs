@@ -4,10 +4,9 @@
 //! not matter in which order revisions come: what decides is (revision, change), and only between equals the order.
 
 use proto::{Change, Column, Origin, Reading};
-use rusqlite::{OptionalExtension, params};
 
-use super::writer::Work;
-use super::{StoreError, TENANT, value};
+use super::{StoreError, TENANT, Work, value};
+use crate::store::sql::params;
 
 /// Where a revision stands among those of its record: a later revision before an earlier one, and within a revision
 /// (0 where the origin does not count) a withdrawal before a replacement before the record itself.
@@ -53,9 +52,9 @@ impl Work<'_> {
         let ours = standing(origin);
         let sql = "select revision, change from reading_origin where series = ?1 and origin = ?2
                    order by revision desc, change desc limit 1";
-        let mut statement = self.db.prepare_cached(sql)?;
+        let statement = self.db.prepare(sql);
         let best: Option<Standing> =
-            statement.query_row(params![series, origin.id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            statement.first(params![series, origin.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let mut earlier_hidden = 0;
         let counts = match best {
             _ if origin.change == Change::Retract => false,
@@ -69,11 +68,11 @@ impl Work<'_> {
         let supersedes = best.is_some_and(|best| ours > best || (ours == best && origin.change == Change::Replace));
         if supersedes {
             let sql = "update reading_origin set hidden = 1 where series = ?1 and origin = ?2 and hidden = 0";
-            earlier_hidden = self.db.prepare_cached(sql)?.execute(params![series, origin.id])?;
+            earlier_hidden = self.db.prepare(sql).execute(params![series, origin.id])?;
         }
         let sql = "insert into reading_origin (reading, tenant, series, origin, revision, change, hidden)
                    values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        self.db.prepare_cached(sql)?.execute(params![id, TENANT, series, origin.id, ours.0, ours.1, !counts])?;
+        self.db.prepare(sql).execute(params![id, TENANT, series, origin.id, ours.0, ours.1, !counts])?;
         Ok(i64::try_from(earlier_hidden).unwrap_or(i64::MAX) + i64::from(!counts))
     }
 
@@ -84,13 +83,11 @@ impl Work<'_> {
         let sql = "select r.value, r.form, r.code, r.text from reading_origin o join reading r on r.id = o.reading
                    where o.series = ?1 and o.origin = ?2 and o.revision = ?3 and o.change = ?4 and o.hidden = 0
                      and r.time_us = ?5";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let mut rows = statement.query(params![series, origin.id, revision, change, time])?;
-        while let Some(row) = rows.next()? {
-            if value::read(row, 0)?.same_bits(&reading.value) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let mut is_there = false;
+        self.db.prepare(sql).each(params![series, origin.id, revision, change, time], |row| {
+            is_there |= value::read(row, 0)?.same_bits(&reading.value);
+            Ok(())
+        })?;
+        Ok(is_there)
     }
 }

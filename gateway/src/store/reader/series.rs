@@ -1,10 +1,10 @@
 //! Series, each with its newest reading.
 
-use rusqlite::{Row, ToSql, params};
-
+use super::View;
 use super::readings::{COLUMNS, VISIBLE, read_reading};
-use super::{ReadError, View, optional};
-use crate::store::sqlite::TENANT;
+use crate::store::error::ReadError;
+use crate::store::ledger::TENANT;
+use crate::store::sql::{Cell, Row, SqlError, params};
 use crate::store::view::{Reading, Series};
 
 /// Series in one answer.
@@ -17,7 +17,7 @@ const SELECT: &str = "select s.id, d.name, s.name, s.unit, s.kind, coalesce(l.la
     left join series_tally t on t.series = s.id
     where s.tenant = ?1";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Series> {
+fn read(row: &Row<'_>) -> Result<Series, SqlError> {
     Ok(Series {
         id: row.get(0)?,
         device: row.get(1)?,
@@ -37,7 +37,7 @@ impl View<'_> {
     /// # Errors
     /// Too late, or the disk.
     pub fn series(&self, device: Option<&str>) -> Result<Vec<Series>, ReadError> {
-        self.series_where("(?2 is null or d.name = ?2)", &[&TENANT, &device, &SERIES_MAX])
+        self.series_where("(?2 is null or d.name = ?2)", params![TENANT, device, SERIES_MAX])
     }
 
     /// The series that are about a subject now: those assigned themselves, and those of assigned devices that are not
@@ -50,7 +50,7 @@ impl View<'_> {
             select b.name from assignment a join subject b on b.id = a.subject
             where (a.series = s.id or a.device = s.device) and a.to_us is null
             order by a.series is null, a.from_us desc limit 1)";
-        self.series_where(condition, &[&TENANT, &subject, &SERIES_MAX])
+        self.series_where(condition, params![TENANT, subject, SERIES_MAX])
     }
 
     /// One series.
@@ -58,8 +58,11 @@ impl View<'_> {
     /// # Errors
     /// Too late, or the disk.
     pub fn one_series(&self, id: i64) -> Result<Option<Series>, ReadError> {
-        let mut statement = self.db.prepare_cached(&format!("{SELECT} and s.id = ?2"))?;
-        optional(statement.query_row(params![TENANT, id], read))?.map(|series| self.with_extent(series)).transpose()
+        self.db
+            .prepare(&format!("{SELECT} and s.id = ?2"))
+            .first(params![TENANT, id], read)?
+            .map(|series| self.with_extent(series))
+            .transpose()
     }
 
     /// Whose a series is.
@@ -68,19 +71,19 @@ impl View<'_> {
     /// Too late, or the disk.
     pub fn device_of(&self, series: i64) -> Result<Option<String>, ReadError> {
         let sql = "select d.name from series s join device d on d.id = s.device where s.id = ?";
-        optional(self.db.prepare_cached(sql)?.query_row([series], |row| row.get(0)))
+        Ok(self.db.prepare(sql).first([series], |row| row.get(0))?)
     }
 
-    fn series_where(&self, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<Series>, ReadError> {
+    fn series_where(&self, condition: &str, values: [Cell<'_>; 3]) -> Result<Vec<Series>, ReadError> {
         let sql = format!("{SELECT} and {condition} order by d.name, s.name, s.id limit ?3");
-        let series: Vec<Series> = self.db.prepare_cached(&sql)?.query_map(values, read)?.collect::<Result<_, _>>()?;
+        let series: Vec<Series> = self.db.prepare(&sql).rows(values, read)?;
         series.into_iter().map(|series| self.with_extent(series)).collect()
     }
 
     fn with_extent(&self, series: Series) -> Result<Series, ReadError> {
         let sql =
             format!("select r.time_us from reading r where r.series = ?1 and {VISIBLE} order by r.time_us limit 1");
-        let first_us = optional(self.db.prepare_cached(&sql)?.query_row([series.id], |row| row.get(0)))?;
+        let first_us = self.db.prepare(&sql).first([series.id], |row| row.get(0))?;
         Ok(Series { first_us, latest: self.latest(series.id)?, ..series })
     }
 
@@ -91,7 +94,7 @@ impl View<'_> {
                 "select {COLUMNS} from reading r where r.series = ?1 and {VISIBLE} and {condition}
                  order by r.time_us desc, r.id desc limit 1"
             );
-            let found = optional(self.db.prepare_cached(&sql)?.query_row([series], read_reading))?;
+            let found = self.db.prepare(&sql).first([series], read_reading)?;
             if found.is_some() {
                 return Ok(found);
             }

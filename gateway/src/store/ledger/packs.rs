@@ -2,11 +2,10 @@
 
 use proto::message::Refusal;
 use proto::{Clock, Column, Instant};
-use rusqlite::{OptionalExtension, params};
 
-use super::readings::Arrived;
-use super::writer::Work;
-use super::{StoreError, TENANT};
+use super::batches::Arrived;
+use super::{StoreError, TENANT, Work};
+use crate::store::sql::params;
 use crate::store::{Outcome, Pack};
 
 /// How long a pack with absolute times is known.
@@ -39,10 +38,10 @@ impl Work<'_> {
         let found = if pack.absolute {
             let sql = "select 1 from pack where device = ?1 and hash = ?2 and arrived_us >= ?3";
             let since = pack.arrived.0.saturating_sub(PACK_US_KEPT);
-            self.db.prepare_cached(sql)?.query_row(params![device, pack.hash.0, since], |_| Ok(())).optional()?
+            self.db.prepare(sql).first(params![device, pack.hash.0, since], |_| Ok(()))?
         } else if let (Some(packet_id), true) = (pack.packet_id, pack.resent) {
             let sql = "select 1 from packet where device = ?1 and packet_id = ?2 and hash = ?3";
-            self.db.prepare_cached(sql)?.query_row(params![device, packet_id, pack.hash.0], |_| Ok(())).optional()?
+            self.db.prepare(sql).first(params![device, packet_id, pack.hash.0], |_| Ok(()))?
         } else {
             None
         };
@@ -51,15 +50,16 @@ impl Work<'_> {
 
     fn remember(&mut self, device: i64, pack: &Pack) -> Result<(), StoreError> {
         if pack.absolute {
-            let sql = "insert or replace into pack (tenant, device, hash, arrived_us) values (?1, ?2, ?3, ?4)";
-            self.db.prepare_cached(sql)?.execute(params![TENANT, device, pack.hash.0, pack.arrived.0])?;
+            let sql = "insert into pack (tenant, device, hash, arrived_us) values (?1, ?2, ?3, ?4)
+                       on conflict (device, hash) do update set arrived_us = excluded.arrived_us";
+            self.db.prepare(sql).execute(params![TENANT, device, pack.hash.0, pack.arrived.0])?;
             self.bound_packs(device, pack.arrived)
         } else if let Some(packet_id) = pack.packet_id {
             let sql = "insert into packet (tenant, device, packet_id, hash) values (?1, ?2, ?3, ?4)";
-            self.db.prepare_cached(sql)?.execute(params![TENANT, device, packet_id, pack.hash.0])?;
+            self.db.prepare(sql).execute(params![TENANT, device, packet_id, pack.hash.0])?;
             let sql = "delete from packet where device = ?1 and id <=
                          (select id from packet where device = ?1 order by id desc limit 1 offset ?2)";
-            self.db.prepare_cached(sql)?.execute(params![device, PACKETS_MAX])?;
+            self.db.prepare(sql).execute(params![device, PACKETS_MAX])?;
             Ok(())
         } else {
             Ok(())
@@ -71,12 +71,12 @@ impl Work<'_> {
         let known = self.memory.names.packs(self.db, device)?;
         let sql = "delete from pack where device = ?1 and arrived_us < ?2";
         let since = now.0.saturating_sub(PACK_US_KEPT);
-        let mut gone = self.db.prepare_cached(sql)?.execute(params![device, since])?;
+        let mut gone = self.db.prepare(sql).execute(params![device, since])?;
         if *known > PACKS_MAX {
             // A tenth at once, so that a device at its bound does not pay for it with each pack.
             let sql = "delete from pack where device = ?1 and hash in
                          (select hash from pack where device = ?1 order by arrived_us limit ?2)";
-            gone += self.db.prepare_cached(sql)?.execute([device, PACKS_MAX / 10])?;
+            gone += self.db.prepare(sql).execute([device, PACKS_MAX / 10])?;
         }
         *known -= i64::try_from(gone).unwrap_or(0);
         Ok(())

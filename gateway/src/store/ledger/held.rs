@@ -8,11 +8,10 @@
 
 use proto::message::{Gap, GapReason, HELLO_RANGES_MAX, Held};
 use proto::{DeviceId, Epoch, Number, Range, Ranges};
-use rusqlite::{Row, params};
 
-use super::writer::Work;
-use super::{StoreError, TENANT, to_sql};
+use super::{StoreError, TENANT, Work, to_sql};
 use crate::store::Outcome;
+use crate::store::sql::{Row, params};
 
 /// Epochs that a hello left out and that are looked at in one transaction; the rest are with the next hello.
 const UNNAMED_MAX: i64 = 256;
@@ -44,7 +43,7 @@ impl Work<'_> {
         let device = self.device(device, Some(self.now))?;
         let hello = self.count_hello(device, extent)?;
         let sql = "select max(first_named) from epoch where device = ?";
-        let newest: Option<i64> = self.db.prepare_cached(sql)?.query_row([device], |row| row.get(0))?;
+        let newest: Option<i64> = self.db.prepare(sql).one([device], |row| row.get(0))?;
         let mut oldest = None;
         for held in held {
             let first_named = self.hold(device, held, hello)?;
@@ -65,7 +64,7 @@ impl Work<'_> {
     fn count_hello(&self, device: i64, extent: Extent) -> Result<i64, StoreError> {
         let sql = "update device set hellos = hellos + ?2 where id = ?1 returning hellos";
         let is_whole = extent == Extent::Whole;
-        let hellos: i64 = self.db.prepare_cached(sql)?.query_row(params![device, is_whole], |row| row.get(0))?;
+        let hellos: i64 = self.db.prepare(sql).one(params![device, is_whole], |row| row.get(0))?;
         Ok(hellos.saturating_mul(2).saturating_add(i64::from(!is_whole)))
     }
 
@@ -101,9 +100,9 @@ impl Work<'_> {
     fn note_named(&self, device: i64, key: i64, hello: i64, is_behind: bool) -> Result<i64, StoreError> {
         let sql = "select coalesce(first_named, ?2), astray from epoch where id = ?1";
         let (first_named, was_astray): (i64, bool) =
-            self.db.prepare_cached(sql)?.query_row([key, hello], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            self.db.prepare(sql).one([key, hello], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let sql = "update epoch set first_named = ?2, named_us = ?3, astray = ?4 where id = ?1";
-        self.db.prepare_cached(sql)?.execute(params![key, first_named, self.now.0, is_behind])?;
+        self.db.prepare(sql).execute(params![key, first_named, self.now.0, is_behind])?;
         if is_behind && !was_astray {
             self.alarm(device, "buffer_copied")?;
         }
@@ -118,13 +117,13 @@ impl Work<'_> {
         }
         let key = entry.key;
         entry.held = held.clone();
-        self.db.prepare_cached("delete from held where epoch = ?")?.execute([key])?;
+        self.db.prepare("delete from held where epoch = ?").execute([key])?;
         let sql = "insert into held (tenant, epoch, first, last) values (?1, ?2, ?3, ?4)";
-        let mut statement = self.db.prepare_cached(sql)?;
+        let statement = self.db.prepare(sql);
         for range in held.iter() {
-            statement.execute(params![TENANT, key, to_sql(range.first), to_sql(range.last)])?;
+            statement.execute([TENANT, key, to_sql(range.first), to_sql(range.last)])?;
         }
-        self.db.prepare_cached("update epoch set holds = ?2 where id = ?1")?.execute(params![key, !held.is_empty()])?;
+        self.db.prepare("update epoch set holds = ?2 where id = ?1").execute(params![key, !held.is_empty()])?;
         Ok(())
     }
 
@@ -155,11 +154,12 @@ impl Work<'_> {
     /// which the ranges know.
     fn forget_rows(&mut self, device: i64, epoch: Epoch, next: Number) -> Result<(), StoreError> {
         let Some(given) = next.checked_sub(1).and_then(|last| Range::new(1, last)) else { return Ok(()) };
+        self.write_batch_rows()?;
         let entry = self.epoch(device, epoch)?;
         let (key, gone) = (entry.key, entry.held.missing_in(given));
         let sql = "delete from batch where epoch = ?1 and number in
                      (select number from batch where epoch = ?1 and number between ?2 and ?3 limit ?4)";
-        let mut statement = self.db.prepare_cached(sql)?;
+        let statement = self.db.prepare(sql);
         // What is left goes with the next hello, or when it is too old.
         for gone in gone.iter() {
             if self.batch_rows_to_go == 0 {
@@ -185,11 +185,9 @@ impl Work<'_> {
             let (epoch, key, first_named) = (Epoch(row.get(0)?), row.get(1)?, row.get(2)?);
             Ok(Unnamed { epoch, key, first_named, named_us: row.get(3)?, is_astray: row.get(4)? })
         };
-        let mut statement = self.db.prepare_cached(sql)?;
         // As many more as the hello may have named itself.
         let limit = UNNAMED_MAX + i64::try_from(named.len()).unwrap_or(UNNAMED_MAX);
-        let found: Vec<Unnamed> =
-            statement.query_map(params![device, newest, limit], read)?.collect::<Result<_, _>>()?;
+        let found: Vec<Unnamed> = self.db.prepare(sql).rows(params![device, newest, limit], read)?;
         Ok(found.into_iter().filter(|found| !named.iter().any(|named| named.epoch == found.epoch)).collect())
     }
 
@@ -210,7 +208,7 @@ impl Work<'_> {
         let is_recent = unnamed.named_us > self.now.0.saturating_sub(ASTRAY_US_MAX);
         if is_sign && is_recent {
             if !unnamed.is_astray {
-                self.db.prepare_cached("update epoch set astray = 1 where id = ?")?.execute([unnamed.key])?;
+                self.db.prepare("update epoch set astray = 1 where id = ?").execute([unnamed.key])?;
                 self.alarm(device, "buffer_copied")?;
             }
             return Ok(());

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rusqlite::{Row, params};
 
-use super::{ReadError, View, optional};
-use crate::store::sqlite::readings::{FLAG_FUTURE, QUALITY_SOURCE};
-use crate::store::sqlite::value;
+use super::View;
+use crate::store::error::ReadError;
+use crate::store::ledger::batches::{FLAG_FUTURE, QUALITY_SOURCE};
+use crate::store::ledger::value;
+use crate::store::sql::{Row, SqlError};
 use crate::store::view::{Day, Excerpt, Reading, TimeQuality};
 
 /// Days in one answer: more than a hundred years.
@@ -19,14 +20,14 @@ pub(super) const COLUMNS: &str =
 pub(super) const VISIBLE: &str = "(r.flags & 2 = 0
     or exists (select 1 from reading_origin o where o.reading = r.id and o.hidden = 0))";
 
-pub(super) fn read_reading(row: &Row<'_>) -> rusqlite::Result<Reading> {
+pub(super) fn read_reading(row: &Row<'_>) -> Result<Reading, SqlError> {
     let flags: i64 = row.get(6)?;
     Ok(Reading {
         id: row.get(0)?,
         series: row.get(1)?,
         time_us: row.get(2)?,
         ordinal: row.get(3)?,
-        quality: match row.get::<_, i64>(4)? {
+        quality: match row.get::<i64>(4)? {
             1 => TimeQuality::Held,
             2 => TimeQuality::Synced,
             QUALITY_SOURCE => TimeQuality::Source,
@@ -53,29 +54,20 @@ impl View<'_> {
     ) -> Result<Excerpt, ReadError> {
         let (from_us, to_us) = self.shrink(series, from_us, to_us)?;
         let sql = format!(
-            "select r.id, r.time_us, r.value, r.form from reading r
+            "select {COLUMNS} from reading r
              where r.series = ?1 and r.time_us >= ?2 and r.time_us < ?3 and {VISIBLE} order by r.time_us, r.id"
         );
-        let mut statement = self.db.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![series, from_us, to_us])?;
         let mut thinner = Thinner::new(from_us, to_us, readings_max);
-        while let Some(row) = rows.next()? {
-            thinner.add(row.get(0)?, row.get(1)?, value::height(row.get(2)?, row.get(3)?));
-        }
-        let readings_in_range = thinner.readings;
-        let is_thinned = thinner.is_thinned();
-        let sql = format!("select {COLUMNS} from reading r where r.id = ?");
-        let mut statement = self.db.prepare_cached(&sql)?;
-        let read = |id: i64| Ok(statement.query_row([id], read_reading)?);
-        let readings = thinner.finish().into_iter().map(read).collect::<Result<_, ReadError>>()?;
-        Ok(Excerpt { is_thinned, readings_in_range, readings })
+        self.db.prepare(&sql).each([series, from_us, to_us], |row| thinner.add(row))?;
+        let (is_thinned, readings_in_range) = (thinner.is_thinned(), thinner.readings);
+        Ok(Excerpt { is_thinned, readings_in_range, readings: thinner.finish() })
     }
 
     /// `[from_us, to_us)` without what lies before the first and behind the last reading, so that a careless span does
     /// not cost resolution.
     fn shrink(&self, series: i64, from_us: i64, to_us: i64) -> Result<(i64, i64), ReadError> {
         let end = |sql| -> Result<Option<i64>, ReadError> {
-            Ok(self.db.prepare_cached(sql)?.query_row(params![series, from_us, to_us], |row| row.get(0))?)
+            Ok(self.db.prepare(sql).one([series, from_us, to_us], |row| row.get(0))?)
         };
         let first = end("select min(time_us) from reading where series = ?1 and time_us >= ?2 and time_us < ?3")?;
         let last = end("select max(time_us) from reading where series = ?1 and time_us >= ?2 and time_us < ?3")?;
@@ -96,13 +88,12 @@ impl View<'_> {
         let count = format!(
             "select count(*) from reading r where r.series = ?1 and r.time_us >= ?2 and r.time_us < ?3 and {VISIBLE}"
         );
-        let mut next = self.db.prepare_cached(&next)?;
-        let mut count = self.db.prepare_cached(&count)?;
+        let (next, count) = (self.db.prepare(&next), self.db.prepare(&count));
         while days.len() < DAYS_MAX {
-            let Some(time) = optional(next.query_row(params![series, from_us], |row| row.get(0)))? else { break };
+            let Some(time) = next.first([series, from_us], |row| row.get(0))? else { break };
             // Beyond the calendar (year 9999) there are no days.
             let Some((date, first, end)) = day_of(time, zone) else { break };
-            let readings = count.query_row(params![series, first, end], |row| row.get(0))?;
+            let readings = count.one([series, first, end], |row| row.get(0))?;
             days.push(Day { date, from_us: first, to_us: end, readings });
             from_us = end;
         }
@@ -115,25 +106,16 @@ impl View<'_> {
     /// Too late, or the disk.
     pub fn readings_after(&self, after: i64, readings_max: usize) -> Result<(Vec<Reading>, i64), ReadError> {
         let sql = format!("select {COLUMNS}, {VISIBLE} from reading r where r.id > ?1 order by r.id limit ?2");
-        let mut statement = self.db.prepare_cached(&sql)?;
         let limit = i64::try_from(readings_max).unwrap_or(i64::MAX);
-        let mut rows = statement.query([after, limit])?;
         let (mut readings, mut last) = (Vec::new(), after);
-        while let Some(row) = rows.next()? {
+        self.db.prepare(&sql).each([after, limit], |row| {
             last = row.get(0)?;
             if row.get(11)? {
                 readings.push(read_reading(row)?);
             }
-        }
+            Ok(())
+        })?;
         Ok((readings, last))
-    }
-
-    /// The id of the newest reading.
-    ///
-    /// # Errors
-    /// Too late, or the disk.
-    pub fn feed_end(&self) -> Result<i64, ReadError> {
-        Ok(self.db.prepare_cached("select max(last_reading) from feed")?.query_row([], |row| row.get(0))?)
     }
 }
 
@@ -153,8 +135,8 @@ struct Thinner {
     readings_max: usize,
     readings: i64,
     /// All, while they are few enough.
-    all: Vec<i64>,
-    chosen: Vec<i64>,
+    all: Vec<Reading>,
+    chosen: Vec<Reading>,
     bucket: Option<Bucket>,
 }
 
@@ -162,14 +144,13 @@ struct Thinner {
 struct Bucket {
     index: i128,
     lowest: Candidate,
-    highest: Candidate,
+    highest: Option<Candidate>,
 }
 
-#[derive(Clone, Copy)]
 struct Candidate {
     /// Its place in the order of time.
     place: i64,
-    id: i64,
+    reading: Reading,
     height: Option<f64>,
 }
 
@@ -180,49 +161,61 @@ impl Thinner {
         Self { from_us, span_us, buckets, readings_max, readings: 0, all: Vec::new(), chosen: Vec::new(), bucket: None }
     }
 
-    fn add(&mut self, id: i64, time_us: i64, height: Option<f64>) {
-        let candidate = Candidate { place: self.readings, id, height };
+    /// Takes in a row of [`COLUMNS`].
+    fn add(&mut self, row: &Row<'_>) -> Result<(), SqlError> {
+        let place = self.readings;
         self.readings += 1;
         if self.all.len() < self.readings_max {
-            self.all.push(id);
+            self.all.push(read_reading(row)?);
         }
-        let index = (i128::from(time_us) - i128::from(self.from_us)) * self.buckets / self.span_us;
+        let index = (i128::from(row.get::<i64>(2)?) - i128::from(self.from_us)) * self.buckets / self.span_us;
+        let height = value::height(row.get(7)?, row.get(8)?);
+        let candidate = || Ok(Candidate { place, reading: read_reading(row)?, height });
         match &mut self.bucket {
-            Some(bucket) if bucket.index == index => bucket.add(candidate),
+            Some(bucket) if bucket.index == index => bucket.add(height, candidate)?,
             _ => {
                 self.close();
-                self.bucket = Some(Bucket { index, lowest: candidate, highest: candidate });
+                self.bucket = Some(Bucket { index, lowest: candidate()?, highest: None });
             }
         }
+        Ok(())
     }
 
     fn close(&mut self) {
         let Some(Bucket { lowest, highest, .. }) = self.bucket.take() else { return };
-        let (earlier, later) = if lowest.place <= highest.place { (lowest, highest) } else { (highest, lowest) };
-        self.chosen.push(earlier.id);
-        if earlier.place != later.place {
-            self.chosen.push(later.id);
-        }
+        let mut pair = vec![lowest];
+        pair.extend(highest);
+        pair.sort_by_key(|candidate| candidate.place);
+        self.chosen.extend(pair.into_iter().map(|candidate| candidate.reading));
     }
 
     fn is_thinned(&self) -> bool {
         usize::try_from(self.readings).is_ok_and(|readings| readings > self.readings_max)
     }
 
-    fn finish(mut self) -> Vec<i64> {
+    fn finish(mut self) -> Vec<Reading> {
         self.close();
         if self.is_thinned() { self.chosen } else { self.all }
     }
 }
 
 impl Bucket {
-    fn add(&mut self, new: Candidate) {
-        let Some(height) = new.height else { return };
-        if self.lowest.height.is_none_or(|lowest| height < lowest) {
-            self.lowest = new;
+    /// Takes in a reading of `height`, which is made only if it is wanted.
+    fn add(
+        &mut self,
+        height: Option<f64>,
+        candidate: impl Fn() -> Result<Candidate, SqlError>,
+    ) -> Result<(), SqlError> {
+        let Some(new) = height else { return Ok(()) };
+        let top = self.highest.as_ref().map_or(self.lowest.height, |highest| highest.height);
+        if self.lowest.height.is_none() {
+            self.lowest = candidate()?;
+        } else if self.lowest.height.is_some_and(|lowest| new < lowest) {
+            let lowest = std::mem::replace(&mut self.lowest, candidate()?);
+            self.highest.get_or_insert(lowest);
+        } else if top.is_some_and(|top| new > top) {
+            self.highest = Some(candidate()?);
         }
-        if self.highest.height.is_none_or(|highest| height > highest) {
-            self.highest = new;
-        }
+        Ok(())
     }
 }

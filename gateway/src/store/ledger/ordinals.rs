@@ -6,9 +6,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use rusqlite::{Connection, params};
-
 use super::StoreError;
+use crate::store::sql::{Db, params};
 
 /// Empty spans remembered of one series: the future, a hole that is being filled, and a few that are left over.
 const SPANS_MAX: usize = 6;
@@ -45,7 +44,7 @@ impl Empty {
     }
 
     /// The ranks of readings that are about to be added at `times`, in this order.
-    pub(super) fn ranks(&mut self, db: &Connection, series: i64, times: &[i64]) -> Result<Ranks, StoreError> {
+    pub(super) fn ranks(&mut self, db: Db<'_>, series: i64, times: &[i64]) -> Result<Ranks, StoreError> {
         let (Some(&lowest), Some(&highest)) = (times.iter().min(), times.iter().max()) else { return Ok(Ranks::First) };
         let around = self.spans.iter().rposition(|(after, before)| *after < lowest && highest < *before);
         let (next, (after, before)) = match around {
@@ -88,10 +87,9 @@ fn count_up(mut next: HashMap<i64, i64>, times: &[i64]) -> Vec<i64> {
 }
 
 /// The instants of the readings next to a span, or the ends of time.
-fn neighbours(db: &Connection, series: i64, (lowest, highest): (i64, i64)) -> Result<(i64, i64), StoreError> {
-    let end = |sql, bound| -> Result<Option<i64>, StoreError> {
-        Ok(db.prepare_cached(sql)?.query_row([series, bound], |row| row.get(0))?)
-    };
+fn neighbours(db: Db<'_>, series: i64, (lowest, highest): (i64, i64)) -> Result<(i64, i64), StoreError> {
+    let end =
+        |sql, bound| -> Result<Option<i64>, StoreError> { Ok(db.prepare(sql).one([series, bound], |row| row.get(0))?) };
     let after = end("select max(time_us) from reading where series = ?1 and time_us < ?2", lowest)?;
     let before = end("select min(time_us) from reading where series = ?1 and time_us > ?2", highest)?;
     Ok((after.unwrap_or(i64::MIN), before.unwrap_or(i64::MAX)))
@@ -99,7 +97,7 @@ fn neighbours(db: &Connection, series: i64, (lowest, highest): (i64, i64)) -> Re
 
 /// For those of `times` at which there already are readings, the rank that the next one gets.
 fn next_ranks(
-    db: &Connection,
+    db: Db<'_>,
     series: i64,
     times: &[i64],
     (lowest, highest): (i64, i64),
@@ -107,16 +105,15 @@ fn next_ranks(
     // One walk over what lies between. If that is much more than what is added, a probe for each instant is cheaper.
     let walk_max = 16 + 4 * times.len();
     let sql = "select time_us, ordinal from reading where series = ?1 and time_us between ?2 and ?3 limit ?4";
-    let mut statement = db.prepare_cached(sql)?;
     let limit = i64::try_from(walk_max).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![series, lowest, highest, limit])?;
     let (mut next, mut walked) = (HashMap::new(), 0);
-    while let Some(row) = rows.next()? {
+    db.prepare(sql).each([series, lowest, highest, limit], |row| {
         walked += 1;
         let (time, ordinal): (i64, i64) = (row.get(0)?, row.get(1)?);
         let next = next.entry(time).or_insert(0);
         *next = (*next).max(ordinal + 1);
-    }
+        Ok(())
+    })?;
     if walked < walk_max {
         return Ok(next);
     }
@@ -132,15 +129,17 @@ fn next_ranks(
 }
 
 /// The rank that the next reading at `time` gets, if there already is one.
-pub(super) fn next_rank(db: &Connection, series: i64, time: i64) -> Result<Option<i64>, StoreError> {
+pub(super) fn next_rank(db: Db<'_>, series: i64, time: i64) -> Result<Option<i64>, StoreError> {
     let sql = "select max(ordinal) + 1 from reading where series = ?1 and time_us = ?2";
-    Ok(db.prepare_cached(sql)?.query_row(params![series, time], |row| row.get(0))?)
+    Ok(db.prepare(sql).one(params![series, time], |row| row.get(0))?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::sqlite::Driver;
     use proptest::prelude::*;
+    use rusqlite::Connection;
 
     /// A table as far as ranks need it.
     fn table() -> Connection {
@@ -159,7 +158,7 @@ mod tests {
             let mut empty = Empty::everywhere();
             let mut count = HashMap::new();
             for (times, forget) in batches.iter().zip(forget) {
-                let ranks = empty.ranks(&db, 1, times).unwrap();
+                let ranks = empty.ranks(Db::new(&Driver::of(&db)), 1, times).unwrap();
                 for (place, time) in times.iter().enumerate() {
                     let expected = count.entry(*time).or_insert(0_i64);
                     prop_assert_eq!(ranks.of(place), *expected);
@@ -179,12 +178,12 @@ mod tests {
         let db = table();
         let mut empty = Empty::everywhere();
         // Live readings at the end of time, old ones at its start; then the hole between is filled.
-        empty.ranks(&db, 1, &[1_000]).unwrap();
-        empty.ranks(&db, 1, &[0]).unwrap();
+        empty.ranks(Db::new(&Driver::of(&db)), 1, &[1_000]).unwrap();
+        empty.ranks(Db::new(&Driver::of(&db)), 1, &[0]).unwrap();
         db.execute_batch("drop table reading").unwrap();
         for step in 1..400 {
             for time in [step, 1_000 - step, 1_000 + step] {
-                assert!(matches!(empty.ranks(&db, 1, &[time]), Ok(Ranks::First)), "{time}");
+                assert!(matches!(empty.ranks(Db::new(&Driver::of(&db)), 1, &[time]), Ok(Ranks::First)), "{time}");
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Whom readings are about.
 
-use rusqlite::{Row, params};
-
-use super::{ReadError, View, optional};
-use crate::store::sqlite::TENANT;
+use super::View;
+use crate::store::error::ReadError;
+use crate::store::ledger::TENANT;
+use crate::store::sql::{Row, SqlError, params};
 use crate::store::view::{GlucoseBand, Subject};
 
 /// Subjects in one answer.
@@ -14,7 +14,7 @@ const SELECT: &str = "select b.name, b.display_name, b.glucose_low_mg_dl, b.gluc
                 order by z.from_us desc limit 1), 'UTC')
     from subject b where b.tenant = ?1";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Subject> {
+fn read(row: &Row<'_>) -> Result<Subject, SqlError> {
     Ok(Subject {
         id: row.get(0)?,
         display_name: row.get(1)?,
@@ -30,9 +30,8 @@ impl View<'_> {
     /// # Errors
     /// Too late, or the disk.
     pub fn subjects(&self) -> Result<Vec<Subject>, ReadError> {
-        let mut statement = self.db.prepare_cached(&format!("{SELECT} order by b.name limit ?2"))?;
-        let subjects: Vec<Subject> =
-            statement.query_map(params![TENANT, SUBJECTS_MAX], read)?.collect::<Result<_, _>>()?;
+        let sql = format!("{SELECT} order by b.name limit ?2");
+        let subjects: Vec<Subject> = self.db.prepare(&sql).rows([TENANT, SUBJECTS_MAX], read)?;
         subjects.into_iter().map(|subject| self.with_series(subject)).collect()
     }
 
@@ -41,8 +40,11 @@ impl View<'_> {
     /// # Errors
     /// Too late, or the disk.
     pub fn subject(&self, id: &str) -> Result<Option<Subject>, ReadError> {
-        let mut statement = self.db.prepare_cached(&format!("{SELECT} and b.name = ?2"))?;
-        optional(statement.query_row(params![TENANT, id], read))?.map(|subject| self.with_series(subject)).transpose()
+        self.db
+            .prepare(&format!("{SELECT} and b.name = ?2"))
+            .first(params![TENANT, id], read)?
+            .map(|subject| self.with_series(subject))
+            .transpose()
     }
 
     fn with_series(&self, subject: Subject) -> Result<Subject, ReadError> {

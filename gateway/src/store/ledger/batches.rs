@@ -2,27 +2,21 @@
 
 use proto::message::{Refusal, Settlement};
 use proto::{Basis, BodyHash, Channel, Clock, Column, Instant, Lane, Number, Quality, Range};
-use rusqlite::{CachedStatement, OptionalExtension, params};
 
 use super::value::Cells;
-use super::writer::Work;
-use super::{StoreError, TENANT, to_sql};
+use super::{Memory, StoreError, TENANT, Work, to_sql};
 use crate::seeded::Bug;
+use crate::store::sql::{Cell, Many, ReadingRow, Run};
 use crate::store::{Batch, Outcome, Quarantine};
 
 /// A reading this much later than its arrival is flagged: it is kept and shown as what it is, but is not "the newest".
 /// Five minutes is more than clocks disciplined by NTP ever differ.
 const FUTURE_US: i64 = 5 * 60 * 1_000_000;
 /// The bits of the column `flags`.
-pub(super) const FLAG_FUTURE: i64 = 1;
-pub(super) const FLAG_ORIGIN: i64 = 2;
+pub(in crate::store) const FLAG_FUTURE: i64 = 1;
+pub(in crate::store) const FLAG_ORIGIN: i64 = 2;
 /// The quality of a time that its origin gave, beside [`quality_code`]'s.
-pub(super) const QUALITY_SOURCE: i64 = 3;
-
-const INSERT: &str = "insert into reading
-      (tenant, epoch, number, series, quality, id, time_us, ordinal, value, form, code, text, utc_offset_minutes,
-       local_text, flags)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+pub(in crate::store) const QUALITY_SOURCE: i64 = 3;
 
 /// The code of a clock's quality in the columns `quality`.
 pub(super) fn quality_code(quality: Quality) -> i64 {
@@ -47,13 +41,6 @@ pub(super) struct Arrived<'a> {
     pub(super) lane: Option<Lane>,
     pub(super) clock: Clock,
     pub(super) columns: &'a [Column],
-}
-
-/// [`INSERT`] at work.
-struct Insert<'a> {
-    statement: CachedStatement<'a>,
-    /// Whether the last reading was a number and no more, so that the columns beside it are bound to null.
-    was_plain: bool,
 }
 
 impl Work<'_> {
@@ -82,6 +69,7 @@ impl Work<'_> {
             return self.quarantine(&as_quarantine(batch, "the device would have more series than it may (4096)"));
         }
         let clock = self.clock_for(device, &batch.clock)?;
+        self.reserve_readings()?;
         let before = self.memory.last_reading;
         self.append(&Arrived {
             device,
@@ -94,8 +82,9 @@ impl Work<'_> {
         if clock.quality == Quality::Unset && batch.columns.iter().any(|column| column.basis == Basis::Boot) {
             self.note_unset(device, &clock, before)?;
         }
-        let row = BatchRow { hash: batch.hash, lane: Some(batch.lane), clock: Some(clock), arrived: batch.arrived };
-        self.batch_row(key, batch.number, &row, self.memory.last_reading - before)?;
+        let readings = self.memory.last_reading - before;
+        let (lane, clock) = (Some(batch.lane), Some(clock));
+        self.batch_row(key, batch.number, BatchRow { hash: batch.hash, lane, clock, arrived: batch.arrived, readings });
         let epoch = self.epoch(device, batch.epoch)?;
         epoch.repaired += u64::from(state == Some(Settlement::Gap));
         epoch.settle(Range::one(batch.number), Settlement::Stored);
@@ -105,13 +94,7 @@ impl Work<'_> {
 
     /// Appends readings.
     pub(super) fn append(&mut self, arrived: &Arrived<'_>) -> Result<(), StoreError> {
-        let db = self.db;
-        let mut insert = Insert { statement: db.prepare_cached(INSERT)?, was_plain: false };
-        // What all readings of a batch share is bound once; a binding outlives the execution.
-        let (epoch, number) = arrived.batch.map(|(epoch, number)| (epoch, to_sql(number))).unzip();
-        insert.statement.raw_bind_parameter(1, TENANT)?;
-        insert.statement.raw_bind_parameter(2, epoch)?;
-        insert.statement.raw_bind_parameter(3, number)?;
+        self.reserve_readings()?;
         let (mut times, mut counts, mut newest_of_all) = (Vec::new(), Vec::with_capacity(arrived.columns.len()), None);
         for column in arrived.columns {
             let on_boot_clock = column.basis == Basis::Boot;
@@ -119,12 +102,11 @@ impl Work<'_> {
             times.clear();
             times.extend(column.readings.iter().map(|reading| place(reading.time)));
             let before = self.memory.last_reading;
-            let (series, newest) = self.append_column(arrived, column, &times, &mut insert)?;
+            let (series, newest) = self.append_column(arrived, column, &times)?;
             let hidden = self.note_origins(series, column, &times, before + 1)?;
             counts.push((series, self.memory.last_reading - before - hidden));
             newest_of_all = newest_of_all.max(newest);
         }
-        insert.statement.clear_bindings();
         self.count(arrived, &counts, newest_of_all);
         Ok(())
     }
@@ -135,48 +117,33 @@ impl Work<'_> {
         arrived: &Arrived<'_>,
         column: &Column,
         times: &[i64],
-        Insert { statement: insert, was_plain }: &mut Insert<'_>,
     ) -> Result<(i64, Option<Instant>), StoreError> {
-        let entry = self.memory.names.series(self.db, arrived.device, &column.series)?;
+        let Memory { names, last_reading, .. } = &mut *self.memory;
+        let entry = names.series(self.db, arrived.device, &column.series)?;
         let ranks = entry.empty.ranks(self.db, entry.key, times)?;
         let on_boot_clock = column.basis == Basis::Boot;
         let quality = if on_boot_clock { quality_code(arrived.clock.quality) } else { QUALITY_SOURCE };
         // An instant of a clock that does not know the time is neither new nor old.
         let is_timed = !on_boot_clock || arrived.clock.quality != Quality::Unset;
-        insert.raw_bind_parameter(4, entry.key)?;
-        insert.raw_bind_parameter(5, quality)?;
         let mut newest = None;
-        for (place, (reading, &time)) in column.readings.iter().zip(times).enumerate() {
-            if Bug::TimeInIdentity.is_on() && ranks.of(place) > 0 {
-                continue;
+        let mut rows = column.readings.iter().zip(times).enumerate().filter_map(|(place, (reading, &time_us))| {
+            let ordinal = ranks.of(place);
+            if Bug::TimeInIdentity.is_on() && ordinal > 0 {
+                return None;
             }
-            let cells = Cells::of(&reading.value);
-            let future = future_flag(time, arrived.at);
-            let origin = if reading.origin.is_some() { FLAG_ORIGIN } else { 0 };
-            self.memory.last_reading += 1;
-            insert.raw_bind_parameter(6, self.memory.last_reading)?;
-            insert.raw_bind_parameter(7, time)?;
-            insert.raw_bind_parameter(8, ranks.of(place))?;
-            insert.raw_bind_parameter(9, cells.value)?;
-            insert.raw_bind_parameter(10, cells.form)?;
-            // Most readings are plain numbers: what they all lack is bound once.
-            let is_plain = cells.code.is_none()
-                && cells.text.is_none()
-                && reading.utc_offset_minutes.is_none()
-                && reading.local_text.is_none();
-            if !(is_plain && *was_plain) {
-                insert.raw_bind_parameter(11, cells.code)?;
-                insert.raw_bind_parameter(12, cells.text)?;
-                insert.raw_bind_parameter(13, reading.utc_offset_minutes)?;
-                insert.raw_bind_parameter(14, reading.local_text.as_deref())?;
-            }
-            *was_plain = is_plain;
-            insert.raw_bind_parameter(15, future | origin)?;
-            insert.raw_execute()?;
+            let Cells { value, form, code, text } = Cells::of(&reading.value);
+            let future = future_flag(time_us, arrived.at);
             if future == 0 && is_timed {
-                newest = newest.max(Some(Instant(time)));
+                newest = newest.max(Some(Instant(time_us)));
             }
-        }
+            let origin = if reading.origin.is_some() { FLAG_ORIGIN } else { 0 };
+            *last_reading += 1;
+            let (utc_offset_minutes, local_text) = (reading.utc_offset_minutes, reading.local_text.as_deref());
+            let (id, flags) = (*last_reading, future | origin);
+            Some(ReadingRow { id, time_us, ordinal, value, form, code, text, utc_offset_minutes, local_text, flags })
+        });
+        let run = Run { batch: arrived.batch, series: entry.key, quality };
+        self.db.driver().append(&run, &mut rows)?;
         Ok((entry.key, newest))
     }
 
@@ -194,43 +161,25 @@ impl Work<'_> {
     }
 
     /// The hash of a batch whose row is still kept.
-    pub(super) fn batch_hash(&self, epoch: i64, number: Number) -> Result<Option<BodyHash>, StoreError> {
+    pub(super) fn batch_hash(&mut self, epoch: i64, number: Number) -> Result<Option<BodyHash>, StoreError> {
+        self.write_batch_rows()?;
         let sql = "select hash from batch where epoch = ?1 and number = ?2";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let found = statement.query_row(params![epoch, to_sql(number)], |row| row.get(0)).optional()?;
-        Ok(found.map(BodyHash))
+        Ok(self.db.prepare(sql).first([epoch, to_sql(number)], |row| row.get(0))?.map(BodyHash))
     }
 
-    /// Enters or renews the row of a batch.
-    pub(super) fn batch_row(
-        &self,
-        epoch: i64,
-        number: Number,
-        row: &BatchRow,
-        readings: i64,
-    ) -> Result<(), StoreError> {
-        let lane = match row.lane {
-            Some(Lane::Live) => 0,
-            Some(Lane::Backfill) => 1,
-            None => 2,
-        };
-        let (offset_us, quality) = row.clock.map(|clock| (clock.offset_us, quality_code(clock.quality))).unzip();
-        let sql =
-            "insert or replace into batch (tenant, epoch, number, hash, lane, offset_us, quality, arrived_us, readings)
-                   values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-        let arrived_us = row.arrived.0;
-        self.db.prepare_cached(sql)?.execute(params![
-            TENANT,
-            epoch,
-            to_sql(number),
-            row.hash.0,
-            lane,
-            offset_us,
-            quality,
-            arrived_us,
-            readings
-        ])?;
-        Ok(())
+    /// Enters or renews the row of a batch, with others, before it is next asked for.
+    pub(super) fn batch_row(&mut self, epoch: i64, number: Number, row: BatchRow) {
+        self.batch_rows.insert((epoch, to_sql(number)), row);
+    }
+
+    /// Writes the rows that were entered.
+    pub(super) fn write_batch_rows(&mut self) -> Result<(), StoreError> {
+        if self.batch_rows.is_empty() {
+            return Ok(());
+        }
+        let entered = std::mem::take(&mut self.batch_rows);
+        let rows: Vec<_> = entered.iter().map(|(key, row)| row.cells(key)).collect();
+        Ok(self.db.driver().execute_many(&WRITE_ROWS, &rows)?)
     }
 }
 
@@ -240,6 +189,44 @@ pub(super) struct BatchRow {
     pub(super) lane: Option<Lane>,
     pub(super) clock: Option<Clock>,
     pub(super) arrived: Instant,
+    pub(super) readings: i64,
+}
+
+const WRITE_ROWS: Many = Many {
+    one: "insert into batch (tenant, epoch, number, hash, lane, offset_us, quality, arrived_us, readings)
+          values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+          on conflict (epoch, number) do update set hash = excluded.hash, lane = excluded.lane,
+            offset_us = excluded.offset_us, quality = excluded.quality, arrived_us = excluded.arrived_us,
+            readings = excluded.readings",
+    all: "insert into batch (tenant, epoch, number, hash, lane, offset_us, quality, arrived_us, readings)
+          select * from unnest($1::int[], $2::bigint[], $3::bigint[], $4::bytea[], $5::smallint[], $6::bigint[],
+            $7::smallint[], $8::bigint[], $9::bigint[])
+          on conflict (epoch, number) do update set hash = excluded.hash, lane = excluded.lane,
+            offset_us = excluded.offset_us, quality = excluded.quality, arrived_us = excluded.arrived_us,
+            readings = excluded.readings",
+};
+
+impl BatchRow {
+    fn cells(&self, (epoch, number): &(i64, i64)) -> Vec<Cell<'_>> {
+        let lane = match self.lane {
+            Some(Lane::Live) => 0,
+            Some(Lane::Backfill) => 1,
+            None => 2,
+        };
+        let (offset_us, quality) = self.clock.map(|clock| (clock.offset_us, quality_code(clock.quality))).unzip();
+        let whole = |number: Option<i64>| number.map_or(Cell::Null, Cell::Int);
+        vec![
+            Cell::Int(TENANT),
+            Cell::Int(*epoch),
+            Cell::Int(*number),
+            Cell::Blob(&self.hash.0),
+            Cell::Int(lane),
+            whole(offset_us),
+            whole(quality),
+            Cell::Int(self.arrived.0),
+            Cell::Int(self.readings),
+        ]
+    }
 }
 
 fn as_quarantine(batch: &Batch, reason: &str) -> Quarantine {

@@ -1,12 +1,13 @@
 //! How one value lies in the columns `value`, `form`, `code` and `text`, exact to the bit.
 
 use proto::{State, Value};
-use rusqlite::Row;
+
+use crate::store::sql::{Row, SqlError};
 
 /// What kind of value a row holds: the column `form`. These numbers are on disk; they never change.
 mod form {
     pub(super) const NUMBER: i64 = 0;
-    /// A number that SQLite does not keep; its bits are in `code`.
+    /// A number that a database does not keep; its bits are in `code`.
     pub(super) const NUMBER_BITS: i64 = 1;
     pub(super) const BOOL: i64 = 2;
     pub(super) const TEXT: i64 = 3;
@@ -61,14 +62,14 @@ impl<'a> Cells<'a> {
 /// The value in the four columns from `first` on: value, form, code, text.
 ///
 /// Forms of a newer program read as the state `other` with the form as its code: shown, not hidden.
-pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Value> {
+pub(in crate::store) fn read(row: &Row<'_>, first: usize) -> Result<Value, SqlError> {
     let form: i64 = row.get(first + 1)?;
-    let number = || row.get::<_, f64>(first);
-    let code = || -> rusqlite::Result<i32> { row.get(first + 2) };
-    let text = || row.get::<_, String>(first + 3);
+    let number = || row.get::<f64>(first);
+    let code = || -> Result<i32, SqlError> { row.get(first + 2) };
+    let text = || row.get::<String>(first + 3);
     Ok(match form {
         form::NUMBER => Value::Number(number()?),
-        form::NUMBER_BITS => Value::Number(f64::from_bits(row.get::<_, i64>(first + 2)?.cast_unsigned())),
+        form::NUMBER_BITS => Value::Number(f64::from_bits(row.get::<i64>(first + 2)?.cast_unsigned())),
         form::BOOL => Value::Bool(number()? != 0.0),
         form::TEXT => Value::Text(text()?),
         form::JSON => Value::Json(text()?),
@@ -85,7 +86,7 @@ pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Value> {
 }
 
 /// How high a reading stands among others: `low` below and `high` above any number. None for what is neither.
-pub(super) fn height(value: Option<f64>, form: i64) -> Option<f64> {
+pub(in crate::store) fn height(value: Option<f64>, form: i64) -> Option<f64> {
     match form {
         form::NUMBER | form::NUMBER_BITS | form::BOOL => value,
         form::LOW => Some(f64::NEG_INFINITY),

@@ -1,9 +1,9 @@
 //! Devices, and what there is to know of the whole store.
 
-use rusqlite::{Row, params};
-
-use super::{ReadError, View, optional};
-use crate::store::sqlite::TENANT;
+use super::View;
+use crate::store::error::ReadError;
+use crate::store::ledger::{TENANT, from_sum};
+use crate::store::sql::{Row, SqlError, params};
 use crate::store::view::{Alarm, Device};
 
 /// Devices in one answer.
@@ -15,11 +15,11 @@ const SELECT: &str = "select d.name, coalesce(d.display_name, d.name), d.connect
       d.last_reading_us, d.live_lag_us, d.readings, d.batches,
       (select count(*) from quarantine q where q.device = d.id),
       (select count(*) from gap g where g.device = d.id),
-      (select cast(total(e.missing) as integer) from epoch e where e.device = d.id),
-      (select group_concat(a.kind, ' ' order by a.kind) from alarm a where a.device = d.id)
+      (select coalesce(sum(cast(e.missing as double precision)), 0.0) from epoch e where e.device = d.id),
+      (select string_agg(a.kind, ' ' order by a.kind) from alarm a where a.device = d.id)
     from device d where d.tenant = ?1";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Device> {
+fn read(row: &Row<'_>) -> Result<Device, SqlError> {
     Ok(Device {
         id: row.get(0)?,
         display_name: row.get(1)?,
@@ -32,13 +32,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Device> {
         batches: row.get(8)?,
         quarantined: row.get(9)?,
         gaps: row.get(10)?,
-        missing: row.get(11)?,
-        alarms: row
-            .get::<_, Option<String>>(12)?
-            .iter()
-            .flat_map(|kinds| kinds.split(' '))
-            .map(str::to_owned)
-            .collect(),
+        missing: from_sum(row.get(11)?),
+        alarms: row.get::<Option<String>>(12)?.iter().flat_map(|kinds| kinds.split(' ')).map(str::to_owned).collect(),
     })
 }
 
@@ -48,8 +43,7 @@ impl View<'_> {
     /// # Errors
     /// As all questions: too late, or the disk.
     pub fn devices(&self) -> Result<Vec<Device>, ReadError> {
-        let mut statement = self.db.prepare_cached(&format!("{SELECT} order by d.name limit ?2"))?;
-        Ok(statement.query_map(params![TENANT, DEVICES_MAX], read)?.collect::<Result<_, _>>()?)
+        Ok(self.db.prepare(&format!("{SELECT} order by d.name limit ?2")).rows(params![TENANT, DEVICES_MAX], read)?)
     }
 
     /// One device.
@@ -57,8 +51,7 @@ impl View<'_> {
     /// # Errors
     /// Too late, or the disk.
     pub fn device(&self, id: &str) -> Result<Option<Device>, ReadError> {
-        let mut statement = self.db.prepare_cached(&format!("{SELECT} and d.name = ?2"))?;
-        optional(statement.query_row(params![TENANT, id], read))
+        Ok(self.db.prepare(&format!("{SELECT} and d.name = ?2")).first(params![TENANT, id], read)?)
     }
 
     /// How many readings count, of all devices.
@@ -66,8 +59,8 @@ impl View<'_> {
     /// # Errors
     /// Too late, or the disk.
     pub fn readings_total(&self) -> Result<i64, ReadError> {
-        let sql = "select coalesce(sum(readings), 0) from device where tenant = ?";
-        Ok(self.db.prepare_cached(sql)?.query_row([TENANT], |row| row.get(0))?)
+        let sql = "select cast(coalesce(sum(readings), 0) as bigint) from device where tenant = ?";
+        Ok(self.db.prepare(sql).one([TENANT], |row| row.get(0))?)
     }
 
     /// What somebody should look at.
@@ -77,10 +70,7 @@ impl View<'_> {
     pub fn alarms(&self) -> Result<Vec<Alarm>, ReadError> {
         let sql = "select d.name, a.kind, a.count from alarm a join device d on d.id = a.device
                    where a.tenant = ?1 order by d.name, a.kind limit ?2";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let rows = statement.query_map(params![TENANT, ALARMS_MAX], |row| {
-            Ok(Alarm { device: row.get(0)?, kind: row.get(1)?, count: row.get(2)? })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let read = |row: &Row<'_>| Ok(Alarm { device: row.get(0)?, kind: row.get(1)?, count: row.get(2)? });
+        Ok(self.db.prepare(sql).rows([TENANT, ALARMS_MAX], read)?)
     }
 }

@@ -2,12 +2,11 @@
 
 use proto::message::{Refusal, Settlement};
 use proto::{BodyHash, Number, Range};
-use rusqlite::{OptionalExtension, params};
 use tracing::error;
 
-use super::readings::{BatchRow, CONFLICT};
-use super::writer::Work;
-use super::{StoreError, TENANT, to_sql};
+use super::batches::{BatchRow, CONFLICT};
+use super::{StoreError, TENANT, Work, to_sql};
+use crate::store::sql::params;
 use crate::store::{Outcome, Quarantine};
 
 /// Entries a device may have in quarantine.
@@ -42,8 +41,8 @@ impl Work<'_> {
             self.withdraw_gap(device, key, number)?;
             self.epoch(device, epoch)?.repaired += 1;
         }
-        let row = BatchRow { hash, lane: None, clock: None, arrived: quarantine.arrived };
-        self.batch_row(key, number, &row, 0)?;
+        let row = BatchRow { hash, lane: None, clock: None, arrived: quarantine.arrived, readings: 0 };
+        self.batch_row(key, number, row);
         self.epoch(device, epoch)?.settle(Range::one(number), Settlement::Quarantined);
         Ok(Outcome::Recorded)
     }
@@ -66,7 +65,7 @@ impl Work<'_> {
     /// Takes out what is quarantined under an identity, because it is stored now.
     pub(super) fn release(&self, device: i64, epoch: i64, number: Number, hash: BodyHash) -> Result<(), StoreError> {
         let sql = "delete from quarantine where device = ?1 and hash = ?4 and epoch = ?2 and number = ?3";
-        self.db.prepare_cached(sql)?.execute(params![device, epoch, to_sql(number), hash.0])?;
+        self.db.prepare(sql).execute(params![device, epoch, to_sql(number), hash.0])?;
         Ok(())
     }
 
@@ -79,16 +78,16 @@ impl Work<'_> {
     ) -> Result<Outcome, StoreError> {
         let (epoch, number) = place.map(|(epoch, number)| (epoch, to_sql(number))).unzip();
         let channel = quarantine.channel.path();
-        let sql = "select 1 from quarantine where device = ?1 and hash = ?2 and channel = ?3 and epoch is ?4 and number is ?5";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let known = statement.query_row(params![device, hash.0, channel, epoch, number], |_| Ok(())).optional()?;
+        let sql = "select 1 from quarantine where device = ?1 and hash = ?2 and channel = ?3 and epoch is not distinct from ?4
+                     and number is not distinct from ?5";
+        let values = params![device, hash.0, channel, epoch, number];
+        let known = self.db.prepare(sql).first(values, |_| Ok(()))?;
         if known.is_some() {
             return Ok(Outcome::Known);
         }
         let size = to_sql(quarantine.bytes.len() as u64);
-        let sql = "select count(*), coalesce(sum(size_bytes), 0) from quarantine where device = ?";
-        let (entries, bytes): (i64, i64) =
-            self.db.prepare_cached(sql)?.query_row([device], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let sql = "select count(*), cast(coalesce(sum(size_bytes), 0) as bigint) from quarantine where device = ?";
+        let (entries, bytes): (i64, i64) = self.db.prepare(sql).one([device], |row| Ok((row.get(0)?, row.get(1)?)))?;
         if entries >= QUARANTINE_ENTRIES_MAX || bytes.saturating_add(size) > QUARANTINE_BYTES_MAX {
             self.alarm(device, "quarantine_full")?;
             return Ok(Outcome::Refused(Refusal::QuarantineFull));
@@ -98,7 +97,7 @@ impl Work<'_> {
                      (tenant, device, channel, epoch, number, hash, arrived_us, reason, size_bytes, bytes)
                    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let arrived_us = quarantine.arrived.0;
-        self.db.prepare_cached(sql)?.execute(params![
+        self.db.prepare(sql).execute(params![
             TENANT,
             device,
             channel,
@@ -108,7 +107,7 @@ impl Work<'_> {
             arrived_us,
             reason,
             size,
-            &*quarantine.bytes
+            *quarantine.bytes
         ])?;
         Ok(Outcome::Recorded)
     }

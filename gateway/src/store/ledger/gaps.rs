@@ -2,11 +2,10 @@
 
 use proto::message::{Gap, GapReason, Settlement};
 use proto::{DeviceId, Epoch, Number, Range, Ranges};
-use rusqlite::{Row, params};
 
-use super::writer::Work;
-use super::{StoreError, TENANT, from_sql, to_sql};
+use super::{StoreError, TENANT, Work, from_sql, to_sql};
 use crate::store::Outcome;
+use crate::store::sql::{Row, SqlError, params};
 
 /// Spans of time kept per device; beyond it the oldest ones become one, whose readings are counted together.
 const SPANS_MAX: i64 = 10_000;
@@ -92,10 +91,11 @@ impl Work<'_> {
     pub(super) fn withdraw_gap(&mut self, device: i64, epoch: i64, number: Number) -> Result<(), StoreError> {
         if self.cut_gaps(device, epoch, Range::one(number), None)?.is_empty() {
             // One of many that became one: it is no longer known which that names, but how many.
-            let sql = "update gap set numbers = max(numbers - 1, 0), readings = null where id =
+            let sql =
+                "update gap set numbers = case when numbers > 0 then numbers - 1 else 0 end, readings = null where id =
                          (select id from gap where device = ?1 and epoch = ?2 and first <= ?3 and last >= ?3
                             and numbers is not null limit 1)";
-            self.db.prepare_cached(sql)?.execute(params![device, epoch, to_sql(number)])?;
+            self.db.prepare(sql).execute(params![device, epoch, to_sql(number)])?;
         }
         Ok(())
     }
@@ -113,13 +113,12 @@ impl Work<'_> {
                        and first <= ?3 and numbers is null), ?3)
                      and numbers is null and (?5 is null or reason = ?5)
                    returning source, from_us, until_us, boot, readings, reason, first, last";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let values = params![device, epoch, to_sql(range.first), to_sql(range.last), only];
-        let rows = statement.query_map(values, |row| {
+        let (first, last) = (to_sql(range.first), to_sql(range.last));
+        let rows = self.db.prepare(sql).rows(params![device, epoch, first, last, only], |row| {
             Ok((Span::read(row)?, Range { first: from_sql(row.get(6)?), last: from_sql(row.get(7)?) }))
         })?;
         let mut taken = Vec::new();
-        for (span, whole) in rows.collect::<Result<Vec<_>, _>>()? {
+        for (span, whole) in rows {
             taken.extend(whole.intersect(range));
             let before = range.first.checked_sub(1).and_then(|last| Range::new(whole.first, last));
             let after = range.last.checked_add(1).and_then(|first| Range::new(first, whole.last));
@@ -135,18 +134,16 @@ impl Work<'_> {
         // Gaps of an epoch do not overlap: the one before is the one that starts last before this.
         let sql = "delete from gap where id in (
                      select id from (select id, last from gap where device = ?1 and epoch = ?2 and first < ?3
-                       and numbers is null order by first desc limit 1) where last = ?3 - 1
+                       and numbers is null order by first desc limit 1) as before where last = ?3 - 1
                      union all select id from gap where device = ?1 and epoch = ?2 and first = ?4 + 1)
-                     and numbers is null and source is ?5 and boot is ?6 and reason = ?7
+                     and numbers is null and source is not distinct from ?5 and boot is not distinct from ?6 and reason = ?7
                    returning source, from_us, until_us, boot, readings, reason, first, last";
         let (first, last) = (to_sql(range.first), to_sql(range.last).min(i64::MAX - 1));
         let values = params![device, epoch, first, last, span.source, span.boot, span.reason];
-        let mut statement = self.db.prepare_cached(sql)?;
-        let rows =
-            statement.query_map(values, |row| Ok((Span::read(row)?, from_sql(row.get(6)?), from_sql(row.get(7)?))))?;
+        let read = |row: &Row<'_>| Ok((Span::read(row)?, from_sql(row.get(6)?), from_sql(row.get(7)?)));
+        let rows = self.db.prepare(sql).rows(values, read)?;
         let mut joined = range;
-        for row in rows {
-            let (neighbour, first, last) = row?;
+        for (neighbour, first, last) in rows {
             joined = Range { first: joined.first.min(first), last: joined.last.max(last) };
             span = span.joined_with(&neighbour);
         }
@@ -155,22 +152,22 @@ impl Work<'_> {
 
     /// Adds a span of time, unless it is within one that is there; joins what touches and has the same reason.
     fn add_span(&mut self, device: i64, mut span: Span) -> Result<bool, StoreError> {
-        let of_its_kind =
-            "device = ?1 and epoch is null and numbers is null and source is ?2 and boot is ?3 and reason = ?4";
+        let of_its_kind = "device = ?1 and epoch is null and numbers is null and source is not distinct from ?2
+             and boot is not distinct from ?3 and reason = ?4";
         let sql = format!(
             "select exists (select 1 from gap where {of_its_kind}
-               and (from_us is ?5 or from_us <= ?5) and (until_us is ?6 or until_us >= ?6))"
+               and (from_us is not distinct from ?5 or from_us <= ?5)
+               and (until_us is not distinct from ?6 or until_us >= ?6))"
         );
         let values = params![device, span.source, span.boot, span.reason, span.from, span.until];
-        if self.db.prepare_cached(&sql)?.query_row(values, |row| row.get::<_, bool>(0))? {
+        if self.db.prepare(&sql).one(values, |row| row.get::<bool>(0))? {
             return Ok(false);
         }
         let sql = format!(
             "delete from gap where {of_its_kind} and (until_us = ?5 or from_us = ?6)
              returning source, from_us, until_us, boot, readings, reason"
         );
-        let neighbours: Vec<Span> =
-            self.db.prepare_cached(&sql)?.query_map(values, Span::read)?.collect::<Result<_, _>>()?;
+        let neighbours: Vec<Span> = self.db.prepare(&sql).rows(values, Span::read)?;
         span = neighbours.iter().fold(span, Span::joined_with);
         self.insert_gap(device, None, &span)?;
         self.bound_spans(device)?;
@@ -185,22 +182,21 @@ impl Work<'_> {
             "insert into gap (tenant, device, epoch, first, last, source, from_us, until_us, boot, readings, reason)
                    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         let values = params![TENANT, device, epoch, first, last, source, from, until, boot, readings, reason];
-        self.db.prepare_cached(sql)?.execute(values)?;
+        self.db.prepare(sql).execute(values)?;
         Ok(())
     }
 
     /// Makes one of the oldest spans when there are too many.
     fn bound_spans(&self, device: i64) -> Result<(), StoreError> {
         let sql = "select count(*) from gap where device = ?1 and epoch is null and numbers is null";
-        let spans: i64 = self.db.prepare_cached(sql)?.query_row([device], |row| row.get(0))?;
+        let spans: i64 = self.db.prepare(sql).one([device], |row| row.get(0))?;
         if spans <= SPANS_MAX {
             return Ok(());
         }
         let sql = "delete from gap where id in
                      (select id from gap where device = ?1 and epoch is null and numbers is null order by id limit ?2)
                    returning source, from_us, until_us, boot, readings, reason";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let oldest: Vec<Span> = statement.query_map([device, SPANS_MAX / 10], Span::read)?.collect::<Result<_, _>>()?;
+        let oldest: Vec<Span> = self.db.prepare(sql).rows([device, SPANS_MAX / 10], Span::read)?;
         // A device may say any count: their sum must not overflow.
         let readings = oldest.iter().try_fold(0_i64, |sum, span| Some(sum.saturating_add(span.readings?)));
         let reason = GapReason::Unexplained.word().to_owned();
@@ -222,7 +218,7 @@ impl Span {
         }
     }
 
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(row: &Row<'_>) -> Result<Self, SqlError> {
         Ok(Self {
             source: row.get(0)?,
             from: row.get(1)?,

@@ -3,16 +3,16 @@
 //! The ranges of an epoch at work are in memory, so that to know a batch costs no query. A transaction notes what it
 //! touched, and writes just those ranges back.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use proto::message::Settlement;
 use proto::{Epoch, Instant, Number, Range, Ranges};
-use rusqlite::{Connection, OptionalExtension, params};
 
-use super::ranges::{read_ranges, touching, write_ranges};
-use super::writer::Work;
-use super::{StoreError, TENANT, from_sql, to_sql};
+use super::ranges::{Rewritten, read_ranges, touching};
+use super::{StoreError, TENANT, Work, from_sql, to_sql};
 use crate::store::SettledRanges;
+use crate::store::sql::{Cell, Db, Many, SqlError, params};
 
 /// Epochs and ranges remembered (about 100 bytes each at most); beyond it all are forgotten that have not been asked for
 /// lately, and read again when they are.
@@ -36,7 +36,8 @@ fn code(state: Settlement) -> usize {
 /// What is remembered of epochs.
 #[derive(Default)]
 pub(super) struct Epochs {
-    entries: HashMap<(i64, Epoch), EpochState>,
+    /// In the order of devices.
+    entries: BTreeMap<(i64, Epoch), EpochState>,
     /// Those that this transaction has touched.
     touched: Vec<(i64, Epoch)>,
     /// Commits since the last count of what is remembered.
@@ -45,7 +46,7 @@ pub(super) struct Epochs {
 
 /// What is remembered of one epoch.
 #[derive(Default)]
-pub(super) struct EpochState {
+pub(in crate::store) struct EpochState {
     /// Its key in table `epoch`.
     pub(super) key: i64,
     /// By state, disjoint.
@@ -53,11 +54,11 @@ pub(super) struct EpochState {
     /// From the lowest to the highest number that this transaction moved in or out, by state.
     moved: [Option<Range>; 3],
     /// What the device said last.
-    pub(super) next: Option<Number>,
+    pub(in crate::store) next: Option<Number>,
     pub(super) held: Ranges,
     pub(super) missing: u64,
     /// How many numbers came although a gap named them.
-    pub(super) repaired: u64,
+    pub(in crate::store) repaired: u64,
     arrivals: Option<(Instant, Instant)>,
     touched: bool,
     /// Asked for since the last count.
@@ -68,7 +69,7 @@ impl Epochs {
     /// An epoch that has been heard of.
     pub(super) fn known(
         &mut self,
-        db: &Connection,
+        db: Db<'_>,
         device: i64,
         epoch: Epoch,
     ) -> Result<Option<&mut EpochState>, StoreError> {
@@ -83,6 +84,15 @@ impl Epochs {
             state.is_at_work = true;
         }
         Ok(found)
+    }
+
+    /// Forgets all epochs of a device.
+    pub(super) fn forget_all(&mut self, device: i64) {
+        let of_device = (device, Epoch([u8::MIN; 8]))..=(device, Epoch([u8::MAX; 8]));
+        let places: Vec<_> = self.entries.range(of_device).map(|(place, _)| *place).collect();
+        for (device, epoch) in places {
+            self.forget(device, epoch);
+        }
     }
 
     /// Forgets an epoch that is gone from the database.
@@ -111,32 +121,34 @@ impl Epochs {
         self.entries.values().map(ranges).sum()
     }
 
-    pub(super) fn write_back(&mut self, db: &Connection) -> Result<(), StoreError> {
+    pub(super) fn write_back(&mut self, db: Db<'_>) -> Result<(), StoreError> {
+        let (mut rows, mut rewritten) = (Vec::with_capacity(self.touched.len()), Rewritten::default());
         for place in self.touched.drain(..) {
             if let Some(state) = self.entries.get_mut(&place) {
-                state.write_back(db)?;
+                rows.push(state.row(&mut rewritten));
             }
         }
-        Ok(())
+        rewritten.write(db)?;
+        Ok(db.driver().execute_many(&WRITE, &rows)?)
     }
 }
 
 impl EpochState {
     /// An epoch as the database has it.
-    pub(super) fn read(db: &Connection, device: i64, epoch: Epoch) -> Result<Option<Self>, StoreError> {
+    pub(in crate::store) fn read(db: Db<'_>, device: i64, epoch: Epoch) -> Result<Option<Self>, SqlError> {
         let sql = "select id, next, missing, repaired from epoch where device = ?1 and epoch = ?2";
-        let found = db.prepare_cached(sql)?.query_row(params![device, epoch.0], |row| {
+        let found = db.prepare(sql).first(params![device, epoch.0], |row| {
             let next: Option<i64> = row.get(1)?;
             let (missing, repaired) = (from_sql(row.get(2)?), from_sql(row.get(3)?));
             Ok(Self { key: row.get(0)?, next: next.map(from_sql), missing, repaired, ..Self::default() })
-        });
-        let Some(mut state) = found.optional()? else { return Ok(None) };
+        })?;
+        let Some(mut state) = found else { return Ok(None) };
         for (place, set) in state.settled.iter_mut().enumerate() {
             let sql = "select first, last from settled where epoch = ?1 and state = ?2 order by first";
-            *set = read_ranges(&mut *db.prepare_cached(sql)?, params![state.key, to_sql(place as u64)])?;
+            *set = read_ranges(&db.prepare(sql), [state.key, to_sql(place as u64)])?;
         }
         let sql = "select first, last from held where epoch = ?1 order by first";
-        state.held = read_ranges(&mut *db.prepare_cached(sql)?, params![state.key])?;
+        state.held = read_ranges(&db.prepare(sql), [state.key])?;
         Ok(Some(state))
     }
 
@@ -171,7 +183,7 @@ impl EpochState {
     }
 
     /// Everything that is settled, ascending.
-    pub(super) fn settled(&self) -> SettledRanges {
+    pub(in crate::store) fn settled(&self) -> SettledRanges {
         let by_state = STATES.into_iter().zip(&self.settled);
         let mut ranges: Vec<_> =
             by_state.flat_map(|(state, set)| set.iter().map(move |range| (range, state))).collect();
@@ -205,12 +217,12 @@ impl EpochState {
     }
 
     /// Numbers that the device has given away, has no more, and that are not settled.
-    pub(super) fn missing(&self) -> Ranges {
+    pub(in crate::store) fn missing(&self) -> Ranges {
         self.missing_below(self.next)
     }
 
     /// Numbers that the device holds and that have not come yet; those of a gap that they will fill included.
-    pub(super) fn waiting(&self) -> Ranges {
+    pub(in crate::store) fn waiting(&self) -> Ranges {
         let [stored, quarantined, _] = &self.settled;
         let mut waiting = self.held.clone();
         stored.iter().chain(quarantined.iter()).for_each(|settled| waiting.remove(settled));
@@ -218,7 +230,7 @@ impl EpochState {
     }
 
     /// Numbers of gaps that the device says it holds after all.
-    pub(super) fn gaps_to_fill(&self) -> Ranges {
+    pub(in crate::store) fn gaps_to_fill(&self) -> Ranges {
         self.held.iter().flat_map(|held| self.gaps_in(held)).collect()
     }
 
@@ -229,7 +241,7 @@ impl EpochState {
     }
 
     /// How many numbers are stored, quarantined, and in a gap.
-    pub(super) fn counts(&self) -> [u64; 3] {
+    pub(in crate::store) fn counts(&self) -> [u64; 3] {
         self.settled.each_ref().map(Ranges::count)
     }
 
@@ -239,42 +251,54 @@ impl EpochState {
         self.arrivals = Some((first.min(at), last.max(at)));
     }
 
-    fn write_back(&mut self, db: &Connection) -> Result<(), StoreError> {
+    /// Its row for [`WRITE`]. What moved is added to `rewritten`.
+    fn row(&mut self, rewritten: &mut Rewritten) -> Vec<Cell<'static>> {
         self.touched = false;
         for (place, (set, moved)) in self.settled.iter().zip(&mut self.moved).enumerate() {
             if let Some(moved) = moved.take() {
-                write_ranges(db, self.key, to_sql(place as u64), set, moved)?;
+                rewritten.ranges(self.key, to_sql(place as u64), set, moved);
             }
         }
         if self.missing > 0 {
             self.missing = self.missing().count();
         }
         let (first, last) = self.arrivals.take().map(|(first, last)| (first.0, last.0)).unzip();
-        let sql = "update epoch set
-                     first_arrival_us = coalesce(first_arrival_us, ?2),
-                     last_arrival_us = max(coalesce(last_arrival_us, ?3), coalesce(?3, last_arrival_us)),
-                     next = ?4, missing = ?5, repaired = ?6
-                   where id = ?1";
-        let (next, missing, repaired) = (self.next.map(to_sql), to_sql(self.missing), to_sql(self.repaired));
-        db.prepare_cached(sql)?.execute(params![self.key, first, last, next, missing, repaired])?;
-        Ok(())
+        let whole = |number: Option<i64>| number.map_or(Cell::Null, Cell::Int);
+        let (missing, repaired) = (Cell::Int(to_sql(self.missing)), Cell::Int(to_sql(self.repaired)));
+        vec![Cell::Int(self.key), whole(first), whole(last), whole(self.next.map(to_sql)), missing, repaired]
     }
 }
+
+const WRITE: Many = Many {
+    one: "update epoch set
+            first_arrival_us = coalesce(first_arrival_us, ?2),
+            last_arrival_us = max(coalesce(last_arrival_us, ?3), coalesce(?3, last_arrival_us)),
+            next = ?4, missing = ?5, repaired = ?6
+          where id = ?1",
+    // `greatest` leaves out nulls.
+    all: "update epoch e set
+            first_arrival_us = coalesce(e.first_arrival_us, new.first_us),
+            last_arrival_us = greatest(e.last_arrival_us, new.last_us),
+            next = new.next, missing = new.missing, repaired = new.repaired
+          from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+            as new (id, first_us, last_us, next, missing, repaired)
+          where e.id = new.id",
+};
 
 impl Work<'_> {
     /// An epoch of a device, to be changed; entered if it is new.
     pub(super) fn epoch(&mut self, device: i64, epoch: Epoch) -> Result<&mut EpochState, StoreError> {
         let Epochs { entries, touched, .. } = &mut self.memory.epochs;
         let state = match entries.entry((device, epoch)) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
                 let read = EpochState::read(self.db, device, epoch)?;
                 let state = match read {
                     Some(state) => state,
                     None => {
-                        let sql = "insert into epoch (tenant, device, epoch) values (?1, ?2, ?3)";
-                        self.db.prepare_cached(sql)?.execute(params![TENANT, device, epoch.0])?;
-                        EpochState { key: self.db.last_insert_rowid(), ..EpochState::default() }
+                        let sql = "insert into epoch (tenant, device, epoch) values (?1, ?2, ?3) returning id";
+                        let key = self.db.prepare(sql).one(params![TENANT, device, epoch.0], |row| row.get(0))?;
+                        EpochState { key, ..EpochState::default() }
                     }
                 };
                 entry.insert(state)

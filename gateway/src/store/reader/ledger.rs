@@ -2,11 +2,12 @@
 
 use proto::Epoch;
 use proto::message::Settlement;
-use rusqlite::{Row, params};
 
-use super::{ReadError, View, optional};
-use crate::store::sqlite::ledger::EpochState;
-use crate::store::sqlite::{StoreError, TENANT, from_sql};
+use super::View;
+use crate::store::error::ReadError;
+use crate::store::ledger::epochs::EpochState;
+use crate::store::ledger::{TENANT, from_sql, from_sum};
+use crate::store::sql::{Row, SqlError, params};
 use crate::store::view::{Gap, Ledger, LedgerCounts, LedgerEpoch, LedgerRange, Lost, Quarantined, Raised};
 
 /// Epochs in one answer, newest first.
@@ -27,39 +28,33 @@ impl View<'_> {
     /// Too late, or the disk.
     pub fn ledger(&self, device: &str) -> Result<Option<Ledger>, ReadError> {
         let sql = "select id, connected from device where tenant = ?1 and name = ?2";
-        let found =
-            self.db.prepare_cached(sql)?.query_row(params![TENANT, device], |row| Ok((row.get(0)?, row.get(1)?)));
-        let Some((key, connected)) = optional(found)? else { return Ok(None) };
+        let found = self.db.prepare(sql).first(params![TENANT, device], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let Some((key, connected)) = found else { return Ok(None) };
         let (totals, lost, alarms) = (self.totals(key)?, self.lost(key)?, self.raised(key)?);
         let (epochs, gaps) = (self.epochs(key)?, self.gaps(key)?);
         Ok(Some(Ledger { device: device.to_owned(), connected, totals, lost, alarms, epochs, gaps }))
     }
 
     fn totals(&self, device: i64) -> Result<LedgerCounts, ReadError> {
-        // A device may claim any number: `total` does not overflow as `sum` does.
-        let sql = "select state, cast(total(s.last - s.first + 1) as integer) from settled s
+        // A device may claim any number: a sum of whole numbers could overflow.
+        let sql = "select state, sum(cast(s.last - s.first + 1 as double precision)) from settled s
                    join epoch e on e.id = s.epoch where e.device = ? group by state";
         let mut settled = [0_u64; 3];
-        let mut statement = self.db.prepare_cached(sql)?;
-        let mut rows = statement.query([device])?;
-        while let Some(row) = rows.next()? {
-            if let Some(of_state) = settled.get_mut(usize::from(row.get::<_, u8>(0)?)) {
-                *of_state = from_sql(row.get(1)?);
+        self.db.prepare(sql).each([device], |row| {
+            if let Some(of_state) = settled.get_mut(usize::from(row.get::<u8>(0)?)) {
+                *of_state = from_sql(from_sum(row.get(1)?));
             }
-        }
+            Ok(())
+        })?;
         let [stored, quarantined, mut lost] = settled;
-        let sql =
-            "select cast(total(missing) as integer), cast(total(repaired) as integer) from epoch where device = ?";
-        let (missing, repaired): (i64, i64) =
-            self.db.prepare_cached(sql)?.query_row([device], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let sql = "select coalesce(sum(cast(missing as double precision)), 0.0),
+                     coalesce(sum(cast(repaired as double precision)), 0.0) from epoch where device = ?";
+        let (missing, repaired) =
+            self.db.prepare(sql).one([device], |row| Ok((from_sum(row.get(0)?), from_sum(row.get(1)?))))?;
         let mut waiting = 0_u64;
-        let mut statement = self
-            .db
-            .prepare_cached("select epoch from epoch where device = ?1 and holds = 1 order by id desc limit ?2")?;
-        let mut rows = statement.query([device, HELD_EPOCHS_MAX])?;
-        while let Some(row) = rows.next()? {
-            let found = EpochState::read(self.db, device, Epoch(row.get(0)?)).map_err(read_error)?;
-            let Some(state) = found else { continue };
+        let sql = "select epoch from epoch where device = ?1 and holds = 1 order by id desc limit ?2";
+        for epoch in self.db.prepare(sql).rows([device, HELD_EPOCHS_MAX], |row| Ok(Epoch(row.get(0)?)))? {
+            let Some(state) = EpochState::read(self.db, device, epoch)? else { continue };
             waiting = waiting.saturating_add(state.waiting().count());
             lost = lost.saturating_sub(state.gaps_to_fill().count());
         }
@@ -68,14 +63,14 @@ impl View<'_> {
     }
 
     fn lost(&self, device: i64) -> Result<Vec<Lost>, ReadError> {
-        let sql = "select reason, count(*), cast(total(coalesce(numbers, last - first + 1)) as integer),
-                     cast(total(readings) as integer), count(*) - count(readings)
+        let sql = "select reason, count(*), sum(cast(coalesce(numbers, last - first + 1) as double precision)),
+                     coalesce(sum(cast(readings as double precision)), 0.0), count(*) - count(readings)
                    from gap where device = ? group by reason order by max(id) desc";
         let read = |row: &Row<'_>| {
-            let (numbers, readings) = (row.get(2)?, row.get(3)?);
+            let (numbers, readings) = (row.get::<Option<f64>>(2)?.map_or(0, from_sum), from_sum(row.get(3)?));
             Ok(Lost { reason: row.get(0)?, gaps: row.get(1)?, numbers, readings, uncounted: row.get(4)? })
         };
-        Ok(self.db.prepare_cached(sql)?.query_map([device], read)?.collect::<Result<_, _>>()?)
+        Ok(self.db.prepare(sql).rows([device], read)?)
     }
 
     fn raised(&self, device: i64) -> Result<Vec<Raised>, ReadError> {
@@ -83,18 +78,18 @@ impl View<'_> {
         let read = |row: &Row<'_>| {
             Ok(Raised { kind: row.get(0)?, first_us: row.get(1)?, last_us: row.get(2)?, count: row.get(3)? })
         };
-        Ok(self.db.prepare_cached(sql)?.query_map([device], read)?.collect::<Result<_, _>>()?)
+        Ok(self.db.prepare(sql).rows([device], read)?)
     }
 
     fn epochs(&self, device: i64) -> Result<Vec<LedgerEpoch>, ReadError> {
         let sql = "select epoch, first_arrival_us, last_arrival_us, astray from epoch
                    where device = ?1 order by id desc limit ?2";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let mut rows = statement.query([device, EPOCHS_MAX])?;
+        let read = |row: &Row<'_>| Ok((Epoch(row.get(0)?), row.get(1)?, row.get(2)?, row.get(3)?));
         let mut epochs = Vec::new();
-        while let Some(row) = rows.next()? {
-            let epoch = Epoch(row.get(0)?);
-            let Some(state) = EpochState::read(self.db, device, epoch).map_err(read_error)? else { continue };
+        for (epoch, first_arrival_us, last_arrival_us, is_astray) in
+            self.db.prepare(sql).rows([device, EPOCHS_MAX], read)?
+        {
+            let Some(state) = EpochState::read(self.db, device, epoch)? else { continue };
             let settled = state.settled().0.into_iter();
             let mut ranges: Vec<LedgerRange> = settled
                 .map(|(range, state)| LedgerRange { first: range.first, last: range.last, state: word(state) })
@@ -102,11 +97,11 @@ impl View<'_> {
             ranges.drain(..ranges.len().saturating_sub(RANGES_MAX));
             epochs.push(LedgerEpoch {
                 epoch: epoch.to_string(),
-                first_arrival_us: row.get(1)?,
-                last_arrival_us: row.get(2)?,
+                first_arrival_us,
+                last_arrival_us,
                 next: state.next,
                 counts: counts_of(&state),
-                is_astray: row.get(3)?,
+                is_astray,
                 ranges,
                 missing: state.missing().iter().take(RANGES_MAX).collect(),
             });
@@ -116,18 +111,17 @@ impl View<'_> {
 
     fn gaps(&self, device: i64) -> Result<Vec<Gap>, ReadError> {
         let sql = "select e.epoch, g.first, g.last, g.source, g.readings, g.reason, g.numbers,
-                     g.from_us + case when g.boot is null then 0 else c.offset_us end,
-                     g.until_us + case when g.boot is null then 0 else c.offset_us end
+                     cast(g.from_us as double precision) + case when g.boot is null then 0 else c.offset_us end,
+                     cast(g.until_us as double precision) + case when g.boot is null then 0 else c.offset_us end
                    from gap g
                    left join epoch e on e.id = g.epoch
                    left join boot_clock c on c.device = g.device and c.boot = g.boot
                    where g.device = ?1 order by g.id desc limit ?2";
-        let mut statement = self.db.prepare_cached(sql)?;
         let read = |row: &Row<'_>| {
             Ok(Gap {
                 epoch: hex(row.get(0)?),
-                first: row.get::<_, Option<i64>>(1)?.map(from_sql),
-                last: row.get::<_, Option<i64>>(2)?.map(from_sql),
+                first: row.get::<Option<i64>>(1)?.map(from_sql),
+                last: row.get::<Option<i64>>(2)?.map(from_sql),
                 source: row.get(3)?,
                 count: row.get(4)?,
                 reason: row.get(5)?,
@@ -136,7 +130,7 @@ impl View<'_> {
                 to_us: whole(row, 8)?,
             })
         };
-        Ok(statement.query_map([device, GAPS_MAX], read)?.collect::<Result<_, _>>()?)
+        Ok(self.db.prepare(sql).rows([device, GAPS_MAX], read)?)
     }
 
     /// What lies in quarantine, of all devices or one, newest first.
@@ -150,7 +144,6 @@ impl View<'_> {
                    left join epoch e on e.id = q.epoch
                    where q.tenant = ?1 and (?2 is null or d.name = ?2)
                    order by q.arrived_us desc, q.id desc limit ?3";
-        let mut statement = self.db.prepare_cached(sql)?;
         let read = |row: &Row<'_>| {
             let (device, channel): (String, String) = (row.get(1)?, row.get(3)?);
             Ok(Quarantined {
@@ -161,10 +154,10 @@ impl View<'_> {
                 reason: row.get(4)?,
                 bytes: row.get(5)?,
                 epoch: hex(row.get(6)?),
-                number: row.get::<_, Option<i64>>(7)?.map(from_sql),
+                number: row.get::<Option<i64>>(7)?.map(from_sql),
             })
         };
-        Ok(statement.query_map(params![TENANT, device, QUARANTINED_MAX], read)?.collect::<Result<_, _>>()?)
+        Ok(self.db.prepare(sql).rows(params![TENANT, device, QUARANTINED_MAX], read)?)
     }
 }
 
@@ -184,9 +177,10 @@ fn hex(epoch: Option<[u8; 8]>) -> Option<String> {
     epoch.map(|epoch| Epoch(epoch).to_string())
 }
 
-/// An instant that was reckoned by SQLite, which turns a sum beyond i64 into a real number: that is no instant.
-fn whole(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<i64>> {
-    Ok(row.get_ref(column)?.as_i64().ok())
+/// An instant that was reckoned in floating point, exact to the microsecond for 142 years around 1970; beyond what i64
+/// can hold there is none.
+fn whole(row: &Row<'_>, column: usize) -> Result<Option<i64>, SqlError> {
+    Ok(row.get::<Option<f64>>(column)?.map(from_sum).filter(|instant| ![i64::MIN, i64::MAX].contains(instant)))
 }
 
 fn word(state: Settlement) -> &'static str {
@@ -194,13 +188,5 @@ fn word(state: Settlement) -> &'static str {
         Settlement::Stored => "stored",
         Settlement::Quarantined => "quarantined",
         Settlement::Gap => "gap",
-    }
-}
-
-/// What the writer's half of the ledger says when it cannot read.
-fn read_error(error: StoreError) -> ReadError {
-    match error {
-        StoreError::Sqlite(error) => error.into(),
-        _ => ReadError::Late,
     }
 }
