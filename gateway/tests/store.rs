@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tributary_gateway::store::sqlite::Store;
 use tributary_gateway::store::view::{Reading as Kept, TimeQuality};
 use tributary_gateway::store::{Item, Outcome, Pack, Quarantine, SettledRanges};
-use tributary_gateway::store::{ReadError, StoreError, View};
+use tributary_gateway::store::{Ledger as _, ReadError, StoreError, View};
 
 #[path = "support/batches.rs"]
 mod batches;

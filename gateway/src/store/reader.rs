@@ -26,7 +26,7 @@ pub struct View<'a> {
 }
 
 /// A question, with room for its answer.
-pub(super) type Question<'q> = &'q mut (dyn FnMut(View<'_>) -> Result<(), ReadError> + Send);
+pub(super) type Question<'q> = &'q mut dyn FnMut(View<'_>) -> Result<(), ReadError>;
 
 /// A few connections that read.
 pub(super) trait Pool: Send + Sync {
@@ -59,10 +59,10 @@ impl Reader {
     ///
     /// # Errors
     /// The deadline has passed, or the database.
-    pub fn view<T: Send>(
+    pub fn view<T>(
         &self,
         deadline: Instant,
-        ask: impl FnOnce(View<'_>) -> Result<T, ReadError> + Send,
+        ask: impl FnOnce(View<'_>) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
         let (mut ask, mut answer) = (Some(ask), None);
         self.pool.view(deadline, &mut |view| {
