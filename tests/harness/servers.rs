@@ -8,16 +8,20 @@ use std::fmt;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+pub mod mosquitto;
 pub mod postgres;
 mod tree;
 
+pub use mosquitto::Mosquitto;
 pub use postgres::{Edition, Postgres, Sql};
 
+/// Other tests look for ports too.
+const PORTS_TRIED: usize = 5;
 /// How long a server may take to answer: long, because a machine may have other work.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -76,6 +80,26 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// Starts a server on a port, and on another when somebody was faster.
+fn on_free_port(mut start: impl FnMut(u16) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for tried in 1.. {
+        match start(free_port()) {
+            Err(error)
+                if tried < PORTS_TRIED && format!("{error:#}").to_lowercase().contains("address already in use") => {}
+            result => return result,
+        }
+    }
+    Ok(())
+}
+
+/// A program that is installed here, or else the one that was fetched.
+fn program(name: &str, fetched: &Path) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Debian keeps some servers where only root's path leads.
+    let folders = std::env::split_paths(&path).chain(std::iter::once(PathBuf::from("/usr/sbin")));
+    folders.map(|folder| folder.join(name)).chain(std::iter::once(fetched.into())).find(|path| path.is_file())
 }
 
 /// Waits until `condition` gives a value.

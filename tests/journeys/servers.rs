@@ -1,10 +1,13 @@
 //! The servers that other tests stand on: each starts, speaks, dies, and comes back with what it promised to keep.
 
-use std::time::Instant;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use harness::Pki;
+use harness::pki::Files;
 use harness::servers::postgres::Settings;
-use harness::servers::{Edition, Postgres, Sql, or_skip};
+use harness::servers::{Edition, Mosquitto, Postgres, Sql, mosquitto, or_skip};
+use harness::wait_for;
 
 /// What was committed is there after kill -9 and after a good end; what was not committed is not.
 fn keeps_what_was_committed(edition: Edition) {
@@ -77,9 +80,63 @@ fn a_paused_postgres_answers_once_it_goes_on() {
     postgres.pause();
     std::thread::scope(|scope| {
         let answer = scope.spawn(|| sql.number("select 42"));
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(300));
         assert!(!answer.is_finished(), "a halted server does not answer");
         postgres.resume();
         assert_eq!(answer.join().unwrap().unwrap(), 42);
     });
+}
+
+/// One of Mosquitto's clients at QoS 1, with a deadline of ten seconds.
+fn client(name: &str, port: u16, files: &Files, arguments: &[&str]) -> Output {
+    let mut command = Command::new("timeout");
+    command.args(["10", name, "-h", "localhost", "-p", &port.to_string(), "-q", "1"]).args(arguments);
+    command.arg("--cafile").arg(&files.authority).arg("--cert").arg(&files.certificate).arg("--key").arg(&files.key);
+    command.output().unwrap()
+}
+
+#[test]
+fn mosquitto_keeps_queued_messages_and_knows_its_clients_by_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::create(&folder.path().join("pki"));
+    let acl = "pattern write t/%u/up\nuser reader\ntopic read t/+/up\n";
+    let mut settings = mosquitto::Settings::new(pki.server(), acl);
+    settings.persistence = true;
+    settings.crl = Some(pki.crl());
+    let Some(mut broker) = or_skip(Mosquitto::start(&folder.path().join("broker"), &settings)) else { return };
+    let (own, reader, gone) = (pki.device("pump-1"), pki.device("reader"), pki.device("pump-2"));
+    let read = |port, more: &[&str]| {
+        let session = ["-c", "-i", "reader", "-t", "t/+/up"];
+        client("mosquitto_sub", port, &reader, &[&session[..], more].concat())
+    };
+    let publish = |port, files: &Files, topic: &str, message: &str| {
+        client("mosquitto_pub", port, files, &["-V", "mqttv5", "-t", topic, "-m", message])
+    };
+
+    assert!(read(broker.port, &["-E"]).status.success(), "a session of its own");
+    assert!(publish(broker.port, &own, "t/pump-1/up", "first").status.success());
+    let other = publish(broker.port, &own, "t/pump-2/up", "forged");
+    assert!(String::from_utf8_lossy(&other.stderr).contains("Not authorized"), "{other:?}");
+    // Its store is written within a second; only then does a kill lose nothing.
+    let store = folder.path().join("broker/store/mosquitto.db");
+    let kept = || std::fs::read(&store).ok()?.windows(5).any(|bytes| bytes == b"first").then_some(());
+    wait_for("the broker's store to hold the message", Duration::from_secs(10), kept);
+    broker.kill().unwrap();
+    assert!(!publish(broker.port, &own, "t/pump-1/up", "nobody").status.success());
+    broker.restart().unwrap();
+    assert_eq!(String::from_utf8_lossy(&read(broker.port, &["-C", "1"]).stdout), "first\n");
+
+    assert!(publish(broker.port, &gone, "t/pump-2/up", "second").status.success());
+    pki.revoke("pump-2");
+    let _ = pki.crl();
+    broker.reload();
+    wait_for("a revoked client to be refused", Duration::from_secs(10), || {
+        (!publish(broker.port, &gone, "t/pump-2/up", "third").status.success()).then_some(())
+    });
+
+    broker.stop().unwrap();
+    broker.forget().unwrap();
+    broker.restart().unwrap();
+    let nothing = client("mosquitto_sub", broker.port, &reader, &["-c", "-i", "reader", "-t", "t/+/up", "-W", "1"]);
+    assert_eq!(String::from_utf8_lossy(&nothing.stdout), "", "what was queued is forgotten");
 }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 
 use super::tree::{Tree, run};
-use super::{START_DEADLINE, free_port, until};
+use super::{START_DEADLINE, on_free_port, until};
 use crate::pki::Files;
 
 mod edition;
@@ -20,8 +20,6 @@ pub use sql::Sql;
 
 /// How long a server may take to end in good order: it writes a checkpoint.
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
-/// Other tests look for ports too.
-const PORTS_TRIED: usize = 5;
 
 /// How a server is started.
 #[derive(Clone, Debug)]
@@ -71,17 +69,11 @@ impl Postgres {
         std::fs::create_dir_all(folder)?;
         let password = edition::fresh(&programs, &folder.join("data"))?;
         let mut server = Self { edition, port: 0, folder: folder.into(), programs, password, tree: None };
-        for tried in 1.. {
-            server.port = free_port();
+        on_free_port(|port| {
+            server.port = port;
             server.configure(settings)?;
-            match server.run() {
-                Err(error) if tried < PORTS_TRIED && format!("{error:#}").contains("Address already in use") => {}
-                result => {
-                    result?;
-                    break;
-                }
-            }
-        }
+            server.run()
+        })?;
         Ok(server)
     }
 

@@ -37,6 +37,26 @@ impl Tree {
         anyhow::bail!("it ended with {status}: {}", lines.into_iter().rev().collect::<Vec<_>>().join(" | "))
     }
 
+    /// Sends `signal` to the parent.
+    pub(super) fn send(&self, signal: Signal) {
+        send(self.id(), signal);
+    }
+
+    /// Whether the parent itself, and nobody else, listens on `port` of 127.0.0.1.
+    pub(super) fn listens_on(&self, port: u16) -> bool {
+        // proc(5): local address, remote address and state (0A: listening) are the fields from 1 on, the inode is 9.
+        let wanted = format!("0100007F:{port:04X}");
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        let mut sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let listening = sockets.find(|fields| fields.get(1) == Some(&wanted.as_str()) && fields.get(3) == Some(&"0A"));
+        let Some(inode) = listening.and_then(|fields| fields.get(9).map(|inode| format!("socket:[{inode}]"))) else {
+            return false;
+        };
+        let held = std::fs::read_dir(format!("/proc/{}/fd", self.id())).into_iter().flatten().filter_map(Result::ok);
+        held.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+            .any(|target| target.as_os_str() == inode.as_str())
+    }
+
     /// SIGSTOP to all of it, the parent first, so that no child is missed.
     pub(super) fn pause(&self) {
         for id in self.all() {

@@ -18,7 +18,7 @@ const NOBODY: [&str; 5] =
 /// Which PostgreSQL a test wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edition {
-    /// PostgreSQL 15, installed on this machine (Debian's package `postgresql-15`).
+    /// PostgreSQL 15: the one that is installed on this machine, or the one that `tests/servers/debian12/fetch` fetches.
     Plain15,
     /// PostgreSQL 17 with TimescaleDB 2, Apache edition, which `tests/servers/timescale/fetch` fetches.
     Timescale17,
@@ -37,10 +37,11 @@ impl Edition {
         match self {
             Self::Plain15 => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
-                let installed = std::iter::once(PathBuf::from("/usr/lib/postgresql/15/bin"));
-                let mut folders = installed.chain(std::env::split_paths(&path)).filter(found);
+                let usual = "usr/lib/postgresql/15/bin";
+                let known = [Path::new("/").join(usual), fetched().join("debian12/root").join(usual)];
+                let mut folders = known.into_iter().chain(std::env::split_paths(&path)).filter(found);
                 let right = |folder: &PathBuf| version(folder).is_ok_and(|version| version.starts_with("15."));
-                let why = "PostgreSQL 15 is not here: run `make install`, or apt-get install postgresql-15";
+                let why = "PostgreSQL 15 is not here: run `make servers`, or apt-get install postgresql-15";
                 folders.find(right).ok_or_else(|| Missing(why.to_owned()))
             }
             Self::Timescale17 => {
