@@ -13,12 +13,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+pub mod influx;
 pub mod mosquitto;
+pub mod moto;
 pub mod postgres;
+pub mod server;
 mod tree;
 
+pub use influx::Influx;
 pub use mosquitto::Mosquitto;
+pub use moto::Moto;
 pub use postgres::{Edition, Postgres, Sql};
+pub use server::Server;
 
 /// Other tests look for ports too.
 const PORTS_TRIED: usize = 5;

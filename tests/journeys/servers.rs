@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use harness::Pki;
 use harness::pki::Files;
 use harness::servers::postgres::Settings;
-use harness::servers::{Edition, Mosquitto, Postgres, Sql, mosquitto, or_skip};
+use harness::servers::{Edition, Influx, Mosquitto, Moto, Postgres, Sql, mosquitto, or_skip};
 use harness::wait_for;
 
 /// What was committed is there after kill -9 and after a good end; what was not committed is not.
@@ -139,4 +139,49 @@ fn mosquitto_keeps_queued_messages_and_knows_its_clients_by_certificate() {
     broker.restart().unwrap();
     let nothing = client("mosquitto_sub", broker.port, &reader, &["-c", "-i", "reader", "-t", "t/+/up", "-W", "1"]);
     assert_eq!(String::from_utf8_lossy(&nothing.stdout), "", "what was queued is forgotten");
+}
+
+#[test]
+fn influx_keeps_what_it_answered_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let started = Influx::start_with_user(folder.path(), "writer", "secret");
+    let Some(mut influx) = or_skip(started) else { return };
+    influx.database("one").unwrap();
+    let write = |influx: &Influx, password: &str, line: &str| {
+        let url = format!("{}/write?db=one&u=writer&p={password}", influx.url());
+        ureq::post(url).send(line).map(|answer| answer.status().as_u16())
+    };
+    assert_eq!(write(&influx, "secret", "glucose,device=pump-1 v=104 1790000000000000000").unwrap(), 204);
+    assert!(write(&influx, "wrong", "glucose,device=pump-1 v=105 1790000001000000000").is_err());
+
+    influx.kill().unwrap();
+    assert!(influx.query("one", "select v from glucose").is_err(), "nobody answers");
+    influx.restart().unwrap();
+    let rows = influx.query("one", "select v from glucose").unwrap();
+    assert_eq!(rows["series"][0]["values"], serde_json::json!([[1_790_000_000_000_000_000_i64, 104]]), "{rows}");
+}
+
+#[test]
+fn moto_takes_records_and_forgets_them_when_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut moto) = or_skip(Moto::start(folder.path())) else { return };
+    let database = serde_json::json!({"DatabaseName": "one"});
+    let table = serde_json::json!({"DatabaseName": "one", "TableName": "reading"});
+    let record = serde_json::json!({
+        "Dimensions": [{"Name": "device", "Value": "pump-1"}], "MeasureName": "glucose", "MeasureValueType": "MULTI",
+        "MeasureValues": [{"Name": "v", "Value": "104", "Type": "DOUBLE"}], "Time": "1790000000000",
+    });
+    let records = serde_json::json!({"DatabaseName": "one", "TableName": "reading", "Records": [record.clone()]});
+    let refused = moto.call("WriteRecords", &records).unwrap_err();
+    assert!(format!("{refused:#}").contains("ResourceNotFoundException"), "{refused:#}");
+    moto.call("CreateDatabase", &database).unwrap();
+    moto.call("CreateTable", &table).unwrap();
+    assert_eq!(moto.call("WriteRecords", &records).unwrap()["RecordsIngested"]["Total"], 1);
+    assert_eq!(moto.records("one", "reading").unwrap(), [record]);
+
+    moto.kill().unwrap();
+    assert!(moto.call("ListDatabases", &serde_json::json!({})).is_err(), "nobody answers");
+    moto.restart().unwrap();
+    let listed = moto.call("ListDatabases", &serde_json::json!({})).unwrap();
+    assert_eq!(listed["Databases"].as_array().unwrap().len(), 0, "{listed}");
 }

@@ -1,18 +1,12 @@
 //! A Mosquitto of one's own: the broker that gateways are tested behind.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
-use anyhow::Context;
 use nix::sys::signal::Signal;
 
-use super::tree::Tree;
-use super::{Missing, START_DEADLINE, fetched, on_free_port, program, until};
+use super::{Missing, Server, fetched, program};
 use crate::pki::Files;
-
-/// How long it may take to end in good order: it writes its store.
-const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How a broker is started: with client certificates, whose common name becomes the user name.
 #[derive(Clone, Debug)]
@@ -29,14 +23,11 @@ pub struct Settings {
     pub lines: Vec<String>,
 }
 
-/// A broker, its folder, and where it listens. Restarted, it keeps its port and, where told so, its store.
+/// A broker. Restarted, it keeps its port and, where told so, its store.
 #[derive(Debug)]
 pub struct Mosquitto {
-    /// Its port on 127.0.0.1.
-    pub port: u16,
+    server: Server,
     folder: PathBuf,
-    program: PathBuf,
-    tree: Option<Tree>,
 }
 
 impl Mosquitto {
@@ -57,16 +48,14 @@ impl Mosquitto {
     /// The same.
     pub fn start_with(folder: &Path, configuration: impl Fn(u16) -> String) -> anyhow::Result<Self> {
         let found = program("mosquitto", &fetched().join("debian12/root/usr/sbin/mosquitto"));
-        let why = "Mosquitto is not here: run `make servers`, or apt-get install mosquitto";
-        let program = found.ok_or_else(|| Missing(why.to_owned()))?;
+        let program = found.ok_or_else(|| Missing("Mosquitto is not here: run `make servers`".to_owned()))?;
         std::fs::create_dir_all(folder)?;
-        let mut broker = Self { port: 0, folder: folder.into(), program, tree: None };
-        on_free_port(|port| {
-            broker.port = port;
-            std::fs::write(broker.configuration(), configuration(port))?;
-            broker.run()
+        let server = Server::start(program, &folder.join("mosquitto.log"), |port| {
+            let file = folder.join("mosquitto.conf");
+            std::fs::write(&file, configuration(port))?;
+            Ok(vec!["-c".into(), file.into()])
         })?;
-        Ok(broker)
+        Ok(Self { server, folder: folder.into() })
     }
 
     /// Its configuration file; what is written to it holds from the next start or [`Self::reload`].
@@ -81,81 +70,35 @@ impl Mosquitto {
         self.folder.join("acl")
     }
 
-    /// What it says of itself.
-    #[must_use]
-    pub fn log(&self) -> PathBuf {
-        self.folder.join("mosquitto.log")
-    }
-
-    /// Its process, while it runs.
-    #[must_use]
-    pub fn id(&self) -> Option<u32> {
-        self.tree.as_ref().map(Tree::id)
-    }
-
     /// SIGHUP: rights and revocations are read again.
     pub fn reload(&self) {
-        self.tree.iter().for_each(|tree| tree.send(Signal::SIGHUP));
-    }
-
-    /// SIGKILL; gone when this returns.
-    ///
-    /// # Errors
-    /// When it does not go.
-    pub fn kill(&mut self) -> anyhow::Result<()> {
-        self.tree.take().map_or(Ok(()), |mut tree| tree.kill())
-    }
-
-    /// Ends in good order: its store is written.
-    ///
-    /// # Errors
-    /// When it does not end in time.
-    pub fn stop(&mut self) -> anyhow::Result<()> {
-        self.tree.take().map_or(Ok(()), |mut tree| tree.end(Signal::SIGTERM, STOP_DEADLINE))
-    }
-
-    /// Starts again on the same port; stops first when it runs.
-    ///
-    /// # Errors
-    /// When it does not stop or start.
-    pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.stop()?;
-        self.run()
+        self.server.send(Signal::SIGHUP);
     }
 
     /// Loses its whole store: sessions, queued and retained messages. It must not run.
     ///
     /// # Errors
-    /// When the store cannot be removed.
+    /// When it runs, or the store cannot be removed.
     pub fn forget(&self) -> anyhow::Result<()> {
-        anyhow::ensure!(self.tree.is_none(), "a running broker would write its store again");
+        anyhow::ensure!(self.id().is_none(), "a running broker would write its store again");
         let store = self.folder.join("store");
         std::fs::remove_dir_all(&store)?;
         std::fs::create_dir(&store)?;
         Ok(())
     }
+}
 
-    /// SIGSTOP: connections stay open, and nothing answers.
-    pub fn pause(&self) {
-        self.tree.iter().for_each(Tree::pause);
+impl Deref for Mosquitto {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
     }
+}
 
-    /// SIGCONT.
-    pub fn resume(&self) {
-        self.tree.iter().for_each(Tree::resume);
-    }
-
-    fn run(&mut self) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.program);
-        command.arg("-c").arg(self.configuration());
-        let mut tree = Tree::start(command, &self.log())?;
-        until("Mosquitto to listen", START_DEADLINE, || {
-            tree.ensure_runs()?;
-            Ok(tree.listens_on(self.port).then_some(()))
-        })
-        .context("start Mosquitto")?;
-        self.tree = Some(tree);
-        Ok(())
+impl DerefMut for Mosquitto {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
 }
 
