@@ -92,13 +92,26 @@ fn a_paused_postgres_answers_once_it_goes_on() {
     let Some(postgres) = or_skip(Postgres::start(folder.path(), Edition::Plain15)) else { return };
     let sql = postgres.admin().unwrap();
     sql.run("set statement_timeout = '20s'").unwrap();
+    let while_halted = Duration::from_millis(300);
     postgres.pause();
     std::thread::scope(|scope| {
         let answer = scope.spawn(|| sql.number("select 42"));
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(while_halted);
         assert!(!answer.is_finished(), "a halted server does not answer");
         postgres.resume();
         assert_eq!(answer.join().unwrap().unwrap(), 42);
+    });
+    postgres.pause_newcomers();
+    std::thread::scope(|scope| {
+        let newcomer = scope.spawn(|| postgres.admin());
+        assert_eq!(sql.number("select 43").unwrap(), 43, "who was there is served");
+        std::thread::sleep(while_halted);
+        assert!(!newcomer.is_finished(), "who comes is not");
+        postgres.resume();
+        let newcomer = newcomer.join().unwrap().unwrap();
+        // Asked and dropped inside of a runtime, as tests that are async do.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async move { assert_eq!(newcomer.number("select 44").unwrap(), 44) });
     });
 }
 
