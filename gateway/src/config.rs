@@ -11,6 +11,10 @@ use serde::Deserialize;
 use crate::store::SubjectSeed;
 use crate::{api, ingest::listener};
 
+mod postgres;
+
+pub use postgres::{Postgres, TlsMode};
+
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -73,8 +77,30 @@ impl Default for Http {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
+    /// Which database.
+    #[serde(default)]
+    pub kind: StoreKind,
     /// The SQLite file.
+    #[serde(default = "default_path")]
     pub path: PathBuf,
+    /// The PostgreSQL server.
+    #[serde(default)]
+    pub postgres: Postgres,
+}
+
+fn default_path() -> PathBuf {
+    "/var/lib/tributary/gateway.db".into()
+}
+
+/// Which database keeps readings, ledger and registry.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// A file beside the gateway.
+    #[default]
+    Sqlite,
+    /// A server, which any number of gateways share.
+    Postgres,
 }
 
 /// `[[subject]]`
@@ -145,6 +171,9 @@ impl Config {
         }
         if self.listener.connections_max == 0 {
             return Some(("listener.connections_max".to_owned(), "must be at least 1".to_owned()));
+        }
+        if let Some((setting, wrong)) = self.store.postgres.first_fault() {
+            return Some((format!("store.postgres.{setting}"), wrong.to_owned()));
         }
         self.subjects.iter().enumerate().find_map(|(index, subject)| {
             let setting = format!("subject.{}", subject.id);
