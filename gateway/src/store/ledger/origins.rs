@@ -80,7 +80,7 @@ impl Work<'_> {
     /// its cursor read it again.
     fn is_repeated(&self, series: i64, origin: &Origin, reading: &Reading, time: i64) -> Result<bool, StoreError> {
         let (revision, change) = standing(origin);
-        let sql = "select r.value, r.form, r.code, r.text from reading_origin o join reading r on r.id = o.reading
+        let sql = "select r.value, r.form, r.code, r.text from reading_origin o join reading r on r.id = o.reading and r.series = o.series
                    where o.series = ?1 and o.origin = ?2 and o.revision = ?3 and o.change = ?4 and o.hidden = 0
                      and r.time_us = ?5";
         let mut is_there = false;
