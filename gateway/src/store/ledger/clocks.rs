@@ -120,7 +120,11 @@ impl Work<'_> {
         })?)
     }
 
-    fn move_reading(&self, row: &UnsetRow, time: Instant, quality: Quality) -> Result<Option<Instant>, StoreError> {
+    fn move_reading(&mut self, row: &UnsetRow, time: Instant, quality: Quality) -> Result<Option<Instant>, StoreError> {
+        if time.0 != row.time {
+            self.mark(row.series, row.time)?;
+            self.mark(row.series, time.0)?;
+        }
         let rank = if time.0 == row.time {
             None
         } else {
