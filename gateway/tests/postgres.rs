@@ -31,7 +31,8 @@ fn what_is_recorded_can_be_read_and_is_known_when_it_comes_again() {
         let series = view.series(None)?.remove(0);
         Ok(view.excerpt(series.id, (i64::MIN, i64::MAX), 100)?.readings)
     });
-    let told: Vec<_> = readings.iter().map(|reading| (reading.time_us, reading.ordinal, reading.value.clone())).collect();
+    let told: Vec<_> =
+        readings.iter().map(|reading| (reading.time_us, reading.ordinal, reading.value.clone())).collect();
     let number = Value::Number;
     assert_eq!(told, [(NOW - MINUTE, 0, number(104.0)), (NOW, 0, number(105.5)), (NOW, 1, number(-0.0))]);
     drop(store);

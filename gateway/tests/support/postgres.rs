@@ -26,7 +26,8 @@ fn programs() -> Option<PathBuf> {
 
 /// A server does not run as root: then as nobody.
 fn command(programs: &Path, name: &str) -> Command {
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0);
+    let is_root =
+        std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0);
     let mut command = if is_root {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(programs.join(name));

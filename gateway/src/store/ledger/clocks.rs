@@ -136,7 +136,7 @@ impl Work<'_> {
 
     /// Moves readings to where `clock` places them. Answers the newest instant that is not in the future.
     fn move_readings(
-        &self,
+        &mut self,
         mut rows: Vec<UnsetRow>,
         run: &UnsetRun,
         clock: &Clock,
@@ -148,8 +148,17 @@ impl Work<'_> {
             let place = |row: &UnsetRow| clock.absolute(Instant(row.time.saturating_sub(run.offset_us)));
             let placed: Vec<(&UnsetRow, Instant)> = of_series.iter().map(|row| (row, place(row))).collect();
             let elsewhere = placed.iter().filter(|(row, time)| time.0 != row.time).map(|(_, time)| time.0);
-            let mut ranks = ordinals::ranks(self.db, of_series.first().map_or(0, |row| row.series), &elsewhere.collect::<Vec<_>>())?.into_iter();
+            let mut ranks = ordinals::ranks(
+                self.db,
+                of_series.first().map_or(0, |row| row.series),
+                &elsewhere.collect::<Vec<_>>(),
+            )?
+            .into_iter();
             for (row, time) in placed {
+                if time.0 != row.time {
+                    self.mark(row.series, row.time)?;
+                    self.mark(row.series, time.0)?;
+                }
                 // What stays keeps its rank.
                 let rank = if time.0 == row.time { None } else { ranks.next() };
                 let future = future_flag(time.0, self.now);

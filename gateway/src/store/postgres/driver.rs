@@ -169,11 +169,14 @@ impl sql::Driver for Driver<'_> {
 
     fn lock(&self, devices: &[&DeviceId]) -> Result<Vec<Locked>, SqlError> {
         let names = devices.iter().map(|device| Cell::Text(device.as_str())).collect::<Vec<_>>();
-        let (enter, lock) = ("insert into device (tenant, name)
+        let (enter, lock) = (
+            "insert into device (tenant, name)
               select ?1, new.name from unnest(?2::text[]) as new (name)
               where not exists (select from device d where d.tenant = ?1 and d.name = new.name)
-              order by new.name on conflict do nothing", "select id, version from device
-              where tenant = ?1 and name = any(?2) order by name for update");
+              order by new.name on conflict do nothing",
+            "select id, version from device
+              where tenant = ?1 and name = any(?2) order by name for update",
+        );
         self.session.wait(self.patience, async {
             let (enter, lock) = (self.session.prepared(enter).await?, self.session.prepared(lock).await?);
             let tenant = 1_i32;

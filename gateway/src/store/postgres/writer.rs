@@ -128,7 +128,9 @@ impl Writer {
             StoreError::Sql(SqlError::Postgres(error)) => matches!(
                 error.code(),
                 Some(
-                    &SqlState::LOCK_NOT_AVAILABLE | &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE
+                    &SqlState::LOCK_NOT_AVAILABLE
+                        | &SqlState::T_R_DEADLOCK_DETECTED
+                        | &SqlState::T_R_SERIALIZATION_FAILURE
                 )
             ),
             _ => false,
