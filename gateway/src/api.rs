@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::sqlite::{READERS, Reader, Tick};
+use crate::store::sqlite::READERS;
+use crate::store::{Reader, Tick};
 
 mod ask;
 mod dashboard;

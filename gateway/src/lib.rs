@@ -15,7 +15,7 @@ use crate::ingest::broker::Broker;
 use crate::ingest::listener::Listener;
 use crate::ingest::pipeline::{Recorder, judge_all};
 use crate::ingest::totals::Totals;
-use crate::store::sqlite::Store;
+use crate::store::{Store, SubjectSeed, postgres, sqlite};
 
 pub mod api;
 pub mod cli;
@@ -48,13 +48,11 @@ pub struct Addresses {
 /// When something cannot be opened, or a part of the gateway ends early.
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
     let (tls, _) = renewal::read(&config.listener)?;
-    let mut store =
-        Store::open(&config.store.path, now).with_context(|| format!("open store {}", config.store.path.display()))?;
-    for subject in config.subjects() {
-        store.ensure_subject(&subject).with_context(|| format!("set up subject {}", subject.id))?;
-    }
-    let Store { writer, reader } = store;
-    let feed = writer.subscribe();
+    let subjects: Vec<_> = config.subjects().collect();
+    let store = config.store.clone();
+    // Off the async threads: a server may be slow to answer.
+    let opening = tokio::task::spawn_blocking(move || open_store(&store, &subjects)).await;
+    let Store { ledger, reader, feed } = opening.context("open the store")??;
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
     let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()));
@@ -65,7 +63,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let metrics = metrics::of(&TOTALS, listener.counters(), broker.as_ref().map(Broker::counters));
     let hopeless = CancellationToken::new();
     let (recorder, recorder_thread) =
-        Recorder::spawn_until(writer, now, &TOTALS, hopeless.clone()).context("start the recorder's thread")?;
+        Recorder::spawn_until(ledger, now, &TOTALS, hopeless.clone()).context("start the recorder's thread")?;
 
     let stop_api = CancellationToken::new();
     let mut judge = tokio::spawn(judge_all(arriving, recorder, now));
@@ -102,6 +100,24 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         info!("everything that came in is committed; stopped");
     }
     Ok(())
+}
+
+/// Opens the store that the settings choose, and makes sure that `subjects` are there.
+fn open_store(config: &config::Store, subjects: &[SubjectSeed]) -> anyhow::Result<Store> {
+    let of = |subject: &SubjectSeed| format!("set up subject {}", subject.id);
+    match config.kind {
+        config::StoreKind::Sqlite => {
+            let path = &config.path;
+            let mut store = sqlite::Store::open(path, now).with_context(|| format!("open store {}", path.display()))?;
+            subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
+            Ok(store.into())
+        }
+        config::StoreKind::Postgres => {
+            let mut store = postgres::Store::open(&config.postgres.ingest()?, now).context("open the store")?;
+            subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
+            Ok(store.into())
+        }
+    }
 }
 
 /// The door to the broker, if there is one: until `stop` either way.

@@ -5,9 +5,94 @@
 use bytes::Bytes;
 use proto::message::{Gap, Held, Refusal, Settlement};
 use proto::{BodyHash, Channel, Clock, Column, DeviceId, Epoch, Instant, Lane, Number, Range};
+use tokio::sync::watch;
 
+mod error;
+mod ledger;
+pub mod postgres;
+mod reader;
+mod rollup;
+mod sql;
 pub mod sqlite;
 pub mod view;
+
+pub use error::{ReadError, StoreError};
+pub use ledger::SubjectSeed;
+pub use reader::{Reader, View};
+pub use rollup::{Bucket, Level, Numbers, Roll, Rolled};
+pub use sql::SqlError;
+
+/// Where the time comes from. Passed in, so that a test can invent it.
+pub type Now = fn() -> Instant;
+
+/// What the pipeline needs of a store's writing side. One thread has it, and calls it with as much as has come meanwhile.
+pub trait Ledger: Send {
+    /// Records all of `items` in one durable transaction, or none, and answers what became of each. When this returns,
+    /// they are on the disk.
+    ///
+    /// # Errors
+    /// Nothing was recorded. See [`StoreError::is_unavailable`] for whether the items or the store are to blame.
+    fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError>;
+
+    /// Those settled ranges of an epoch that share a number with `around`, whole: ascending, touching ones of one state
+    /// joined. A gap is left out where the device said that it holds the batch after all, lest it lets go of what then
+    /// never comes.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn settled_around(&mut self, device: &DeviceId, epoch: Epoch, around: Range) -> Result<SettledRanges, StoreError>;
+
+    /// All that a device may be told is settled of an epoch.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn settled(&mut self, device: &DeviceId, epoch: Epoch) -> Result<SettledRanges, StoreError> {
+        self.settled_around(device, epoch, Range { first: 0, last: u64::MAX })
+    }
+}
+
+/// An open store: what writes it and what reads it, to be given to different threads.
+pub struct Store {
+    /// The only one of this process that writes.
+    pub ledger: Box<dyn Ledger>,
+    /// As many as there are who read; clones share a few connections.
+    pub reader: Reader,
+    /// Where the store stands, now and after each commit.
+    pub feed: watch::Receiver<Tick>,
+}
+
+impl Ledger for Box<dyn Ledger> {
+    fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
+        (**self).record(items)
+    }
+
+    fn settled_around(&mut self, device: &DeviceId, epoch: Epoch, around: Range) -> Result<SettledRanges, StoreError> {
+        (**self).settled_around(device, epoch, around)
+    }
+}
+
+impl From<sqlite::Store> for Store {
+    fn from(store: sqlite::Store) -> Self {
+        let feed = store.writer.subscribe();
+        Self { ledger: Box::new(store.writer), reader: store.reader, feed }
+    }
+}
+
+impl From<postgres::Store> for Store {
+    fn from(store: postgres::Store) -> Self {
+        let feed = store.writer.subscribe();
+        Self { ledger: Box::new(store.writer), reader: store.reader, feed }
+    }
+}
+
+/// Where the store stands. It moves after each commit that has something to show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tick {
+    /// The id of the last committed reading: where the feed ends.
+    pub reading: i64,
+    /// Grows with each commit.
+    pub commits: u64,
+}
 
 /// One thing to record. All items of a transaction are recorded, or none.
 #[derive(Clone, Debug)]
@@ -58,6 +143,24 @@ pub enum Item {
         /// Whether it is there.
         connected: bool,
     },
+}
+
+impl Item {
+    /// Whose it is.
+    #[must_use]
+    pub fn device(&self) -> &DeviceId {
+        match self {
+            Self::Batch(Batch { device, .. })
+            | Self::Pack(Pack { device, .. })
+            | Self::Quarantine(Quarantine { device, .. })
+            | Self::Gaps { device, .. }
+            | Self::Held { device, .. }
+            | Self::HeldPart { device, .. }
+            | Self::Clock { device, .. }
+            | Self::Contested { device }
+            | Self::Presence { device, .. } => device,
+        }
+    }
 }
 
 /// A batch that was read, with its readings on absolute time.

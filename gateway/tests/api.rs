@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tributary_gateway::api::{self, Metric, MetricKind};
 use tributary_gateway::store::Item;
-use tributary_gateway::store::sqlite::{Store, SubjectSeed, Writer};
+use tributary_gateway::store::SubjectSeed;
+use tributary_gateway::store::sqlite::{Store, Writer};
 
 #[path = "support/batches.rs"]
 mod batches;

@@ -9,6 +9,7 @@ use proto::message::{Held, Refusal, Settlement};
 use proto::{Basis, BodyHash, Channel, Clock, Instant, Lane, Quality, Value};
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tributary_gateway::store::Ledger as _;
 use tributary_gateway::store::sqlite::Store;
 use tributary_gateway::store::view::{Ledger, Reading};
 use tributary_gateway::store::{Batch, Item, Outcome, Quarantine};

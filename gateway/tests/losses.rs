@@ -7,6 +7,7 @@ use std::time::{Duration, Instant as Moment};
 use proto::message::{Gap, GapReason, Held, Settlement};
 use proto::{Epoch, Range};
 use tempfile::TempDir;
+use tributary_gateway::store::Ledger as _;
 use tributary_gateway::store::sqlite::Store;
 use tributary_gateway::store::view::{Ledger, LedgerCounts};
 use tributary_gateway::store::{Item, Outcome, SettledRanges};

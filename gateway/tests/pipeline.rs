@@ -14,12 +14,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tributary_gateway::ingest::pipeline::{Recorder, judge_all};
-use tributary_gateway::ingest::record::Ledger;
 use tributary_gateway::ingest::totals::Totals;
 use tributary_gateway::ingest::{Arrival, ConnectionId, Event, Link, Messages, Ticket, Verdict};
-use tributary_gateway::store::sqlite::{Reader, Store, StoreError, Writer};
+use tributary_gateway::store::Ledger;
+use tributary_gateway::store::sqlite::{Store, Writer};
 use tributary_gateway::store::view::Ledger as Seen;
 use tributary_gateway::store::{Item, Outcome, SettledRanges};
+use tributary_gateway::store::{Reader, StoreError};
 
 #[path = "support/batches.rs"]
 #[allow(dead_code, reason = "others use the rest")]
@@ -41,7 +42,7 @@ impl Ledger for Failing {
         self.tries.fetch_add(1, Ordering::SeqCst);
         if self.fails.load(Ordering::SeqCst) {
             let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
-            return Err(StoreError::Sqlite(rusqlite::Error::SqliteFailure(failed, None)));
+            return Err(StoreError::from(rusqlite::Error::SqliteFailure(failed, None)));
         }
         self.writer.record(items)
     }

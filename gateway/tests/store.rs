@@ -9,9 +9,10 @@ use proptest::prelude::*;
 use proto::message::{Gap, GapReason, Held, Refusal, Settlement};
 use proto::{Basis, BodyHash, Change, Channel, Clock, Instant, Lane, Origin, Quality, Range, Reading, State, Value};
 use tempfile::TempDir;
-use tributary_gateway::store::sqlite::{ReadError, Store, StoreError, View};
+use tributary_gateway::store::sqlite::Store;
 use tributary_gateway::store::view::{Reading as Kept, TimeQuality};
 use tributary_gateway::store::{Item, Outcome, Pack, Quarantine, SettledRanges};
+use tributary_gateway::store::{Ledger as _, ReadError, StoreError, View};
 
 #[path = "support/batches.rs"]
 mod batches;
@@ -554,7 +555,7 @@ fn the_feed_gives_readings_in_the_order_of_commits_and_only_those_that_count() {
 fn a_subject_of_the_settings_has_what_its_devices_measure() {
     let (_folder, mut store) = fresh();
     record(&mut store.writer, [Item::Batch(batch(1, &[(NOW, 1.0)]))]);
-    let seed = |id: &str, devices: &[&str]| tributary_gateway::store::sqlite::SubjectSeed {
+    let seed = |id: &str, devices: &[&str]| tributary_gateway::store::SubjectSeed {
         id: id.into(),
         display_name: id.to_uppercase(),
         zone: "Europe/Berlin".into(),
@@ -568,7 +569,7 @@ fn a_subject_of_the_settings_has_what_its_devices_measure() {
     assert_eq!(seen, [("ada", "Europe/Berlin", 1), ("home", "Europe/Berlin", 0)]);
     store.ensure_subject(&seed("home", &["meter-7"])).unwrap();
     assert_eq!(ask(&store, |view| view.subject("ada")).unwrap().series, []);
-    let wrong = tributary_gateway::store::sqlite::SubjectSeed { zone: "Mars/Base".into(), ..seed("ada", &[]) };
+    let wrong = tributary_gateway::store::SubjectSeed { zone: "Mars/Base".into(), ..seed("ada", &[]) };
     assert!(matches!(store.ensure_subject(&wrong), Err(StoreError::Zone { .. })));
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
+use gateway::store::Ledger as _;
 use gateway::store::sqlite::Store;
 use gateway::store::{Batch, Item};
 use harness::{Gateway, Pki};

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::State;
 use super::problem::Problem;
-use crate::store::sqlite::{ReadError, View};
+use crate::store::{ReadError, View};
 
 /// The longest that any request takes, live views aside.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);

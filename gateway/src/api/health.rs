@@ -14,7 +14,7 @@ pub(super) async fn healthz() -> &'static str {
 
 pub(super) async fn readyz(Shared(state): Shared<State>) -> (StatusCode, Json<Value>) {
     let mut reasons = Vec::new();
-    if state.ask(|view| view.feed_end()).await.is_err() {
+    if state.ask(|view| view.check()).await.is_err() {
         reasons.push("the store cannot be read");
     }
     // The writer holds the sending half.

@@ -4,7 +4,7 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::store::sqlite::ReadError;
+use crate::store::ReadError;
 
 /// An answer that is an error.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Late => Self::busy(error.to_string()),
-            ReadError::Sqlite(cause) => {
+            ReadError::Sql(cause) => {
                 tracing::error!(error = %cause, "the store cannot be read");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the store cannot be read; see the gateway's log")
             }

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::judge::{Answer, Judgement, judge};
-use super::record::{Ledger, record};
+use super::record::record;
 use super::totals::Totals;
 use super::{ConnectionId, Event, Link, Ticket};
 use crate::seeded::Bug;
-use crate::store::{Item, Outcome};
+use crate::store::{Item, Ledger, Outcome};
 
 mod answer;
 

@@ -2,44 +2,10 @@
 //! that is quarantined.
 
 use proto::message::Refusal;
-use proto::{Channel, DeviceId, Epoch, Instant, Range};
+use proto::{Channel, Instant};
 use tracing::error;
 
-use crate::store::sqlite::{StoreError, Writer};
-use crate::store::{Item, Outcome, Quarantine, SettledRanges};
-
-/// What the pipeline needs of a store's writing side.
-pub trait Ledger: Send {
-    /// Records all of `items` in one durable transaction, or none.
-    ///
-    /// # Errors
-    /// See [`StoreError::is_unavailable`].
-    fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError>;
-    /// All that is settled of an epoch.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    fn settled(&mut self, device: &DeviceId, epoch: Epoch) -> Result<SettledRanges, StoreError>;
-    /// What is settled around `range`.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    fn settled_around(&mut self, device: &DeviceId, epoch: Epoch, range: Range) -> Result<SettledRanges, StoreError>;
-}
-
-impl Ledger for Writer {
-    fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
-        Self::record(self, items)
-    }
-
-    fn settled(&mut self, device: &DeviceId, epoch: Epoch) -> Result<SettledRanges, StoreError> {
-        Self::settled(self, device, epoch)
-    }
-
-    fn settled_around(&mut self, device: &DeviceId, epoch: Epoch, range: Range) -> Result<SettledRanges, StoreError> {
-        Self::settled_around(self, device, epoch, range)
-    }
-}
+use crate::store::{Item, Ledger, Outcome, Quarantine, StoreError};
 
 /// Records `items`, and what cannot be recorded as quarantined. `outcomes` grows by what is durably settled, in the
 /// order of the items, so that after an error only the rest need be tried again.
@@ -120,7 +86,8 @@ fn aside(item: &Item, cause: &StoreError, arrived: Instant) -> Option<Item> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::{Clock, Lane};
+    use crate::store::SettledRanges;
+    use proto::{Clock, DeviceId, Epoch, Lane, Range};
 
     /// A store that takes nothing with a poisonous batch in it, and knows when it is down.
     #[derive(Default)]
@@ -143,7 +110,7 @@ mod tests {
     impl Ledger for Picky {
         fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
             let failure =
-                |code| StoreError::Sqlite(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+                |code| StoreError::from(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
             if self.down || self.commits_left == Some(0) {
                 return Err(failure(rusqlite::ffi::SQLITE_FULL));
             }
@@ -157,10 +124,6 @@ mod tests {
                 list.push(number(item));
             }
             Ok(vec![Outcome::Recorded; items.len()])
-        }
-
-        fn settled(&mut self, _: &DeviceId, _: Epoch) -> Result<SettledRanges, StoreError> {
-            Ok(SettledRanges::default())
         }
 
         fn settled_around(&mut self, _: &DeviceId, _: Epoch, _: Range) -> Result<SettledRanges, StoreError> {

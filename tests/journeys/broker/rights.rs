@@ -44,7 +44,7 @@ fn a_device_cannot_publish_as_another_nor_hear_another_nor_take_its_place() {
     assert!(String::from_utf8_lossy(&denied.stderr).contains("Not authorized"), "{denied:?}");
     // The other's client id gives none of its rights, and does not end its connection.
     let mut listening = client_that_stays(port, &victim);
-    wait_for("the victim to connect", Duration::from_secs(10), || broker.log().contains(" victim ").then_some(()));
+    wait_for("the victim to connect", Duration::from_secs(10), || broker.said().contains(" victim ").then_some(()));
     publish("mqttv311", "trib/1/victim/senml", &["-i", "victim"]).unwrap();
     assert!(publish("mqttv311", "trib/1/thief/senml", &["-i", "victim"]).unwrap().status.success());
 
@@ -55,8 +55,8 @@ fn a_device_cannot_publish_as_another_nor_hear_another_nor_take_its_place() {
     });
     let devices = cloud.gateway.get("/api/v1/devices").unwrap();
     assert_eq!(devices["devices"].as_array().unwrap().len(), 1, "{devices}");
-    assert_eq!(listening.try_wait().unwrap(), None, "the victim is still connected:\n{}", broker.log());
-    assert!(!broker.log().contains("victim already connected"), "{}", broker.log());
+    assert_eq!(listening.try_wait().unwrap(), None, "the victim is still connected:\n{}", broker.said());
+    assert!(!broker.said().contains("victim already connected"), "{}", broker.said());
     listening.kill().unwrap();
     listening.wait().unwrap();
 
@@ -107,7 +107,7 @@ fn the_doctor_finds_each_hole_in_an_access_list_and_none_in_the_one_that_is_ship
     broker.allow(|shipped| shipped.replace("topic read trib/1/+/status", ""));
     let (is_well, said) = examine();
     assert!(!is_well && said.contains("could not be examined"), "{said}");
-    broker.kill();
+    broker.kill().unwrap();
     let (is_well, said) = examine();
     assert!(!is_well && said.contains("could not be examined"), "{said}");
 }

@@ -10,9 +10,8 @@ use tracing::{error, warn};
 use super::{Message, Recording};
 use crate::ingest::judge::Answer;
 use crate::ingest::receipt::receipts;
-use crate::ingest::record::Ledger;
 use crate::ingest::{RefusalCode, Verdict};
-use crate::store::{Item, Outcome, SettledRanges};
+use crate::store::{Item, Ledger, Outcome, SettledRanges};
 
 impl<L: Ledger> Recording<L> {
     pub(super) fn verdict(&self, message: &Message, outcomes: &[Outcome]) -> Verdict {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::StoreError;
+use crate::store::error::StoreError;
 
 /// 3.51.3 ended a race in which resetting the WAL could lose a committed transaction (sqlite.org/wal.html, "WAL-reset
 /// bug", 2026-03).

@@ -1,120 +1,74 @@
 //! The one that writes: many items in one durable transaction.
-//!
-//! What it looks up often it keeps in memory: names, ledger ranges, where a series has no readings. All of that can
-//! be read again, and is, after a transaction that failed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::{DeviceId, Epoch, Instant, Range};
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use super::held::Extent;
-use super::ledger::Epochs;
-use super::names::Names;
-use super::tidy::BATCH_ROWS_AT_ONCE;
-use super::{Now, StoreError, SubjectSeed, TENANT, people, settings};
-use crate::store::{Item, Outcome, SettledRanges};
-
-/// Where the store stands. It moves after each commit that has something to show.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tick {
-    /// The id of the last committed reading: where the feed ends.
-    pub reading: i64,
-    /// Grows with each commit.
-    pub commits: u64,
-}
+use super::{Driver, Now, Roller, settings};
+use crate::store::error::StoreError;
+use crate::store::ledger::{Memory, SubjectSeed, TENANT, Work};
+use crate::store::sql::Db;
+use crate::store::{Item, Ledger, Outcome, SettledRanges, Tick};
 
 /// Records items. One thread has it, and calls it with as much as has come meanwhile.
 pub struct Writer {
+    desk: Desk,
+    tick: watch::Sender<Tick>,
+}
+
+/// Where all writing is done, in turns: by the recorder, and now and then by who keeps the rollups. One connection, so
+/// that neither finds what it keeps of the file outdated by the other, and neither asks again and again for a lock.
+#[derive(Clone)]
+pub(super) struct Desk(Arc<Mutex<Pen>>);
+
+/// The one connection of this process that writes.
+struct Pen {
     db: Connection,
     path: PathBuf,
     /// The connection has seen the disk fail: it is not used any more.
     is_suspect: bool,
     memory: Memory,
     now: Now,
-    tick: watch::Sender<Tick>,
     /// Held for as long as the writer lives.
     _lock: File,
 }
 
-/// What can be read again from the database.
-#[derive(Default)]
-pub(super) struct Memory {
-    pub(super) names: Names,
-    pub(super) epochs: Epochs,
-    /// The last id that was given to a reading.
-    pub(super) last_reading: i64,
-}
-
-/// A transaction at work.
-pub(super) struct Work<'a> {
-    pub(super) db: &'a Connection,
-    pub(super) memory: &'a mut Memory,
-    pub(super) now: Instant,
-    /// How many batch rows this transaction may still let go of; the rest can wait.
-    pub(super) batch_rows_to_go: u64,
-}
-
-impl Writer {
-    pub(super) fn new(db: Connection, path: &Path, lock: File, now: Now) -> Result<Self, StoreError> {
-        let mut memory = Memory::default();
-        memory.reload(&db)?;
-        let tick = watch::Sender::new(Tick { reading: memory.last_reading, commits: 0 });
-        Ok(Self { db, path: path.to_owned(), is_suspect: false, memory, now, tick, _lock: lock })
-    }
-
-    /// Records `items` in one transaction, and answers what became of each. When this returns, they are on the disk.
-    ///
-    /// # Errors
-    /// Nothing was recorded. See [`StoreError::is_unavailable`] for whether the items or the store are to blame.
-    pub fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
-        let outcomes = self.transact(|work| {
-            // Looked up in here: a connection that was just replaced has read it again.
-            let before = work.memory.last_reading;
-            let outcomes = items.iter().map(|item| work.item(item)).collect::<Result<_, StoreError>>()?;
-            work.write_back(before)?;
-            Ok(outcomes)
-        })?;
-        self.memory.forget_much();
+impl Ledger for Writer {
+    fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
+        let mut pen = self.desk.turn();
+        let outcomes = pen.work(|work| work.record(items))?;
+        pen.memory.forget_much();
+        let reading = pen.memory.last_reading;
+        drop(pen);
         self.tick.send_modify(|tick| {
-            tick.reading = self.memory.last_reading;
+            tick.reading = reading;
             tick.commits += 1;
         });
         Ok(outcomes)
     }
 
-    /// What a device may be told is settled of an epoch: ascending ranges, touching ones of one state joined. A gap is
-    /// left out where the device said that it holds the batch after all, lest it lets go of what then never comes.
-    ///
-    /// # Errors
-    /// The disk.
-    pub fn settled(&mut self, device: &DeviceId, epoch: Epoch) -> Result<SettledRanges, StoreError> {
-        self.settled_around(device, epoch, Range { first: 0, last: u64::MAX })
-    }
-
-    /// Those of [`Writer::settled`] that share a number with `around`, whole: what a receipt after a commit adds.
-    ///
-    /// # Errors
-    /// The disk.
-    pub fn settled_around(
-        &mut self,
-        device: &DeviceId,
-        epoch: Epoch,
-        around: Range,
-    ) -> Result<SettledRanges, StoreError> {
-        self.make_sure()?;
-        let Self { db, memory, .. } = self;
-        let found = memory.names.known_device(db, device).and_then(|device| match device {
-            Some(device) => memory.epochs.known(db, device, epoch),
-            None => Ok(None),
-        });
-        let told = found.map(|epoch| epoch.map(|epoch| epoch.to_tell(around)).unwrap_or_default());
+    fn settled_around(&mut self, device: &DeviceId, epoch: Epoch, around: Range) -> Result<SettledRanges, StoreError> {
+        let mut pen = self.desk.turn();
+        pen.make_sure()?;
+        let Pen { db, memory, .. } = &mut *pen;
+        let told = memory.settled(Db::new(&Driver::of(db)), device, epoch, around);
         if let Err(error) = &told {
-            self.is_suspect |= error.is_of_the_disk();
+            pen.is_suspect |= error.is_of_the_disk();
         }
         told
+    }
+}
+
+impl Writer {
+    pub(super) fn new(db: Connection, path: &Path, lock: File, now: Now) -> Result<Self, StoreError> {
+        let memory = read_memory(&db)?;
+        let tick = watch::Sender::new(Tick { reading: memory.last_reading, commits: 0 });
+        let pen = Pen { db, path: path.to_owned(), is_suspect: false, memory, now, _lock: lock };
+        Ok(Self { desk: Desk(Arc::new(Mutex::new(pen))), tick })
     }
 
     /// Where the store stands, now and after each commit.
@@ -123,18 +77,44 @@ impl Writer {
         self.tick.subscribe()
     }
 
+    /// Who keeps the rollups. Have only one.
+    #[must_use]
+    pub fn roller(&self) -> Roller {
+        Roller::new(self.desk.clone(), self.desk.turn().path.clone())
+    }
+
     pub(super) fn ensure_subject(&mut self, seed: &SubjectSeed) -> Result<(), StoreError> {
-        self.transact(|work| people::ensure_subject(work, seed))
+        self.desk.turn().work(|work| work.ensure_subject(seed))
+    }
+}
+
+impl Desk {
+    fn turn(&self) -> MutexGuard<'_, Pen> {
+        // Who panicked has undone its transaction; what the ledger remembers is not touched by others.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of `act` or nothing of it, in a turn of its own, which must be short: devices wait for it.
+    pub(super) fn transact<T>(&self, act: impl FnOnce(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.turn().transact(|db, _, _| act(db))
+    }
+}
+
+impl Pen {
+    fn work<T>(&mut self, act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.transact(|db, memory, now| act(&mut Work::new(db, memory, now)))
     }
 
     /// All of `act` or nothing of it.
-    fn transact<T>(&mut self, act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn transact<T>(
+        &mut self,
+        act: impl FnOnce(Db<'_>, &mut Memory, Instant) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.make_sure()?;
         let now = (self.now)();
         let attempt: Result<T, StoreError> = (|| {
             let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let memory = &mut self.memory;
-            let answer = act(&mut Work { db: &transaction, memory, now, batch_rows_to_go: BATCH_ROWS_AT_ONCE })?;
+            let answer = act(Db::new(&Driver::of(&transaction)), &mut self.memory, now)?;
             transaction.commit()?;
             Ok(answer)
         })();
@@ -142,11 +122,14 @@ impl Writer {
             // Not in autocommit: even the rollback failed.
             self.is_suspect |= error.is_of_the_disk() || !self.db.is_autocommit();
             // What is remembered may be of the transaction that has just been undone.
-            if !self.is_suspect
-                && let Err(error) = self.memory.reload(&self.db)
-            {
-                self.is_suspect = true;
-                return Err(error);
+            if !self.is_suspect {
+                match read_memory(&self.db) {
+                    Ok(memory) => self.memory = memory,
+                    Err(error) => {
+                        self.is_suspect = true;
+                        return Err(error);
+                    }
+                }
             }
         }
         attempt
@@ -164,73 +147,17 @@ impl Writer {
         // Opening touches nothing yet; the old one must be gone, and its locks with it, before the new one is used.
         drop(std::mem::replace(&mut self.db, Connection::open(&self.path)?));
         settings::prepare_writer(&self.db)?;
-        self.memory.reload(&self.db)?;
+        self.memory = read_memory(&self.db)?;
         self.is_suspect = false;
         Ok(())
     }
 }
 
-impl Memory {
-    /// Forgets everything but the place in the feed, which is read again.
-    fn reload(&mut self, db: &Connection) -> Result<(), StoreError> {
-        *self = Self::default();
-        self.last_reading =
-            db.query_row("select last_reading from feed where tenant = ?", [TENANT], |row| row.get(0))?;
-        Ok(())
-    }
-
-    /// Keeps what is remembered within its bounds.
-    fn forget_much(&mut self) {
-        self.names.forget_much();
-        self.epochs.forget_much();
-    }
-}
-
-impl Work<'_> {
-    fn item(&mut self, item: &Item) -> Result<Outcome, StoreError> {
-        match item {
-            Item::Batch(batch) => self.batch(batch),
-            Item::Pack(pack) => self.pack(pack),
-            Item::Quarantine(quarantine) => self.quarantine(quarantine),
-            Item::Gaps { device, gaps } => self.gaps(device, gaps),
-            Item::Held { device, held } => self.held(device, held, Extent::Whole),
-            Item::HeldPart { device, held } => self.held(device, held, Extent::Part),
-            Item::Clock { device, clock } => {
-                let device = self.device(device, Some(self.now))?;
-                Ok(if self.learn_clock(device, clock)? { Outcome::Recorded } else { Outcome::Known })
-            }
-            Item::Contested { device } => {
-                let device = self.device(device, Some(self.now))?;
-                self.alarm(device, "device_twice")?;
-                Ok(Outcome::Recorded)
-            }
-            Item::Presence { device, connected } => {
-                let device = self.device(device, Some(self.now))?;
-                let sql = "update device set connected = ?2 where id = ?1";
-                self.db.prepare_cached(sql)?.execute(params![device, connected])?;
-                Ok(Outcome::Recorded)
-            }
-        }
-    }
-
-    /// Writes what was gathered in memory: one row per device, series and epoch that was touched.
-    fn write_back(&mut self, last_reading_before: i64) -> Result<(), StoreError> {
-        self.memory.names.write_back(self.db)?;
-        self.memory.epochs.write_back(self.db)?;
-        if self.memory.last_reading != last_reading_before {
-            let sql = "update feed set last_reading = ?2 where tenant = ?1";
-            self.db.prepare_cached(sql)?.execute(params![TENANT, self.memory.last_reading])?;
-        }
-        Ok(())
-    }
-
-    /// Notes something that a person should look at.
-    pub(super) fn alarm(&self, device: i64, kind: &str) -> Result<(), StoreError> {
-        let sql = "insert into alarm (tenant, device, kind, first_us, last_us, count) values (?1, ?2, ?3, ?4, ?4, 1)
-                   on conflict do update set last_us = ?4, count = count + 1";
-        self.db.prepare_cached(sql)?.execute(params![TENANT, device, kind, self.now.0])?;
-        Ok(())
-    }
+/// Nothing but the place in the feed.
+fn read_memory(db: &Connection) -> Result<Memory, StoreError> {
+    let sql = "select last_reading from feed where tenant = ?";
+    let last_reading = db.query_row(sql, [TENANT], |row| row.get(0))?;
+    Ok(Memory::since(last_reading))
 }
 
 #[cfg(test)]
@@ -250,18 +177,21 @@ mod tests {
         writer.record(&[presence("meter-1")]).unwrap();
         // A connection that may not grow its file: SQLite answers as it does on a full disk.
         let full = |writer: &Writer| {
-            let pages: i64 = writer.db.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-            writer.db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+            let pen = writer.desk.turn();
+            let pages: i64 = pen.db.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+            pen.db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
         };
         full(&writer);
         let many: Vec<Item> = (0..2_000).map(|number| presence(&format!("meter-{number}"))).collect();
         let error = writer.record(&many).unwrap_err();
         assert!(error.is_unavailable() && error.is_of_the_disk(), "{error}");
-        assert!(writer.db.is_autocommit() && writer.is_suspect);
+        let is_suspect = |pen: &Pen| pen.db.is_autocommit() && pen.is_suspect;
+        assert!(is_suspect(&writer.desk.turn()));
         let outcomes = writer.record(&many).unwrap();
         assert_eq!(outcomes.len(), 2_000, "on a connection without that bound");
-        assert_eq!(writer.db.query_row("select count(*) from device", [], |row| row.get(0)), Ok(2_000));
-        let synchronous: i64 = writer.db.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        let pen = writer.desk.turn();
+        assert_eq!(pen.db.query_row("select count(*) from device", [], |row| row.get(0)), Ok(2_000));
+        let synchronous: i64 = pen.db.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
         assert_eq!(synchronous, 2, "the new one is as careful");
     }
 
@@ -272,8 +202,9 @@ mod tests {
         let Store { mut writer, .. } = Store::open(&path, || Instant(0)).unwrap();
         let backup = Connection::open(&path).unwrap();
         backup.execute_batch("begin immediate").unwrap();
-        writer.db.busy_timeout(std::time::Duration::from_millis(1)).unwrap();
+        writer.desk.turn().db.busy_timeout(std::time::Duration::from_millis(1)).unwrap();
         let error = writer.record(&[presence("meter-1")]).unwrap_err();
-        assert!(error.is_unavailable() && !error.is_of_the_disk() && !writer.is_suspect, "{error}");
+        assert!(error.is_unavailable() && !error.is_of_the_disk(), "{error}");
+        assert!(!writer.desk.turn().is_suspect);
     }
 }

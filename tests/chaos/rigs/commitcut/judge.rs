@@ -5,6 +5,7 @@ use std::path::Path;
 
 use gateway::ingest::judge::judge;
 use gateway::ingest::{Arrival, ConnectionId, Ticket};
+use gateway::store::Ledger as _;
 use gateway::store::sqlite::Store;
 use proto::Channel;
 

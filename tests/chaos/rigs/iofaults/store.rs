@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use gateway::ingest::record::record;
-use gateway::store::sqlite::{Store, StoreError};
+use gateway::store::StoreError;
+use gateway::store::sqlite::Store;
 use gateway::store::{Batch, Item};
 use proto::{BodyHash, Epoch, Lane};
 use vfs::{Dice, Watch};

@@ -10,6 +10,7 @@ use gateway::ingest::judge::{Answer, Judgement, judge};
 use gateway::ingest::receipt::receipts;
 use gateway::ingest::record::record;
 use gateway::ingest::{Arrival, ConnectionId, Ticket};
+use gateway::store::Ledger as _;
 use gateway::store::sqlite::{Store, Writer};
 use gateway::store::{Item, Outcome};
 use proto::{Channel, DeviceId, Epoch, Instant, Range, Ranges};
