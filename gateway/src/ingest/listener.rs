@@ -140,7 +140,7 @@ impl Listener {
     /// `stop_grace`, everyone is told, and all tasks have ended when this returns.
     pub async fn run(self, stop: CancellationToken) {
         let Self { socket, address, shared } = self;
-        let half_open = HalfOpen::new(shared.settings.handshakes_max, Instant::now());
+        let half_open = HalfOpen::new(shared.settings.handshakes_max);
         let mut tasks = JoinSet::new();
         let mut full = false;
         tracing::info!(%address, "listening for devices");

@@ -1,9 +1,10 @@
-//! Handshakes under way: a bounded number. Where all places are taken, the oldest goes once it takes longer than
-//! handshakes take just now, and until then newcomers wait in the system's queue.
+//! Handshakes under way: a bounded number. Where all places are taken, the oldest goes once it is stalled, and until
+//! then newcomers wait in the system's queue.
 //!
 //! Whoever opens sockets and stalls is pushed out that way within a fraction of a second. When a whole fleet comes back
-//! at once it is this machine that is slow: then to push out the oldest would throw away what is nearly done, and all
-//! would begin again.
+//! at once it is this machine that is slow: to push out the oldest would throw away what is nearly done, and all would
+//! begin again. So what counts as stalled is learned: from what handshakes take that succeed, and from having pushed
+//! out many of which perhaps none was stalled.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,11 +15,15 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// No handshake is pushed out before it is this old. Six times as long as one takes over a round trip of 40 ms.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE_MIN: Duration = Duration::from_millis(250);
+/// After this the handshake's own deadline ends it.
+const PATIENCE_MAX: Duration = Duration::from_secs(10);
 /// A handshake that takes so many times as long as those that succeeded lately is stalled.
 const STALLED_FACTOR: u32 = 4;
 /// How much the latest handshake counts in what they take just now: one part in so many.
 const SMOOTHING: u32 = 8;
+/// Pushing out as many as there are places, or this many, makes patience some three times as long.
+const LESSON: u32 = 64;
 
 /// All handshakes under way.
 #[derive(Debug)]
@@ -33,10 +38,8 @@ pub(super) struct HalfOpen {
 struct Places {
     next: u64,
     taken: BTreeMap<u64, (Instant, CancellationToken)>,
-    /// What handshakes take just now.
-    typical: Duration,
-    /// When the last one succeeded.
-    succeeded: Instant,
+    /// A handshake that is older is stalled.
+    patience: Duration,
 }
 
 /// One handshake's place, given back when dropped.
@@ -49,8 +52,8 @@ pub(super) struct Place {
 }
 
 impl HalfOpen {
-    pub(super) fn new(places_max: usize, now: Instant) -> Arc<Self> {
-        let places = Places { next: 0, taken: BTreeMap::new(), typical: Duration::ZERO, succeeded: now };
+    pub(super) fn new(places_max: usize) -> Arc<Self> {
+        let places = Places { next: 0, taken: BTreeMap::new(), patience: PATIENCE_MIN };
         Arc::new(Self { places_max: places_max.max(1), places: Mutex::new(places), freed: Notify::new() })
     }
 
@@ -74,6 +77,8 @@ impl HalfOpen {
         let full = places.taken.len() >= self.places_max;
         if full && let Some((_, (_, oldest))) = places.taken.pop_first() {
             oldest.cancel();
+            let lesson = LESSON.max(u32::try_from(self.places_max).unwrap_or(u32::MAX));
+            places.patience = (places.patience + places.patience / lesson).min(PATIENCE_MAX);
         }
         let number = places.next;
         places.next += 1;
@@ -88,9 +93,7 @@ impl HalfOpen {
         if places.taken.len() < self.places_max {
             return None;
         }
-        let (since, _) = places.taken.first_key_value().map(|(_, oldest)| oldest)?;
-        let too_long = *since + places.typical * STALLED_FACTOR;
-        Some((*since + PATIENCE).max(too_long.min(places.succeeded + PATIENCE)))
+        places.taken.first_key_value().map(|(_, (since, _))| *since + places.patience)
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -106,9 +109,10 @@ impl Place {
 
     /// The handshake has succeeded: what it took is what others may take.
     pub(super) fn succeeded(self, now: Instant) {
+        let allowed = now.saturating_duration_since(self.since) * STALLED_FACTOR;
         let mut places = self.all.places();
-        places.typical = (places.typical * (SMOOTHING - 1) + now.saturating_duration_since(self.since)) / SMOOTHING;
-        places.succeeded = now;
+        let patience = (places.patience * (SMOOTHING - 1) + allowed) / SMOOTHING;
+        places.patience = patience.clamp(PATIENCE_MIN, PATIENCE_MAX);
     }
 }
 
@@ -126,7 +130,7 @@ mod tests {
     #[test]
     fn the_oldest_goes_and_a_place_given_back_is_free() {
         let now = Instant::now();
-        let half_open = HalfOpen::new(2, now);
+        let half_open = HalfOpen::new(2);
         let (first, _) = half_open.enter(now);
         let (second, _) = half_open.enter(now);
         let (third, full) = half_open.enter(now);
@@ -137,48 +141,77 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_is_stalled_when_it_takes_much_longer_than_others_or_none_succeeds() {
+    fn what_counts_as_stalled_follows_what_handshakes_take() {
         let start = Instant::now();
-        let at = |millis| start + Duration::from_millis(millis);
-        let half_open = HalfOpen::new(2, start);
-        let (_stalled, _) = half_open.enter(start);
-        let (other, _) = half_open.enter(start);
-        assert_eq!(half_open.full_until(), Some(at(250)), "none has succeeded at all");
-        other.succeeded(at(20));
+        let half_open = HalfOpen::new(1);
         assert_eq!(half_open.full_until(), None, "a place is free");
-        let (_other, _) = half_open.enter(at(20));
-        assert_eq!(half_open.full_until(), Some(at(250)), "others are quick");
-        drop(_other);
-        // A fleet comes back: this machine is slow, and handshakes succeed all the same.
-        for _ in 0..40 {
-            half_open.enter(at(1_000)).0.succeeded(at(2_000));
+        let (first, _) = half_open.enter(start);
+        assert_eq!(half_open.full_until(), Some(start + PATIENCE_MIN));
+        drop(first);
+        let second = Duration::from_secs(1);
+        for _ in 0..100 {
+            half_open.enter(start).0.succeeded(start + second);
         }
-        let (_other, _) = half_open.enter(at(2_000));
-        let until = half_open.full_until().unwrap();
-        assert!(until > at(2_200) && until <= at(2_250), "{:?}", until - start);
-        drop(_stalled);
-        let (_busy, _) = half_open.enter(at(2_000));
-        half_open.places().succeeded = at(60_000);
-        let until = half_open.full_until().unwrap();
-        assert!(until > at(5_900), "it may take four times as long as others: {:?}", until - start);
+        let (slow, _) = half_open.enter(start);
+        let patience = half_open.full_until().unwrap() - start;
+        assert!(patience > 3 * second && patience <= 4 * second, "others take a second: {patience:?}");
+        drop(slow);
+        for _ in 0..100 {
+            half_open.enter(start).0.succeeded(start + Duration::from_millis(5));
+        }
+        let (_last, _) = half_open.enter(start);
+        assert_eq!(half_open.full_until(), Some(start + PATIENCE_MIN), "they are quick again");
+    }
+
+    /// A machine that needs `takes` for each handshake, and as many devices as want in: how many are pushed out before
+    /// they succeed one after the other.
+    fn pushed_out(takes: Duration) -> usize {
+        let half_open = HalfOpen::new(100);
+        let (mut now, mut out) = (Instant::now(), 0);
+        let mut places: std::collections::VecDeque<Place> = std::collections::VecDeque::new();
+        let mut done = 0;
+        while done < 1_000 && out < 100_000 {
+            match half_open.full_until() {
+                None => places.push_back(half_open.enter(now).0),
+                Some(stalled_at) => {
+                    let ready_at = places.front().map(|oldest| oldest.since + takes).unwrap();
+                    now = now.max(ready_at.min(stalled_at));
+                    if let Some(oldest) = places.pop_front().filter(|_| ready_at <= stalled_at) {
+                        oldest.succeeded(now);
+                        done += 1;
+                    } else {
+                        out += 1;
+                        places.push_back(half_open.enter(now).0);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn a_fleet_that_comes_back_to_a_slow_machine_gets_in_and_few_are_pushed_out() {
+        assert_eq!(pushed_out(Duration::from_millis(200)), 0);
+        let out = [1, 3, 9].map(|seconds| pushed_out(Duration::from_secs(seconds)));
+        assert!(out.iter().all(|out| (100..500).contains(out)), "{out:?}");
     }
 
     #[tokio::test]
     async fn who_finds_no_room_waits_for_a_place_or_for_the_oldest_to_be_stalled() {
         let start = Instant::now();
-        let half_open = HalfOpen::new(1, start);
+        let half_open = HalfOpen::new(1);
         half_open.room().await;
         let (_kept, _) = half_open.enter(start);
         half_open.room().await;
-        assert!(start.elapsed() >= PATIENCE, "nobody gives it back");
-        let half_open = HalfOpen::new(1, start + 100 * PATIENCE);
-        let (place, _) = half_open.enter(start + 100 * PATIENCE);
+        assert!(start.elapsed() >= PATIENCE_MIN, "nobody gives it back");
+        let half_open = HalfOpen::new(1);
+        let (place, _) = half_open.enter(start + 100 * PATIENCE_MIN);
         let other = Arc::clone(&half_open);
         let waiter = tokio::spawn(async move { other.room().await });
         tokio::task::yield_now().await;
         assert!(!waiter.is_finished());
         drop(place);
         waiter.await.unwrap();
-        assert!(start.elapsed() < 100 * PATIENCE, "a place was given back");
+        assert!(start.elapsed() < 100 * PATIENCE_MIN, "a place was given back");
     }
 }
