@@ -148,7 +148,12 @@ impl Work<'_> {
             let place = |row: &UnsetRow| clock.absolute(Instant(row.time.saturating_sub(run.offset_us)));
             let placed: Vec<(&UnsetRow, Instant)> = of_series.iter().map(|row| (row, place(row))).collect();
             let elsewhere = placed.iter().filter(|(row, time)| time.0 != row.time).map(|(_, time)| time.0);
-            let mut ranks = ordinals::ranks(self.db, of_series.first().map_or(0, |row| row.series), &elsewhere.collect::<Vec<_>>())?.into_iter();
+            let mut ranks = ordinals::ranks(
+                self.db,
+                of_series.first().map_or(0, |row| row.series),
+                &elsewhere.collect::<Vec<_>>(),
+            )?
+            .into_iter();
             for (row, time) in placed {
                 // What stays keeps its rank.
                 let rank = if time.0 == row.time { None } else { ranks.next() };

@@ -26,8 +26,11 @@ pub(super) fn newest() -> i64 {
 pub fn migrate(settings: &Settings) -> Result<(i64, i64), StoreError> {
     let session = Session::open(settings, "tributary migrate", "-c client_min_messages=warning -c lock_timeout=60s")?;
     let patience = Patience::Each(MIGRATION);
-    session.run(patience, "create table if not exists migration (
-        version bigint primary key, applied timestamptz not null default now())")?;
+    session.run(
+        patience,
+        "create table if not exists migration (
+        version bigint primary key, applied timestamptz not null default now())",
+    )?;
     let from = version(&session, patience)?;
     check_known(from)?;
     for (version, sql) in (1_i64..).zip(MIGRATIONS) {

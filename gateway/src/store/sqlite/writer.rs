@@ -11,7 +11,7 @@ use super::{Driver, Now, settings};
 use crate::store::error::StoreError;
 use crate::store::ledger::{Memory, SubjectSeed, TENANT, Work};
 use crate::store::sql::Db;
-use crate::store::{Item, Ledger, Outcome, SettledRanges, Tick};
+use crate::store::{Item, Ledger, Outcome, Place, SettledRanges, Tick};
 
 /// Records items. One thread has it, and calls it with as much as has come meanwhile.
 pub struct Writer {
@@ -31,7 +31,7 @@ impl Ledger for Writer {
         let outcomes = self.transact(|work| work.record(items))?;
         self.memory.forget_much();
         self.tick.send_modify(|tick| {
-            tick.reading = self.memory.last_reading;
+            tick.end = Place { turn: 0, reading: self.memory.last_reading };
             tick.commits += 1;
         });
         Ok(outcomes)
@@ -50,7 +50,7 @@ impl Ledger for Writer {
 impl Writer {
     pub(super) fn new(db: Connection, path: &Path, lock: File, now: Now) -> Result<Self, StoreError> {
         let memory = read_memory(&db)?;
-        let tick = watch::Sender::new(Tick { reading: memory.last_reading, commits: 0 });
+        let tick = watch::Sender::new(Tick { end: Place { turn: 0, reading: memory.last_reading }, commits: 0 });
         Ok(Self { db, path: path.to_owned(), is_suspect: false, memory, now, tick, _lock: lock })
     }
 
