@@ -30,6 +30,8 @@ pub struct Gateway {
     /// A revocation list, from the next start on.
     pub crl: Option<PathBuf>,
     subjects: String,
+    /// Its `[store]` tables, from the next start on; none for a file of its own.
+    pub store: Option<String>,
     /// What is added to its environment, from the next start on.
     pub environment: Vec<(String, String)>,
 }
@@ -62,6 +64,7 @@ impl Gateway {
             files,
             crl: None,
             subjects: subjects.to_owned(),
+            store: None,
             environment: Vec::new(),
         }
     }
@@ -85,10 +88,10 @@ impl Gateway {
         write!(
             text,
             "[listener]\naddress = \"127.0.0.1:{}\"\ncertificate_file = {certificate:?}\nkey_file = {key:?}\n\
-             authority_file = {authority:?}\n{}[http]\naddress = \"{http}\"\n[store]\npath = {:?}\n{}",
+             authority_file = {authority:?}\n{}[http]\naddress = \"{http}\"\n{}{}",
             self.mqtt_port,
             self.crl.as_ref().map_or_else(String::new, |crl| format!("crl_file = {crl:?}\n")),
-            self.database(),
+            self.store.clone().unwrap_or_else(|| format!("[store]\npath = {:?}\n", self.database())),
             self.subjects
         )
         .expect("a String takes text");
@@ -100,7 +103,7 @@ impl Gateway {
     /// # Panics
     /// When it does not start.
     pub fn restart(&mut self) {
-        self.process = None;
+        self.process = None; // the ports have to be free
         self.write_config();
         let mut command = Command::new(binary("tributary-gateway"));
         command.args(["run", "--config"]).arg(self.config()).env("TRIBUTARY_LOG", "info");
