@@ -15,6 +15,10 @@ use crate::{
     ingest::{broker, listener},
 };
 
+mod postgres;
+
+pub use postgres::{Postgres, TlsMode};
+
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -238,8 +242,30 @@ impl Default for Http {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
+    /// Which database.
+    #[serde(default)]
+    pub kind: StoreKind,
     /// The SQLite file.
+    #[serde(default = "default_path")]
     pub path: PathBuf,
+    /// The PostgreSQL server.
+    #[serde(default)]
+    pub postgres: Postgres,
+}
+
+fn default_path() -> PathBuf {
+    "/var/lib/tributary/gateway.db".into()
+}
+
+/// Which database keeps readings, ledger and registry.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// A file beside the gateway.
+    #[default]
+    Sqlite,
+    /// A server, which any number of gateways share.
+    Postgres,
 }
 
 /// `[[subject]]`
@@ -313,6 +339,9 @@ impl Config {
         }
         if let Some(Err((setting, wrong))) = self.broker.as_ref().map(Broker::settings) {
             return Some((setting.to_owned(), wrong));
+        }
+        if let Some((setting, wrong)) = self.store.postgres.first_fault() {
+            return Some((format!("store.postgres.{setting}"), wrong.to_owned()));
         }
         self.subjects.iter().enumerate().find_map(|(index, subject)| {
             let setting = format!("subject.{}", subject.id);

@@ -15,7 +15,7 @@ use crate::ingest::broker::Broker;
 use crate::ingest::listener::Listener;
 use crate::ingest::pipeline::{Recorder, judge_all};
 use crate::ingest::totals::Totals;
-use crate::store::{Store, SubjectSeed, sqlite};
+use crate::store::{Store, SubjectSeed, postgres, sqlite};
 
 pub mod api;
 pub mod cli;
@@ -49,7 +49,10 @@ pub struct Addresses {
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
     let (tls, _) = renewal::read(&config.listener)?;
     let subjects: Vec<_> = config.subjects().collect();
-    let Store { ledger, reader, feed } = open_store(&config.store, &subjects)?;
+    let store = config.store.clone();
+    // Off the async threads: a server may be slow to answer.
+    let opening = tokio::task::spawn_blocking(move || open_store(&store, &subjects)).await;
+    let Store { ledger, reader, feed } = opening.context("open the store")??;
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
     let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()));
@@ -101,12 +104,20 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
 
 /// Opens the store that the settings choose, and makes sure that `subjects` are there.
 fn open_store(config: &config::Store, subjects: &[SubjectSeed]) -> anyhow::Result<Store> {
-    let path = &config.path;
-    let mut store = sqlite::Store::open(path, now).with_context(|| format!("open store {}", path.display()))?;
-    for subject in subjects {
-        store.ensure_subject(subject).with_context(|| format!("set up subject {}", subject.id))?;
+    let of = |subject: &SubjectSeed| format!("set up subject {}", subject.id);
+    match config.kind {
+        config::StoreKind::Sqlite => {
+            let path = &config.path;
+            let mut store = sqlite::Store::open(path, now).with_context(|| format!("open store {}", path.display()))?;
+            subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
+            Ok(store.into())
+        }
+        config::StoreKind::Postgres => {
+            let mut store = postgres::Store::open(&config.postgres.ingest()?, now).context("open the store")?;
+            subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
+            Ok(store.into())
+        }
     }
-    Ok(store.into())
 }
 
 /// The door to the broker, if there is one: until `stop` either way.

@@ -11,6 +11,7 @@ mod error;
 mod ledger;
 pub mod postgres;
 mod reader;
+mod rollup;
 mod sql;
 pub mod sqlite;
 pub mod view;
@@ -18,6 +19,7 @@ pub mod view;
 pub use error::{ReadError, StoreError};
 pub use ledger::SubjectSeed;
 pub use reader::{Reader, View};
+pub use rollup::{Bucket, Level, Numbers, Roll, Rolled};
 pub use sql::SqlError;
 
 /// Where the time comes from. Passed in, so that a test can invent it.
@@ -71,6 +73,13 @@ impl Ledger for Box<dyn Ledger> {
 
 impl From<sqlite::Store> for Store {
     fn from(store: sqlite::Store) -> Self {
+        let feed = store.writer.subscribe();
+        Self { ledger: Box::new(store.writer), reader: store.reader, feed }
+    }
+}
+
+impl From<postgres::Store> for Store {
+    fn from(store: postgres::Store) -> Self {
         let feed = store.writer.subscribe();
         Self { ledger: Box::new(store.writer), reader: store.reader, feed }
     }
