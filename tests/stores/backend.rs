@@ -5,12 +5,20 @@ use gateway::store::{Now, Store, StoreError, SubjectSeed};
 use crate::batches::now;
 use crate::bed::Bed;
 
+mod keeper;
+mod postgres;
 pub(crate) mod sqlite;
 
+pub(crate) use postgres::Postgres;
 pub(crate) use sqlite::Sqlite;
 
 /// A kind of store.
 pub(crate) trait Backend {
+    /// Whether it can be had on this machine; says why not.
+    fn is_here(&self) -> bool {
+        true
+    }
+
     /// An empty database.
     fn place(&self) -> Box<dyn Place>;
 

@@ -97,7 +97,10 @@ macro_rules! on {
         $($(
             #[test]
             fn $name() {
-                crate::$room::$name(&$backend);
+                let backend = $backend;
+                if crate::backend::Backend::is_here(&backend) {
+                    crate::$room::$name(&backend);
+                }
             }
         )*)*
     };
@@ -105,4 +108,12 @@ macro_rules! on {
 
 mod sqlite {
     behaviours!(on!(crate::backend::Sqlite));
+}
+
+mod postgres {
+    behaviours!(on!(crate::backend::Postgres(harness::servers::Edition::Plain15)));
+}
+
+mod timescale {
+    behaviours!(on!(crate::backend::Postgres(harness::servers::Edition::Timescale17)));
 }
