@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 pub mod agent;
 pub mod broker;
 pub mod cloud;
+pub mod database;
 pub mod device;
 pub mod gateway;
 pub mod judge;
@@ -28,6 +29,7 @@ pub mod wrong_clock;
 
 pub use agent::Agent;
 pub use cloud::Cloud;
+pub use database::Database;
 pub use device::Device;
 pub use gateway::Gateway;
 pub use load::Load;
