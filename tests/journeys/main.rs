@@ -9,5 +9,6 @@ mod links;
 mod mosquitto;
 mod restart;
 mod revocation;
+mod servers;
 mod terminal;
 mod wire;
