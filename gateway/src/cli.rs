@@ -82,6 +82,7 @@ async fn cancel_on_signal(stop: CancellationToken) -> std::io::Result<()> {
 fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
     crate::renewal::read(&config.listener)?;
+    config.timeseries.as_ref().map(crate::open_sink).transpose()?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}: fine", path.display()).context("write to standard output")
 }

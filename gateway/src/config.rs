@@ -10,6 +10,9 @@ use serde::Deserialize;
 
 use crate::store::SubjectSeed;
 use crate::{api, ingest::listener};
+pub use timeseries::TimeSeries;
+
+pub mod timeseries;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -22,6 +25,8 @@ pub struct Config {
     pub http: Http,
     /// Where readings are kept.
     pub store: Store,
+    /// Where they go as well.
+    pub timeseries: Option<TimeSeries>,
     /// Whom readings are about.
     #[serde(default, rename = "subject")]
     pub subjects: Vec<Subject>,
@@ -145,6 +150,9 @@ impl Config {
         }
         if self.listener.connections_max == 0 {
             return Some(("listener.connections_max".to_owned(), "must be at least 1".to_owned()));
+        }
+        if let Some(fault) = self.timeseries.as_ref().and_then(TimeSeries::first_fault) {
+            return Some(fault);
         }
         self.subjects.iter().enumerate().find_map(|(index, subject)| {
             let setting = format!("subject.{}", subject.id);

@@ -14,7 +14,9 @@ use crate::config::Config;
 use crate::ingest::listener::Listener;
 use crate::ingest::pipeline::{Recorder, judge_all};
 use crate::ingest::totals::Totals;
-use crate::store::{Store, SubjectSeed, sqlite};
+use crate::store::influx::Influx;
+use crate::store::sink::{Sink, SinkError};
+use crate::store::{Store, SubjectSeed, outbox, sqlite};
 
 pub mod api;
 pub mod cli;
@@ -48,7 +50,7 @@ pub struct Addresses {
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
     let (tls, _) = renewal::read(&config.listener)?;
     let subjects: Vec<_> = config.subjects().collect();
-    let Store { ledger, reader, feed } = open_store(&config.store, &subjects)?;
+    let Store { ledger, reader, feed } = open_store(&config, &subjects)?;
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
     let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events).await?;
@@ -95,13 +97,30 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
 }
 
 /// Opens the store that the settings choose, and makes sure that `subjects` are there.
-fn open_store(config: &config::Store, subjects: &[SubjectSeed]) -> anyhow::Result<Store> {
-    let path = &config.path;
+fn open_store(config: &Config, subjects: &[SubjectSeed]) -> anyhow::Result<Store> {
+    let path = &config.store.path;
+    // First, because it may refuse its settings.
+    let sink = config.timeseries.as_ref().map(open_sink).transpose()?;
     let mut store = sqlite::Store::open(path, now).with_context(|| format!("open store {}", path.display()))?;
     for subject in subjects {
         store.ensure_subject(subject).with_context(|| format!("set up subject {}", subject.id))?;
     }
-    Ok(store.into())
+    match sink {
+        Some(sink) => {
+            Ok(store.beside(sink, outbox::Settings::default(), now).context("set the time-series store beside")?)
+        }
+        None => Ok(store.into()),
+    }
+}
+
+/// Prepares to write to the time-series store that the settings choose. It need not be there yet.
+fn open_sink(config: &config::TimeSeries) -> anyhow::Result<Box<dyn Sink>> {
+    use config::TimeSeries::{Influx1, Influx2};
+    let sink: Result<Box<dyn Sink>, SinkError> = match config {
+        Influx1(influx) => Influx::new(&influx.settings()).map(|sink| Box::new(sink) as _),
+        Influx2(influx) => Influx::new(&influx.settings()).map(|sink| Box::new(sink) as _),
+    };
+    sink.context("prepare the time-series store")
 }
 
 /// The device that a certificate names.

@@ -5,10 +5,29 @@ use std::sync::Arc;
 use crate::api::{Metric, MetricKind};
 use crate::ingest::listener::Counters;
 use crate::ingest::totals::{Total, Totals};
+use crate::store::outbox::{self, totals::Count, totals::Totals as Sent};
 
 /// The metrics of pipeline and listener.
 pub(crate) fn of(totals: &'static Totals, counters: Arc<Counters>) -> Vec<Metric> {
-    pipeline(totals).into_iter().chain(listener(&counters)).collect()
+    pipeline(totals).into_iter().chain(timeseries()).chain(listener(&counters)).collect()
+}
+
+fn timeseries() -> [Metric; 5] {
+    use MetricKind::{Counter, Gauge};
+    let metric = |name, help, kind, count: &'static Count| Metric {
+        name,
+        help,
+        kind,
+        read: Box::new(move || float(count.get())),
+    };
+    let Sent { waiting, written, refused, collisions, failures } = &outbox::totals::TOTALS;
+    [
+        metric("tributary_timeseries_waiting", "Readings that wait for the time-series store.", Gauge, waiting),
+        metric("tributary_timeseries_written_total", "Records written to it.", Counter, written),
+        metric("tributary_timeseries_refused_total", "Records that it does not take.", Counter, refused),
+        metric("tributary_timeseries_collisions_total", "Records that needed another rank.", Counter, collisions),
+        metric("tributary_timeseries_failures_total", "Times it took nothing.", Counter, failures),
+    ]
 }
 
 fn pipeline(totals: &'static Totals) -> [Metric; 9] {

@@ -8,9 +8,12 @@ use proto::{BodyHash, Channel, Clock, Column, DeviceId, Epoch, Instant, Lane, Nu
 use tokio::sync::watch;
 
 mod error;
+pub mod influx;
 mod ledger;
+pub mod outbox;
 pub mod postgres;
 mod reader;
+pub mod sink;
 mod sql;
 pub mod sqlite;
 pub mod view;

@@ -11,4 +11,5 @@ mod restart;
 mod revocation;
 mod servers;
 mod terminal;
+mod timeseries;
 mod wire;

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use super::{Driver, Now, settings};
 use crate::store::error::StoreError;
-use crate::store::ledger::{Memory, SubjectSeed, TENANT, Work};
+use crate::store::ledger::{Claim, Memory, SubjectSeed, TENANT, Work};
+use crate::store::outbox::Relational;
 use crate::store::sql::Db;
 use crate::store::{Item, Ledger, Outcome, SettledRanges, Tick};
 
@@ -20,6 +21,10 @@ pub struct Writer {
     /// The connection has seen the disk fail: it is not used any more.
     is_suspect: bool,
     memory: Memory,
+    /// Whether what is recorded is claimed for a time-series store beside this one.
+    is_claiming: bool,
+    /// What the last commit claimed.
+    claims: Vec<Claim>,
     now: Now,
     tick: watch::Sender<Tick>,
     /// Held for as long as the writer lives.
@@ -28,7 +33,9 @@ pub struct Writer {
 
 impl Ledger for Writer {
     fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
-        let outcomes = self.transact(|work| work.record(items))?;
+        self.claims.clear();
+        let (outcomes, claims) = self.transact(|work| Ok((work.record(items)?, work.take_claims())))?;
+        self.claims = claims;
         self.memory.forget_much();
         self.tick.send_modify(|tick| {
             tick.reading = self.memory.last_reading;
@@ -47,11 +54,35 @@ impl Ledger for Writer {
     }
 }
 
+impl Relational for Writer {
+    fn claim_from_now_on(&mut self) {
+        self.is_claiming = true;
+    }
+
+    fn take_claims(&mut self) -> Vec<Claim> {
+        std::mem::take(&mut self.claims)
+    }
+
+    fn transact(&mut self, act: &mut dyn FnMut(Db<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.transact(|work| act(work.db()))
+    }
+}
+
 impl Writer {
     pub(super) fn new(db: Connection, path: &Path, lock: File, now: Now) -> Result<Self, StoreError> {
         let memory = read_memory(&db)?;
         let tick = watch::Sender::new(Tick { reading: memory.last_reading, commits: 0 });
-        Ok(Self { db, path: path.to_owned(), is_suspect: false, memory, now, tick, _lock: lock })
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+            is_suspect: false,
+            memory,
+            is_claiming: false,
+            claims: vec![],
+            now,
+            tick,
+            _lock: lock,
+        })
     }
 
     /// Where the store stands, now and after each commit.
@@ -70,7 +101,9 @@ impl Writer {
         let now = (self.now)();
         let attempt: Result<T, StoreError> = (|| {
             let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let answer = act(&mut Work::new(Db::new(&Driver::of(&transaction)), &mut self.memory, now))?;
+            let driver = Driver::of(&transaction);
+            let work = Work::new(Db::new(&driver), &mut self.memory, now);
+            let answer = act(&mut work.claiming(self.is_claiming))?;
             transaction.commit()?;
             Ok(answer)
         })();
