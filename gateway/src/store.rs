@@ -13,6 +13,7 @@ mod ledger;
 pub mod outbox;
 pub mod postgres;
 mod reader;
+mod rollup;
 pub mod sink;
 mod sql;
 pub mod sqlite;
@@ -21,6 +22,7 @@ pub mod view;
 pub use error::{ReadError, StoreError};
 pub use ledger::SubjectSeed;
 pub use reader::{Reader, View};
+pub use rollup::{Bucket, Level, Numbers, Roll, Rolled};
 pub use sql::SqlError;
 
 /// Where the time comes from. Passed in, so that a test can invent it.
@@ -74,6 +76,13 @@ impl Ledger for Box<dyn Ledger> {
 
 impl From<sqlite::Store> for Store {
     fn from(store: sqlite::Store) -> Self {
+        let feed = store.writer.subscribe();
+        Self { ledger: Box::new(store.writer), reader: store.reader, feed }
+    }
+}
+
+impl From<postgres::Store> for Store {
+    fn from(store: postgres::Store) -> Self {
         let feed = store.writer.subscribe();
         Self { ledger: Box::new(store.writer), reader: store.reader, feed }
     }

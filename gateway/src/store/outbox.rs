@@ -36,14 +36,11 @@ pub struct Settings {
     /// How long after a claim was entered another than its gateway may write it. Several gateways share a database; where
     /// there is but one, it is zero.
     pub grace: Duration,
-    /// How long raw readings are kept in the relational store, if not for ever. For what is older, ranks are asked of the
-    /// sink.
-    pub raw_kept: Option<Duration>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { readings_max: 200_000, away_max: Duration::from_secs(60), grace: Duration::ZERO, raw_kept: None }
+        Self { readings_max: 200_000, away_max: Duration::from_secs(60), grace: Duration::ZERO }
     }
 }
 

@@ -55,7 +55,6 @@ pub(crate) struct Locked {
 pub(crate) struct Many {
     /// For one row.
     pub(crate) one: &'static str,
-    #[expect(dead_code, reason = "PostgreSQL joins next")]
     /// For all, in PostgreSQL: parameter n is the array of all rows' n-th values.
     pub(crate) all: &'static str,
 }
@@ -93,10 +92,16 @@ pub enum SqlError {
     Sqlite(#[from] rusqlite::Error),
     /// PostgreSQL, or the way to it.
     #[error("database: {}", crate::store::postgres::told(.0))]
-    Postgres(#[from] tokio_postgres::Error),
-    /// PostgreSQL did not answer in time, or cannot be reached.
+    Postgres(tokio_postgres::Error),
+    /// PostgreSQL cannot be reached.
     #[error("database: {0}")]
     Away(String),
+    /// PostgreSQL did not answer in time.
+    #[error("database: no answer in time")]
+    Late,
+    /// A value does not fit where it should be written.
+    #[error("database: {0}")]
+    Misfit(String),
     /// A query that must have an answer had none.
     #[error("database: a row that must be there is not")]
     NoRow,

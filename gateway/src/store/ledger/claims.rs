@@ -56,9 +56,8 @@ impl Claim {
 
 impl Work<'_> {
     /// From here on, what is recorded is claimed for a time-series store beside this one, where there `is` one.
-    pub(in crate::store) fn claiming(mut self, is: bool) -> Self {
+    pub(in crate::store) fn claim_from_now_on(&mut self, is: bool) {
         self.claims = is.then(Vec::new);
-        self
     }
 
     /// What was claimed.

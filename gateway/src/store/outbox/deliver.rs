@@ -95,7 +95,7 @@ impl Shared {
     fn deliver_at_once(&self, claims: &[Claim]) -> Result<(), Undelivered> {
         let mut writer = lock(&self.sink);
         let Writer { sink, names } = &mut *writer;
-        let mut to_write = self.transact(|db| records::of(db, claims, names, self.late_before()))?;
+        let mut to_write = self.transact(|db| records::of(db, claims, names))?;
         let mut never = Vec::new();
         while !to_write.is_empty() {
             let refused = write_with_patience(&mut **sink, &to_write)?;
@@ -145,11 +145,6 @@ impl Shared {
     /// Claims that were entered later than this may be in another gateway's hands.
     fn before(&self) -> Instant {
         ago((self.now)(), self.settings.grace)
-    }
-
-    /// Raw readings that are older may be gone.
-    fn late_before(&self) -> Option<Instant> {
-        self.settings.raw_kept.map(|kept| ago((self.now)(), kept))
     }
 }
 

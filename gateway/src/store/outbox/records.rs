@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use proto::{DeviceId, Epoch, Instant};
+use proto::{DeviceId, Epoch};
 
 use super::StoreError;
-use crate::store::ledger::{Claim, Claimed, value};
+use crate::store::ledger::{Claim, Claimed, TENANT, value};
 use crate::store::sink::{Carrier, Named, Origin, RANK_MAX, Record};
 use crate::store::sql::{Db, Row, SqlError, params};
 use crate::store::view::TimeQuality;
 
 /// Names of series, and of epochs, remembered; beyond it all are forgotten and read again.
 const REMEMBERED_MAX: usize = 20_000;
+
+/// What rollups are made by.
+const MINUTE_US: i64 = 60_000_000;
 
 /// What is behind keys. None of it ever changes.
 #[derive(Default)]
@@ -34,31 +37,38 @@ const ROWS: &str = "select r.id, r.series, r.time_us, r.ordinal, r.quality, r.ut
     where r.id between ?1 and ?2 and r.quality <> 0 order by r.id";
 
 /// All readings of `claims` whose time is known. The others are claimed again when they are re-timed.
-pub(super) fn of(
-    db: Db<'_>,
-    claims: &[Claim],
-    names: &mut Names,
-    late_before: Option<Instant>,
-) -> Result<Vec<Record>, StoreError> {
+pub(super) fn of(db: Db<'_>, claims: &[Claim], names: &mut Names) -> Result<Vec<Record>, StoreError> {
     if names.series.len() + names.epochs.len() > REMEMBERED_MAX {
         *names = Names::default();
     }
-    let (statement, mut records) = (db.prepare(ROWS), Vec::new());
+    // Readings that are older may be gone, so that ranks were dealt which this store does not know any more.
+    let sql = "select raw_from_us from rollup_state where tenant = ?1";
+    let raw_from_us = db.prepare(sql).one([TENANT], |row| row.get(0))?;
+    let mut carriers = Vec::with_capacity(claims.len());
     for claim in claims {
         let carrier = match claim.of {
             Claimed::Pack { hash } => Carrier::Pack(hash),
             Claimed::Batch { epoch, number } => Carrier::Batch(names.epoch(db, epoch)?, number),
         };
-        let rows = statement.rows([claim.first, claim.last], |row| read(row, claim, carrier, late_before))?;
-        for Plain { series, record } in rows {
+        carriers.push((claim.first, claim.last, carrier));
+    }
+    carriers.sort_unstable_by_key(|(first, ..)| *first);
+    let (statement, mut records) = (db.prepare(ROWS), Vec::new());
+    // What one commit claimed lies together, and is read at once.
+    for together in carriers.chunk_by(|(_, last, _), (first, ..)| *first == last + 1) {
+        let (Some((from, ..)), Some((_, to, _))) = (together.first(), together.last()) else { continue };
+        for Plain { series, record } in statement.rows([*from, *to], |row| read(row, together, raw_from_us))? {
             records.push(Record { series: names.series(db, series)?, ..record });
         }
     }
     Ok(records)
 }
 
-fn read(row: &Row<'_>, claim: &Claim, carrier: Carrier, late_before: Option<Instant>) -> Result<Plain, SqlError> {
+/// A reading that came in one of `carriers`, which are from a first reading to a last, in their order.
+fn read(row: &Row<'_>, carriers: &[(i64, i64, Carrier)], raw_from_us: i64) -> Result<Plain, SqlError> {
     let (reading, time_us) = (row.get::<i64>(0)?, row.get::<i64>(2)?);
+    let after = carriers.partition_point(|(first, ..)| *first <= reading);
+    let (first, _, carrier) = *after.checked_sub(1).and_then(|place| carriers.get(place)).ok_or(SqlError::NoRow)?;
     let origin = match row.get::<Option<String>>(10)? {
         Some(id) => Some(Origin {
             id,
@@ -84,9 +94,9 @@ fn read(row: &Row<'_>, claim: &Claim, carrier: Carrier, late_before: Option<Inst
         },
         utc_offset_minutes: row.get(5)?,
         carrier,
-        place: u32::try_from(reading - claim.first).unwrap_or(u32::MAX),
+        place: u32::try_from(reading - first).unwrap_or(u32::MAX),
         origin,
-        is_late: late_before.is_some_and(|before| time_us < before.0),
+        is_late: time_us < raw_from_us,
     };
     Ok(Plain { series: row.get(1)?, record })
 }
@@ -103,6 +113,10 @@ pub(super) fn rank_anew(db: Db<'_>, record: &mut Record) -> Result<(), StoreErro
     record.rank = highest.max(record.rank).saturating_add(1).min(RANK_MAX + 1);
     let sql = "update reading set ordinal = ?3 where series = ?1 and time_us = ?2 and id = ?4";
     db.prepare(sql).execute(params![record.series.key, record.time_us, record.rank, record.reading])?;
+    // It stands elsewhere among those of its instant, which is the order in which a minute is summed up.
+    let sql = "insert into rollup_mark (tenant, series, start_us) values (?1, ?2, ?3)";
+    let minute = record.time_us.div_euclid(MINUTE_US) * MINUTE_US;
+    db.prepare(sql).execute([TENANT, record.series.key, minute])?;
     Ok(())
 }
 
