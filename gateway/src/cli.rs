@@ -97,6 +97,9 @@ fn migrate(path: &Path) -> anyhow::Result<()> {
 fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
     crate::renewal::read(&config.listener)?;
+    if let Some(broker) = config.broker()? {
+        crate::ingest::broker::check_files(&broker)?;
+    }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}: fine", path.display()).context("write to standard output")
 }

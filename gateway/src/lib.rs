@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::ingest::broker::Broker;
 use crate::ingest::listener::Listener;
 use crate::ingest::pipeline::{Recorder, judge_all};
 use crate::ingest::totals::Totals;
@@ -54,11 +55,12 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let Store { ledger, reader, feed } = opening.context("open the store")??;
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
+    let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()));
     let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events).await?;
     let http = api::bind(config.http.address).await?;
     let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()? };
     let watcher = tokio::spawn(renewal::watch(config.listener.clone(), listener.control(), stop.clone()));
-    let metrics = metrics::of(&TOTALS, listener.counters());
+    let metrics = metrics::of(&TOTALS, listener.counters(), broker.as_ref().map(Broker::counters));
     let hopeless = CancellationToken::new();
     let (recorder, recorder_thread) =
         Recorder::spawn_until(ledger, now, &TOTALS, hopeless.clone()).context("start the recorder's thread")?;
@@ -66,6 +68,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let stop_api = CancellationToken::new();
     let mut judge = tokio::spawn(judge_all(arriving, recorder, now));
     let mut doors = tokio::spawn(listener.run(stop.clone()));
+    let mut broker = tokio::spawn(behind(broker, stop.clone()));
     let state = api::State::new(reader, feed, metrics, now);
     let mut api = tokio::spawn(api::serve(http, state, stop_api.clone()));
     info!(mqtt = %addresses.mqtt, http = %addresses.http, "ready");
@@ -76,10 +79,12 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         () = stop.cancelled() => info!("stopping"),
         ended = &mut judge => anyhow::bail!("the pipeline ended early: {ended:?}"),
         ended = &mut doors => anyhow::bail!("the listener ended early: {ended:?}"),
+        ended = &mut broker => anyhow::bail!("the door to the broker ended early: {ended:?}"),
         ended = &mut api => anyhow::bail!("the API ended early: {ended:?}"),
     }
     watcher.await?;
     doors.await?;
+    broker.await?;
     // Whoever could be answered has been. What a failing store still holds up is nobody's, and must not hold us up.
     let failures = TOTALS.store_failures.get();
     hopeless.cancel();
@@ -112,6 +117,14 @@ fn open_store(config: &config::Store, subjects: &[SubjectSeed]) -> anyhow::Resul
             subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
             Ok(store.into())
         }
+    }
+}
+
+/// The door to the broker, if there is one: until `stop` either way.
+async fn behind(broker: Option<Broker>, stop: CancellationToken) {
+    match broker {
+        Some(broker) => broker.run(stop).await,
+        None => stop.cancelled().await,
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod feed;
 mod ledger;
 pub mod postgres;
 mod reader;
+mod rollup;
 mod sql;
 pub mod sqlite;
 pub mod view;
@@ -20,6 +21,7 @@ pub use error::{ReadError, StoreError};
 pub use feed::Place;
 pub use ledger::SubjectSeed;
 pub use reader::{Reader, View};
+pub use rollup::{Bucket, Level, Numbers, Roll, Rolled};
 pub use sql::SqlError;
 
 /// Where the time comes from. Passed in, so that a test can invent it.

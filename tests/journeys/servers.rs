@@ -1,6 +1,8 @@
 //! The servers that other tests stand on: each starts, speaks, dies, and comes back with what it promised to keep.
 
-use std::process::{Command, Output};
+use std::cell::RefCell;
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::Pki;
@@ -43,6 +45,9 @@ fn keeps_what_was_committed(edition: Edition) {
     assert!(postgres.admin().is_err(), "nobody answers");
     postgres.restart().unwrap();
     assert_eq!(postgres.admin_of("one").unwrap().number(count).unwrap(), 20);
+    // It knows which of the two ends was a crash.
+    let log = std::fs::read_to_string(postgres.log()).unwrap();
+    assert_eq!(log.matches("was not properly shut down").count(), 1, "{log}");
 }
 
 #[test]
@@ -56,10 +61,11 @@ fn timescale_keeps_what_was_committed() {
 }
 
 #[test]
-fn postgres_with_a_certificate_refuses_those_who_come_without_tls() {
+fn postgres_with_a_certificate_shows_it_and_refuses_those_who_come_without_tls() {
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::create(&folder.path().join("pki"));
-    let settings = Settings { tls: Some(pki.server()), ..Settings::default() };
+    let files = pki.server();
+    let settings = Settings { tls: Some(files.clone()), ..Settings::default() };
     let started = Postgres::start_with(&folder.path().join("postgres"), Edition::Plain15, &settings);
     let Some(postgres) = or_skip(started) else { return };
     postgres.login("somebody", "secret").unwrap();
@@ -67,6 +73,15 @@ fn postgres_with_a_certificate_refuses_those_who_come_without_tls() {
 
     let plain = Sql::connect(&postgres.dsn("somebody", "secret", "postgres")).err().unwrap();
     assert!(format!("{plain:?}").contains("no encryption"), "{plain:?}");
+    // With TLS, its certificate is the authority's, and holds for the address.
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-starttls", "postgres", "-connect", &format!("127.0.0.1:{}", postgres.port), "-brief"]);
+    command.args(["-verify_return_error", "-verify_ip", "127.0.0.1", "-CAfile"]).arg(&files.authority);
+    let answer = command.stdin(Stdio::null()).output().unwrap();
+    assert!(
+        answer.status.success() && String::from_utf8_lossy(&answer.stderr).contains("Verification: OK"),
+        "{answer:?}"
+    );
     let wrong = Sql::connect(&postgres.dsn("postgres", "wrong", "postgres")).err().unwrap();
     assert!(format!("{wrong:?}").contains("password authentication failed"), "{wrong:?}");
 }
@@ -77,13 +92,26 @@ fn a_paused_postgres_answers_once_it_goes_on() {
     let Some(postgres) = or_skip(Postgres::start(folder.path(), Edition::Plain15)) else { return };
     let sql = postgres.admin().unwrap();
     sql.run("set statement_timeout = '20s'").unwrap();
+    let while_halted = Duration::from_millis(300);
     postgres.pause();
     std::thread::scope(|scope| {
         let answer = scope.spawn(|| sql.number("select 42"));
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(while_halted);
         assert!(!answer.is_finished(), "a halted server does not answer");
         postgres.resume();
         assert_eq!(answer.join().unwrap().unwrap(), 42);
+    });
+    postgres.pause_newcomers();
+    std::thread::scope(|scope| {
+        let newcomer = scope.spawn(|| postgres.admin());
+        assert_eq!(sql.number("select 43").unwrap(), 43, "who was there is served");
+        std::thread::sleep(while_halted);
+        assert!(!newcomer.is_finished(), "who comes is not");
+        postgres.resume();
+        let newcomer = newcomer.join().unwrap().unwrap();
+        // Asked and dropped inside of a runtime, as tests that are async do.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async move { assert_eq!(newcomer.number("select 44").unwrap(), 44) });
     });
 }
 
@@ -139,6 +167,25 @@ fn mosquitto_keeps_queued_messages_and_knows_its_clients_by_certificate() {
     broker.restart().unwrap();
     let nothing = client("mosquitto_sub", broker.port, &reader, &["-c", "-i", "reader", "-t", "t/+/up", "-W", "1"]);
     assert_eq!(String::from_utf8_lossy(&nothing.stdout), "", "what was queued is forgotten");
+}
+
+#[test]
+fn a_server_takes_another_port_when_somebody_was_faster() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = RefCell::new(None);
+    let started = Mosquitto::start_with(folder.path(), |port| {
+        let mut taken = taken.borrow_mut();
+        if taken.is_none() {
+            *taken = Some(TcpListener::bind(("127.0.0.1", port)).unwrap());
+        }
+        format!("listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
+    });
+    let Some(broker) = or_skip(started) else { return };
+    let taken = taken.into_inner().unwrap().local_addr().unwrap().port();
+    assert_ne!(broker.port, taken);
+    let answer =
+        Command::new("mosquitto_pub").args(["-p", &broker.port.to_string(), "-q", "1", "-t", "a", "-m", "b"]).output();
+    assert!(answer.unwrap().status.success());
 }
 
 #[test]

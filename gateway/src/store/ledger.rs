@@ -3,12 +3,13 @@
 //! What is looked up often is kept in memory: names, ranges, where a series has no readings. All of that can be read
 //! again, and is, after a transaction that failed or when another gateway has written of the same device meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proto::{DeviceId, Epoch, Instant, Range};
 
 use super::error::StoreError;
-use super::sql::{Db, params};
+use super::rollup::{Level, pass::MARK};
+use super::sql::{Cell, Db, params};
 use super::{Item, Outcome, SettledRanges};
 use held::Extent;
 
@@ -32,6 +33,9 @@ pub use people::SubjectSeed;
 /// The one tenant until accounts exist; the first migration creates it.
 pub(super) const TENANT: i64 = 1;
 
+/// Marks that wait to be written together.
+const MARKS_MAX: usize = 10_000;
+
 /// What can be read again from the database.
 #[derive(Default)]
 pub(super) struct Memory {
@@ -52,6 +56,8 @@ pub(super) struct Work<'a> {
     first_reading: Option<i64>,
     /// Rows of batches that are still to be written.
     batch_rows: BTreeMap<(i64, i64), batches::BatchRow>,
+    /// Minutes of series whose rollups are to be made anew, still to be written.
+    marks: BTreeSet<(i64, i64)>,
     /// How many batch rows this transaction may still let go of; the rest can wait.
     batch_rows_to_go: u64,
 }
@@ -59,8 +65,8 @@ pub(super) struct Work<'a> {
 impl<'a> Work<'a> {
     /// Begins to work in the transaction that `db` is in.
     pub(super) fn new(db: Db<'a>, memory: &'a mut Memory, now: Instant) -> Self {
-        let batch_rows = BTreeMap::new();
-        Self { db, memory, now, first_reading: None, batch_rows, batch_rows_to_go: tidy::BATCH_ROWS_AT_ONCE }
+        let (batch_rows, marks) = (BTreeMap::new(), BTreeSet::new());
+        Self { db, memory, now, first_reading: None, batch_rows, marks, batch_rows_to_go: tidy::BATCH_ROWS_AT_ONCE }
     }
 
     /// Records `items`, in their order.
@@ -120,12 +126,26 @@ impl<'a> Work<'a> {
     /// Writes what was gathered in memory: one row per device, series and epoch that was touched.
     fn write_back(&mut self) -> Result<(), StoreError> {
         self.write_batch_rows()?;
+        self.write_marks()?;
         self.memory.names.write_back(self.db)?;
         self.memory.epochs.write_back(self.db)?;
         if let Some(before) = self.first_reading.filter(|before| *before != self.memory.last_reading) {
             self.db.driver().note_feed(before, self.memory.last_reading)?;
         }
         Ok(())
+    }
+
+    /// Notes that a reading that was there at `time_us` is not, or the reverse: the rollups there are made anew.
+    fn mark(&mut self, series: i64, time_us: i64) -> Result<(), StoreError> {
+        self.marks.insert((series, Level::Minute.start_us(time_us)));
+        if self.marks.len() < MARKS_MAX { Ok(()) } else { self.write_marks() }
+    }
+
+    fn write_marks(&mut self) -> Result<(), StoreError> {
+        let marks = std::mem::take(&mut self.marks);
+        let cells = |(series, minute)| vec![Cell::Int(TENANT), Cell::Int(series), Cell::Int(minute)];
+        let rows: Vec<_> = marks.into_iter().map(cells).collect();
+        Ok(self.db.driver().execute_many(&MARK, &rows)?)
     }
 
     /// Makes sure that there are ids for readings.

@@ -7,11 +7,14 @@ use super::error::ReadError;
 use super::ledger::TENANT;
 use super::sql::Db;
 
+mod buckets;
 mod devices;
 mod ledger;
 mod people;
 mod readings;
 mod series;
+
+pub(super) use readings::VISIBLE;
 
 /// Who answers questions. Clones share a few connections.
 #[derive(Clone)]

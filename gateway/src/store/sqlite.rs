@@ -14,11 +14,13 @@ use super::reader::Reader;
 
 mod driver;
 mod pool;
+mod roller;
 mod schema;
 mod settings;
 mod writer;
 
 pub(in crate::store) use driver::Driver;
+pub use roller::Roller;
 pub use settings::{READERS, SQLITE_VERSION_MIN};
 pub use writer::Writer;
 

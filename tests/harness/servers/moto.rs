@@ -1,6 +1,7 @@
 //! A server that speaks like Amazon Timestream. It is laxer than the service: it takes more than 100 records a call, and
 //! older versions of what it has.
 
+use std::ffi::OsString;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::time::Duration;
@@ -28,11 +29,14 @@ impl Moto {
     /// # Errors
     /// [`Missing`] when it is not on this machine; others when it does not start.
     pub fn start(folder: &Path) -> anyhow::Result<Self> {
-        let program = fetched().join("moto/bin/moto_server");
+        // Not by its own script, which names the folder that it was made in.
+        let program = fetched().join("moto/bin/python");
         let ready = program.is_file() && fetched().join("moto/made").is_file();
         anyhow::ensure!(ready, Missing("moto is not here: run tests/servers/moto/fetch".to_owned()));
         std::fs::create_dir_all(folder)?;
-        let arguments = |port: u16| Ok(vec!["-H".into(), "127.0.0.1".into(), "-p".into(), port.to_string().into()]);
+        let arguments = |port: u16| {
+            Ok(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()].map(OsString::from).to_vec())
+        };
         Ok(Self { server: Server::start(program, &folder.join("moto.log"), arguments)? })
     }
 

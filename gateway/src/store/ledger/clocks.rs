@@ -136,7 +136,7 @@ impl Work<'_> {
 
     /// Moves readings to where `clock` places them. Answers the newest instant that is not in the future.
     fn move_readings(
-        &self,
+        &mut self,
         mut rows: Vec<UnsetRow>,
         run: &UnsetRun,
         clock: &Clock,
@@ -155,6 +155,10 @@ impl Work<'_> {
             )?
             .into_iter();
             for (row, time) in placed {
+                if time.0 != row.time {
+                    self.mark(row.series, row.time)?;
+                    self.mark(row.series, time.0)?;
+                }
                 // What stays keeps its rank.
                 let rank = if time.0 == row.time { None } else { ranks.next() };
                 let future = future_flag(time.0, self.now);

@@ -67,6 +67,7 @@ impl Work<'_> {
         // What counted so far gives way, except that several readings may come of one revision of one record.
         let supersedes = best.is_some_and(|best| ours > best || (ours == best && origin.change == Change::Replace));
         if supersedes {
+            self.mark_counting(series, &origin.id)?;
             let sql = "update reading_origin set hidden = 1 where series = ?1 and origin = ?2 and hidden = 0";
             earlier_hidden = self.db.prepare(sql).execute(params![series, origin.id])?;
         }
@@ -74,6 +75,14 @@ impl Work<'_> {
                    values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         self.db.prepare(sql).execute(params![id, TENANT, series, origin.id, ours.0, ours.1, !counts])?;
         Ok(i64::try_from(earlier_hidden).unwrap_or(i64::MAX) + i64::from(!counts))
+    }
+
+    /// Marks the minutes of the readings that count of a record of the origin, because they will not any more.
+    fn mark_counting(&mut self, series: i64, origin: &str) -> Result<(), StoreError> {
+        let sql = "select r.time_us from reading_origin o join reading r on r.id = o.reading and r.series = o.series
+                   where o.series = ?1 and o.origin = ?2 and o.hidden = 0";
+        let times: Vec<i64> = self.db.prepare(sql).rows(params![series, origin], |row| row.get(0))?;
+        times.into_iter().try_for_each(|time| self.mark(series, time))
     }
 
     /// Whether a reading that counts says the very same, of the same revision of the same record: a source that lost

@@ -1,5 +1,7 @@
 //! How one value lies in the columns `value`, `form`, `code` and `text`, exact to the bit.
 
+use std::cmp::Ordering;
+
 use proto::{State, Value};
 
 use crate::store::sql::{Row, SqlError};
@@ -106,6 +108,41 @@ fn unescaped(text: &str) -> String {
         }
     }
     plain
+}
+
+/// What a reading adds to a sum over many.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::store) enum Share {
+    /// A finite number; -0.0 is 0, as SQLite has it.
+    Number(f64),
+    /// `low`
+    Below,
+    /// `high`
+    Above,
+    /// Anything else.
+    Other,
+}
+
+impl Share {
+    /// The order of numbers; what is none comes after them.
+    pub(in crate::store) fn height_cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Number(left), Self::Number(right)) => left.total_cmp(right),
+            (Self::Number(_), _) => Ordering::Less,
+            (_, Self::Number(_)) => Ordering::Greater,
+            _ => Ordering::Equal,
+        }
+    }
+}
+
+/// What a reading adds to a sum over many.
+pub(in crate::store) fn share(value: Option<f64>, form: i64) -> Share {
+    match (form, value) {
+        (form::NUMBER | form::NUMBER_BITS | form::BOOL, Some(value)) if value.is_finite() => Share::Number(value + 0.0),
+        (form::LOW, _) => Share::Below,
+        (form::HIGH, _) => Share::Above,
+        _ => Share::Other,
+    }
 }
 
 /// How high a reading stands among others: `low` below and `high` above any number. None for what is neither.

@@ -18,7 +18,7 @@ const DAYS_MAX: usize = 40_000;
 pub(super) const COLUMNS: &str =
     "r.id, r.series, r.time_us, r.ordinal, r.quality, r.utc_offset_minutes, r.flags, r.value, r.form, r.code, r.text";
 /// Which readings count: those that are not superseded, repeated or retracted.
-pub(super) const VISIBLE: &str = "(r.flags & 2 = 0
+pub(in crate::store) const VISIBLE: &str = "(r.flags & 2 = 0
     or exists (select 1 from reading_origin o where o.reading = r.id and o.hidden = 0))";
 
 pub(super) fn read_reading(row: &Row<'_>) -> Result<Reading, SqlError> {

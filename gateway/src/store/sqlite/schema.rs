@@ -5,7 +5,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::error::StoreError;
 
 /// Migration n is the n-th; one that was released is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1_first.sql"), include_str!("migrations/2_losses.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/1_first.sql"),
+    include_str!("migrations/2_losses.sql"),
+    include_str!("migrations/3_rollup.sql"),
+];
 
 /// Brings the schema to the newest version. Refuses a database that is already beyond it.
 pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {

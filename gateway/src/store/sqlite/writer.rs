@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use proto::{DeviceId, Epoch, Range};
+use proto::{DeviceId, Epoch, Instant, Range};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use super::{Driver, Now, settings};
+use super::{Driver, Now, Roller, settings};
 use crate::store::error::StoreError;
 use crate::store::ledger::{Memory, SubjectSeed, TENANT, Work};
 use crate::store::sql::Db;
@@ -15,33 +16,48 @@ use crate::store::{Item, Ledger, Outcome, Place, SettledRanges, Tick};
 
 /// Records items. One thread has it, and calls it with as much as has come meanwhile.
 pub struct Writer {
+    desk: Desk,
+    tick: watch::Sender<Tick>,
+}
+
+/// Where all writing is done, in turns: by the recorder, and now and then by who keeps the rollups. One connection, so
+/// that neither finds what it keeps of the file outdated by the other, and neither asks again and again for a lock.
+#[derive(Clone)]
+pub(super) struct Desk(Arc<Mutex<Pen>>);
+
+/// The one connection of this process that writes.
+struct Pen {
     db: Connection,
     path: PathBuf,
     /// The connection has seen the disk fail: it is not used any more.
     is_suspect: bool,
     memory: Memory,
     now: Now,
-    tick: watch::Sender<Tick>,
     /// Held for as long as the writer lives.
     _lock: File,
 }
 
 impl Ledger for Writer {
     fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
-        let outcomes = self.transact(|work| work.record(items))?;
-        self.memory.forget_much();
+        let mut pen = self.desk.turn();
+        let outcomes = pen.work(|work| work.record(items))?;
+        pen.memory.forget_much();
+        let reading = pen.memory.last_reading;
+        drop(pen);
         self.tick.send_modify(|tick| {
-            tick.end = Place { turn: 0, reading: self.memory.last_reading };
+            tick.end = Place { turn: 0, reading };
             tick.commits += 1;
         });
         Ok(outcomes)
     }
 
     fn settled_around(&mut self, device: &DeviceId, epoch: Epoch, around: Range) -> Result<SettledRanges, StoreError> {
-        self.make_sure()?;
-        let told = self.memory.settled(Db::new(&Driver::of(&self.db)), device, epoch, around);
+        let mut pen = self.desk.turn();
+        pen.make_sure()?;
+        let Pen { db, memory, .. } = &mut *pen;
+        let told = memory.settled(Db::new(&Driver::of(db)), device, epoch, around);
         if let Err(error) = &told {
-            self.is_suspect |= error.is_of_the_disk();
+            pen.is_suspect |= error.is_of_the_disk();
         }
         told
     }
@@ -51,7 +67,8 @@ impl Writer {
     pub(super) fn new(db: Connection, path: &Path, lock: File, now: Now) -> Result<Self, StoreError> {
         let memory = read_memory(&db)?;
         let tick = watch::Sender::new(Tick { end: Place { turn: 0, reading: memory.last_reading }, commits: 0 });
-        Ok(Self { db, path: path.to_owned(), is_suspect: false, memory, now, tick, _lock: lock })
+        let pen = Pen { db, path: path.to_owned(), is_suspect: false, memory, now, _lock: lock };
+        Ok(Self { desk: Desk(Arc::new(Mutex::new(pen))), tick })
     }
 
     /// Where the store stands, now and after each commit.
@@ -60,17 +77,44 @@ impl Writer {
         self.tick.subscribe()
     }
 
+    /// Who keeps the rollups. Have only one.
+    #[must_use]
+    pub fn roller(&self) -> Roller {
+        Roller::new(self.desk.clone(), self.desk.turn().path.clone())
+    }
+
     pub(super) fn ensure_subject(&mut self, seed: &SubjectSeed) -> Result<(), StoreError> {
-        self.transact(|work| work.ensure_subject(seed))
+        self.desk.turn().work(|work| work.ensure_subject(seed))
+    }
+}
+
+impl Desk {
+    fn turn(&self) -> MutexGuard<'_, Pen> {
+        // Who panicked has undone its transaction; what the ledger remembers is not touched by others.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of `act` or nothing of it, in a turn of its own, which must be short: devices wait for it.
+    pub(super) fn transact<T>(&self, act: impl FnOnce(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.turn().transact(|db, _, _| act(db))
+    }
+}
+
+impl Pen {
+    fn work<T>(&mut self, act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.transact(|db, memory, now| act(&mut Work::new(db, memory, now)))
     }
 
     /// All of `act` or nothing of it.
-    fn transact<T>(&mut self, act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn transact<T>(
+        &mut self,
+        act: impl FnOnce(Db<'_>, &mut Memory, Instant) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.make_sure()?;
         let now = (self.now)();
         let attempt: Result<T, StoreError> = (|| {
             let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let answer = act(&mut Work::new(Db::new(&Driver::of(&transaction)), &mut self.memory, now))?;
+            let answer = act(Db::new(&Driver::of(&transaction)), &mut self.memory, now)?;
             transaction.commit()?;
             Ok(answer)
         })();
@@ -120,7 +164,6 @@ fn read_memory(db: &Connection) -> Result<Memory, StoreError> {
 mod tests {
     use super::*;
     use crate::store::sqlite::Store;
-    use proto::Instant;
 
     fn presence(device: &str) -> Item {
         Item::Presence { device: device.parse().unwrap(), connected: true }
@@ -134,18 +177,21 @@ mod tests {
         writer.record(&[presence("meter-1")]).unwrap();
         // A connection that may not grow its file: SQLite answers as it does on a full disk.
         let full = |writer: &Writer| {
-            let pages: i64 = writer.db.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-            writer.db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+            let pen = writer.desk.turn();
+            let pages: i64 = pen.db.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+            pen.db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
         };
         full(&writer);
         let many: Vec<Item> = (0..2_000).map(|number| presence(&format!("meter-{number}"))).collect();
         let error = writer.record(&many).unwrap_err();
         assert!(error.is_unavailable() && error.is_of_the_disk(), "{error}");
-        assert!(writer.db.is_autocommit() && writer.is_suspect);
+        let is_suspect = |pen: &Pen| pen.db.is_autocommit() && pen.is_suspect;
+        assert!(is_suspect(&writer.desk.turn()));
         let outcomes = writer.record(&many).unwrap();
         assert_eq!(outcomes.len(), 2_000, "on a connection without that bound");
-        assert_eq!(writer.db.query_row("select count(*) from device", [], |row| row.get(0)), Ok(2_000));
-        let synchronous: i64 = writer.db.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        let pen = writer.desk.turn();
+        assert_eq!(pen.db.query_row("select count(*) from device", [], |row| row.get(0)), Ok(2_000));
+        let synchronous: i64 = pen.db.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
         assert_eq!(synchronous, 2, "the new one is as careful");
     }
 
@@ -156,8 +202,9 @@ mod tests {
         let Store { mut writer, .. } = Store::open(&path, || Instant(0)).unwrap();
         let backup = Connection::open(&path).unwrap();
         backup.execute_batch("begin immediate").unwrap();
-        writer.db.busy_timeout(std::time::Duration::from_millis(1)).unwrap();
+        writer.desk.turn().db.busy_timeout(std::time::Duration::from_millis(1)).unwrap();
         let error = writer.record(&[presence("meter-1")]).unwrap_err();
-        assert!(error.is_unavailable() && !error.is_of_the_disk() && !writer.is_suspect, "{error}");
+        assert!(error.is_unavailable() && !error.is_of_the_disk(), "{error}");
+        assert!(!writer.desk.turn().is_suspect);
     }
 }
