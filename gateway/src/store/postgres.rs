@@ -20,11 +20,12 @@ mod refusal;
 mod schema;
 mod session;
 mod settings;
+mod timescale;
 mod writer;
 
 pub use leases::Leases;
 pub use schema::migrate;
-pub use settings::{Password, Settings, Tls};
+pub use settings::{Password, Settings, Timescale, Tls};
 pub use writer::Writer;
 
 /// An open database: what writes it and what reads it, to be given to different threads.
