@@ -92,24 +92,6 @@ pub(in crate::store) fn read(row: &Row<'_>, first: usize) -> Result<Value, SqlEr
     })
 }
 
-/// Form and text for a database that does not keep the character NUL, if there is one in it.
-pub(in crate::store) fn escaped(form: i64, text: &str) -> Option<(i64, String)> {
-    let form = if form == form::JSON { form::JSON_ESCAPED } else { form::TEXT_ESCAPED };
-    text.contains('\0').then(|| (form, text.replace('\\', "\\\\").replace('\0', "\\0")))
-}
-
-/// The reverse.
-fn unescaped(text: &str) -> String {
-    let (mut plain, mut characters) = (String::with_capacity(text.len()), text.chars());
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => plain.push(if characters.next() == Some('0') { '\0' } else { '\\' }),
-            other => plain.push(other),
-        }
-    }
-    plain
-}
-
 /// What a reading adds to a sum over many.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::store) enum Share {
@@ -143,6 +125,24 @@ pub(in crate::store) fn share(value: Option<f64>, form: i64) -> Share {
         (form::HIGH, _) => Share::Above,
         _ => Share::Other,
     }
+}
+
+/// Form and text for a database that does not keep the character NUL, if there is one in it.
+pub(in crate::store) fn escaped(form: i64, text: &str) -> Option<(i64, String)> {
+    let form = if form == form::JSON { form::JSON_ESCAPED } else { form::TEXT_ESCAPED };
+    text.contains('\0').then(|| (form, text.replace('\\', "\\\\").replace('\0', "\\0")))
+}
+
+/// The reverse.
+fn unescaped(text: &str) -> String {
+    let (mut plain, mut characters) = (String::with_capacity(text.len()), text.chars());
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => plain.push(if characters.next() == Some('0') { '\0' } else { '\\' }),
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 /// How high a reading stands among others: `low` below and `high` above any number. None for what is neither.

@@ -9,7 +9,11 @@ use crate::store::error::StoreError;
 use crate::store::sql::SqlError;
 
 /// Migration n is the n-th; one that was released is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/1_first.sql"),
+    include_str!("migrations/2_rollup.sql"),
+    include_str!("migrations/3_outbox.sql"),
+];
 /// The second half of the first migration, where TimescaleDB is there and where not.
 const HYPERTABLE: &str = include_str!("migrations/1_reading_hypertable.sql");
 const PARTITIONS: &str = include_str!("migrations/1_reading_partitions.sql");
