@@ -24,11 +24,12 @@ mod refusal;
 mod schema;
 mod session;
 mod settings;
+mod timescale;
 mod writer;
 
 pub use leases::Leases;
 pub use schema::migrate;
-pub use settings::{Password, Settings, Tls};
+pub use settings::{Password, Settings, Timescale, Tls};
 pub use writer::Writer;
 
 /// What a gateway claims for a time-series store is its own to write for so long; after that, anybody's.
