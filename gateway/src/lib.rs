@@ -22,6 +22,7 @@ pub mod config;
 pub mod ingest;
 mod metrics;
 mod renewal;
+pub mod rollup;
 mod seeded;
 pub mod store;
 
@@ -30,6 +31,8 @@ const EVENTS_MAX: usize = 256;
 
 /// What the pipeline of this process has done.
 static TOTALS: Totals = Totals::zero();
+/// What the rollups of this process have done.
+static ROLLUPS: rollup::Totals = rollup::Totals::zero();
 
 /// Where the gateway can be reached.
 #[derive(Clone, Copy, Debug)]
@@ -48,18 +51,21 @@ pub struct Addresses {
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
     let (tls, _) = renewal::read(&config.listener)?;
     let subjects: Vec<_> = config.subjects().collect();
-    let Store { ledger, reader, feed } = open_store(&config.store, &subjects)?;
+    let Store { ledger, reader, feed, roller } = open_store(&config.store, &subjects)?;
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
     let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events).await?;
     let http = api::bind(config.http.address).await?;
     let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()? };
     let watcher = tokio::spawn(renewal::watch(config.listener.clone(), listener.control(), stop.clone()));
-    let metrics = metrics::of(&TOTALS, listener.counters());
+    let metrics = metrics::of(&TOTALS, &ROLLUPS, listener.counters());
     let hopeless = CancellationToken::new();
     let (recorder, recorder_thread) =
         Recorder::spawn_until(ledger, now, &TOTALS, hopeless.clone()).context("start the recorder's thread")?;
 
+    let stop_rollups = CancellationToken::new();
+    let rollups = rollup::keep(roller, config.rollups(), now, &ROLLUPS, stop_rollups.clone());
+    let mut rollups = tokio::spawn(rollups);
     let stop_api = CancellationToken::new();
     let mut judge = tokio::spawn(judge_all(arriving, recorder, now));
     let mut doors = tokio::spawn(listener.run(stop.clone()));
@@ -74,6 +80,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         ended = &mut judge => anyhow::bail!("the pipeline ended early: {ended:?}"),
         ended = &mut doors => anyhow::bail!("the listener ended early: {ended:?}"),
         ended = &mut api => anyhow::bail!("the API ended early: {ended:?}"),
+        ended = &mut rollups => anyhow::bail!("the rollups ended early: {ended:?}"),
     }
     watcher.await?;
     doors.await?;
@@ -84,6 +91,8 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     tokio::task::spawn_blocking(move || recorder_thread.join())
         .await?
         .map_err(|_| anyhow::anyhow!("the recorder's thread panicked"))?;
+    stop_rollups.cancel();
+    rollups.await?;
     stop_api.cancel();
     api.await??;
     if TOTALS.store_failures.get() > failures {

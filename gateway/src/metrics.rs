@@ -5,10 +5,31 @@ use std::sync::Arc;
 use crate::api::{Metric, MetricKind};
 use crate::ingest::listener::Counters;
 use crate::ingest::totals::{Total, Totals};
+use crate::rollup;
 
 /// The metrics of pipeline and listener.
-pub(crate) fn of(totals: &'static Totals, counters: Arc<Counters>) -> Vec<Metric> {
-    pipeline(totals).into_iter().chain(listener(&counters)).collect()
+pub(crate) fn of(
+    totals: &'static Totals,
+    rollup_totals: &'static rollup::Totals,
+    counters: Arc<Counters>,
+) -> Vec<Metric> {
+    pipeline(totals).into_iter().chain(rollups(rollup_totals)).chain(listener(&counters)).collect()
+}
+
+fn rollups(totals: &'static rollup::Totals) -> [Metric; 5] {
+    let total = |name, help, total: &'static Total| Metric {
+        name,
+        help,
+        kind: MetricKind::Counter,
+        read: Box::new(move || float(total.get())),
+    };
+    [
+        total("tributary_rollup_readings_total", "Readings summed up.", &totals.readings),
+        total("tributary_rollup_remade_total", "Minutes made anew: readings moved or withdrawn.", &totals.marks),
+        total("tributary_rollup_rows_total", "Rows of sums written.", &totals.rows),
+        total("tributary_rollup_failures_total", "Steps that failed and are tried again.", &totals.failures),
+        total("tributary_readings_removed_total", "Old readings removed; their sums stay.", &totals.removed),
+    ]
 }
 
 fn pipeline(totals: &'static Totals) -> [Metric; 9] {

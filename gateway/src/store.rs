@@ -59,6 +59,8 @@ pub struct Store {
     pub reader: Reader,
     /// Where the store stands, now and after each commit.
     pub feed: watch::Receiver<Tick>,
+    /// Who keeps its rollups.
+    pub roller: Box<dyn Roll>,
 }
 
 impl Ledger for Box<dyn Ledger> {
@@ -73,8 +75,8 @@ impl Ledger for Box<dyn Ledger> {
 
 impl From<sqlite::Store> for Store {
     fn from(store: sqlite::Store) -> Self {
-        let feed = store.writer.subscribe();
-        Self { ledger: Box::new(store.writer), reader: store.reader, feed }
+        let (feed, roller) = (store.writer.subscribe(), Box::new(store.writer.roller()));
+        Self { ledger: Box::new(store.writer), reader: store.reader, feed, roller }
     }
 }
 

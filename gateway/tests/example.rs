@@ -34,7 +34,7 @@ fn the_example_states_the_defaults() {
 fn the_example_names_every_setting() {
     let example: toml::Table = toml::from_str(include_str!("../gateway.example.toml")).unwrap();
     // serde lists the settings it knows when it meets one that it does not.
-    for table in ["listener", "http", "store"] {
+    for table in ["listener", "http", "store", "rollup"] {
         let mut probe = example.clone();
         probe[table].as_table_mut().unwrap().insert("no_such_setting".into(), true.into());
         let error = toml::from_str::<Config>(&toml::to_string(&probe).unwrap()).unwrap_err().to_string();
@@ -49,4 +49,13 @@ fn the_example_names_every_setting() {
             );
         }
     }
+}
+
+#[test]
+fn the_example_shows_how_readings_are_removed_but_removes_none() {
+    let text = include_str!("../gateway.example.toml");
+    let example: toml::Table = toml::from_str(text).unwrap();
+    assert!(example["retention"].as_table().unwrap().is_empty());
+    let with: Config = toml::from_str(&text.replace("# raw_days", "raw_days")).unwrap();
+    assert_eq!(with.retention.raw_days, Some(400));
 }

@@ -41,6 +41,73 @@ impl From<view::Reading> for Point {
     }
 }
 
+/// Readings of one span summed up, so that what knows readings alone takes it for its mean at its first instant.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct SpanPoint {
+    t: i64,
+    /// The first instant behind it.
+    to: i64,
+    /// The mean of its finite numbers, if there are any.
+    v: Option<f64>,
+    /// Where there are none: `low`, `high`, or else `state`.
+    s: Option<&'static str>,
+    /// Finite numbers.
+    n: i64,
+    min: Option<f64>,
+    max: Option<f64>,
+    first: Option<f64>,
+    last: Option<f64>,
+    /// Readings that said `low`.
+    below: i64,
+    /// Readings that said `high`.
+    above: i64,
+    /// Readings that were neither number nor one of these.
+    others: i64,
+}
+
+impl From<view::Span> for SpanPoint {
+    fn from(view::Span { from_us, to_us, bucket }: view::Span) -> Self {
+        let numbers = bucket.numbers;
+        let s = match numbers {
+            Some(_) => None,
+            None if bucket.below > 0 => Some("low"),
+            None if bucket.above > 0 => Some("high"),
+            None => Some("state"),
+        };
+        Self {
+            t: from_us,
+            to: to_us,
+            v: numbers.map(|numbers| numbers.mean()),
+            s,
+            n: numbers.map_or(0, |numbers| numbers.n),
+            min: numbers.map(|numbers| numbers.min),
+            max: numbers.map(|numbers| numbers.max),
+            first: numbers.map(|numbers| numbers.first),
+            last: numbers.map(|numbers| numbers.last),
+            below: bucket.below,
+            above: bucket.above,
+            others: bucket.others,
+        }
+    }
+}
+
+/// What a chart is drawn from.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Points {
+    Readings(Vec<Point>),
+    Spans(Vec<SpanPoint>),
+}
+
+impl From<view::ChartPoints> for Points {
+    fn from(points: view::ChartPoints) -> Self {
+        match points {
+            view::ChartPoints::Readings(readings) => Self::Readings(many(readings)),
+            view::ChartPoints::Spans(spans) => Self::Spans(many(spans)),
+        }
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct Series {
     id: i64,

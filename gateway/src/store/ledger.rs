@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use proto::{DeviceId, Epoch, Instant, Range};
 
 use super::error::StoreError;
-use super::sql::{Cell, Db, params};
 use super::rollup::{Level, pass::MARK};
+use super::sql::{Cell, Db, params};
 use super::{Item, Outcome, SettledRanges};
 use held::Extent;
 

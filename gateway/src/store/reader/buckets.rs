@@ -1,9 +1,28 @@
-//! Readings summed up.
+//! Readings summed up, up to the newest: what the roller has not reached yet is summed up for the answer alone.
+
+use std::collections::BTreeMap;
 
 use super::View;
 use crate::store::error::ReadError;
+use crate::store::ledger::TENANT;
+use crate::store::rollup::pass;
+use crate::store::rollup::remake::{Made, Touch, Touched, remake};
 use crate::store::rollup::rows::{self, COLUMNS};
 use crate::store::rollup::{Bucket, Level};
+
+/// Readings of all series that the roller has not reached yet and that are looked through for those of one. Where there
+/// are more, what is newer than anything that it has reached is looked for instead.
+const BEHIND_MAX: i64 = 20_000;
+/// Marks of a series that are heeded. Beyond it, an answer is as old as the roller is behind.
+const MARKS_MAX: i64 = 1_000;
+
+/// The rollups of one series, up to date.
+pub(super) struct Rollups<'a> {
+    view: View<'a>,
+    series: i64,
+    /// Those that are not as the table has them.
+    newer: Made,
+}
 
 impl View<'_> {
     /// The spans of `level` that hold readings of `series`, by their first instants, those in `[from_us, to_us)`: as they
@@ -27,4 +46,79 @@ impl View<'_> {
             Ok((start_us, bucket))
         })?)
     }
+
+    /// From when on the readings themselves are there.
+    pub(super) fn raw_from_us(&self) -> Result<i64, ReadError> {
+        let sql = "select raw_from_us from rollup_state where tenant = ?1";
+        Ok(self.db.prepare(sql).one([TENANT], |row| row.get(0))?)
+    }
+}
+
+impl<'a> Rollups<'a> {
+    /// Looks for what the roller has not reached yet.
+    pub(super) fn of(view: View<'a>, series: i64) -> Result<Self, ReadError> {
+        let touched = touched(view, series)?;
+        Ok(Self { view, series, newer: remake(view.db, touched)? })
+    }
+
+    /// The spans of `level` whose first instants are in `[from_us, to_us)`.
+    pub(super) fn spans(&self, level: Level, (from_us, to_us): (i64, i64)) -> Result<BTreeMap<i64, Bucket>, ReadError> {
+        let mut spans: BTreeMap<i64, Bucket> =
+            self.view.buckets(self.series, level, (from_us, to_us))?.into_iter().collect();
+        for ((_, (_, start_us)), bucket) in self.newer(level, from_us).take_while(|((_, (_, start)), _)| *start < to_us)
+        {
+            spans.insert(*start_us, *bucket);
+        }
+        spans.retain(|_, bucket| !bucket.is_empty());
+        Ok(spans)
+    }
+
+    /// The first instants of the first minute from `from_us` on that holds readings, and of the last of all.
+    pub(super) fn minutes_from(&self, from_us: i64) -> Result<Option<(i64, i64)>, ReadError> {
+        let sql = "select min(start_us), max(start_us) from rollup where series = ?1 and level = 1 and start_us >= ?2";
+        // Two, because SQLite answers one extreme from its index, and both by walking.
+        let end = |sql: &str| -> Result<Option<i64>, ReadError> {
+            Ok(self.view.db.prepare(sql).one([self.series, from_us], |row| row.get(0))?)
+        };
+        let first = end(&sql.replace(", max(start_us)", ""))?;
+        let last = end(&sql.replace("min(start_us), ", ""))?;
+        let mut newer = self.newer(Level::Minute, from_us).filter(|(_, bucket)| !bucket.is_empty());
+        let newer_first = newer.next().map(|((_, (_, start_us)), _)| *start_us);
+        let newer_last = newer.next_back().map(|((_, (_, start_us)), _)| *start_us).or(newer_first);
+        let first = first.into_iter().chain(newer_first).min();
+        let last = last.into_iter().chain(newer_last).max();
+        Ok(first.zip(last))
+    }
+
+    fn newer(&self, level: Level, from_us: i64) -> impl DoubleEndedIterator<Item = (&(i64, rows::Place), &Bucket)> {
+        let (first, last) = ((self.series, (level, from_us)), (self.series, (level, i64::MAX)));
+        self.newer.range(first..=last)
+    }
+}
+
+/// The minutes of a series that the roller is yet to make.
+fn touched(view: View<'_>, series: i64) -> Result<Touched, ReadError> {
+    let db = view.db;
+    let cursor = pass::cursor(db)?;
+    let last: i64 = db.prepare("select last_reading from feed where tenant = ?1").one([TENANT], |row| row.get(0))?;
+    let mut touched = Touched::new();
+    let mut touch = |time_us| {
+        let minute = (series, Level::Minute.start_us(time_us));
+        touched.insert(minute, Touch { is_marked: true, ..Touch::default() });
+        Ok(())
+    };
+    if last.saturating_sub(cursor) <= BEHIND_MAX {
+        // By their ids: with the plus, the index by time is of no use.
+        let sql = "select r.time_us from reading r where r.id > ?2 and +r.series = ?1";
+        db.prepare(sql).each([series, cursor], |row| touch(row.get(0)?))?;
+    } else {
+        let sql = "select max(start_us) from rollup where series = ?1 and level = 1";
+        let newest: Option<i64> = db.prepare(sql).one([series], |row| row.get(0))?;
+        let sql = "select r.time_us from reading r where r.series = ?1 and r.time_us >= ?2
+                   order by r.time_us desc limit ?3";
+        db.prepare(sql).each([series, newest.unwrap_or(i64::MIN), BEHIND_MAX], |row| touch(row.get(0)?))?;
+    }
+    let sql = "select start_us from rollup_mark where series = ?1 order by id limit ?2";
+    db.prepare(sql).each([series, MARKS_MAX], |row| touch(row.get(0)?))?;
+    Ok(touched)
 }

@@ -89,10 +89,8 @@ fn take_marks(db: Db<'_>, touched: &mut Touched) -> Result<Vec<i64>, SqlError> {
     })
 }
 
-const UNMARK: Many = Many {
-    one: "delete from rollup_mark where id = ?1",
-    all: "delete from rollup_mark where id = any ($1::bigint[])",
-};
+const UNMARK: Many =
+    Many { one: "delete from rollup_mark where id = ?1", all: "delete from rollup_mark where id = any ($1::bigint[])" };
 /// Marks a minute: tenant, series, first instant.
 pub(in crate::store) const MARK: Many = Many {
     one: "insert into rollup_mark (tenant, series, start_us) values (?1, ?2, ?3)",

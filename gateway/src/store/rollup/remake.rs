@@ -41,7 +41,8 @@ pub(in crate::store) fn remake(db: Db<'_>, touched: Touched) -> Result<Made, Sql
         if let Some(open) = span.take_if(|open| !open.takes(series, hour_us)) {
             open.make(db, &mut made)?;
         }
-        let open = span.get_or_insert_with(|| Span { series, from_us: hour_us, until_us: hour_us, minutes: Vec::new() });
+        let open =
+            span.get_or_insert_with(|| Span { series, from_us: hour_us, until_us: hour_us, minutes: Vec::new() });
         open.until_us = hour_us;
         open.minutes.push((minute_us, touch));
     }
@@ -91,7 +92,8 @@ impl Span {
             };
             put(&mut known, (Level::Minute, minute_us), bucket);
         }
-        for (level, mut starts, below) in [(Level::Quarter, quarters, Level::Minute), (Level::Hour, hours, Level::Quarter)]
+        for (level, mut starts, below) in
+            [(Level::Quarter, quarters, Level::Minute), (Level::Hour, hours, Level::Quarter)]
         {
             starts.dedup();
             for start_us in starts {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::bucket::{Bucket, Numbers};
 use super::Level;
+use super::bucket::{Bucket, Numbers};
 use crate::store::ledger::TENANT;
 use crate::store::sql::{Cell, Db, Many, Row, SqlError, ToCell as _};
 
 /// What [`read`] reads.
-pub(in crate::store) const COLUMNS: &str = "level, start_us, n, sum, sum_squares, min, max, first, first_us, last, last_us,
+pub(in crate::store) const COLUMNS: &str =
+    "level, start_us, n, sum, sum_squares, min, max, first, first_us, last, last_us,
     below, above, others, gone";
 
 /// Of one series: level, first instant.
@@ -35,6 +36,17 @@ pub(in crate::store) fn read(row: &Row<'_>) -> Result<(Place, Bucket), SqlError>
     };
     let (below, above, others, gone) = (row.get(11)?, row.get(12)?, row.get(13)?, row.get(14)?);
     Ok(((level, row.get(1)?), Bucket { numbers, below, above, others, gone }))
+}
+
+/// What has gone of a minute.
+pub(in crate::store) fn gone(db: Db<'_>, series: i64, minute_us: i64) -> Result<Bucket, SqlError> {
+    // Level 0 before 1. Where it is not apart, all has gone or nothing.
+    let sql = format!(
+        "select {COLUMNS} from rollup where series = ?1 and level in (0, 1) and start_us = ?2 and gone > 0
+         order by level limit 1"
+    );
+    let found = db.prepare(&sql).first([series, minute_us], read)?;
+    Ok(found.map(|(_, bucket)| bucket).unwrap_or_default())
 }
 
 /// Writes what was made; what is empty is removed. Answers how many rows that were.
@@ -76,7 +88,8 @@ fn cells(((series, (level, start_us)), bucket): (&(i64, Place), &Bucket)) -> Vec
 }
 
 const PUT: Many = Many {
-    one: "insert or replace into rollup (tenant, series, level, start_us, n, sum, sum_squares, min, max, first, first_us,
+    one:
+        "insert or replace into rollup (tenant, series, level, start_us, n, sum, sum_squares, min, max, first, first_us,
             last, last_us, below, above, others, gone)
           values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     all: "insert into rollup (tenant, series, level, start_us, n, sum, sum_squares, min, max, first, first_us,

@@ -11,9 +11,12 @@ use tempfile::TempDir;
 use tributary_gateway::store::sqlite::{Roller, Store};
 use tributary_gateway::store::{Batch, Bucket, Item, Level, ReadError, Roll as _, Rolled, View};
 
-#[path = "support/batches.rs"]
+#[path = "../support/batches.rs"]
 mod batches;
-use batches::{MINUTE, NOW, batch, batch_of, column, glucose, open, record};
+mod charts;
+mod old;
+mod work;
+use batches::{MINUTE, NOW, batch_of, column, glucose, open, record};
 
 fn fresh() -> (TempDir, Store, Roller) {
     let folder = TempDir::new().unwrap();
@@ -240,18 +243,4 @@ proptest! {
         prop_assert_eq!(told(&store), reckoned(&store));
         prop_assert_eq!(roll(&mut roller), Rolled::default(), "and then nothing is left to do");
     }
-}
-
-#[test]
-fn a_reading_that_comes_late_changes_its_own_minute_and_the_spans_around_it_alone() {
-    let (_folder, mut store, mut roller) = fresh();
-    let of_hours: Vec<(i64, f64)> = (0..600).map(|minute| (NOW + minute * MINUTE, minute as f64)).collect();
-    record(&mut store.writer, [Item::Batch(batch(1, &of_hours))]);
-    assert_eq!(roll(&mut roller).rows, 600 + 40 + 10);
-    let before = told(&store);
-    record(&mut store.writer, [Item::Batch(batch(2, &[(NOW + 90 * MINUTE + 1, 1e6)]))]);
-    assert_eq!(roll(&mut roller), Rolled { readings: 1, rows: 3, ..Rolled::default() });
-    let after = told(&store);
-    assert_eq!(before.iter().zip(&after).filter(|(before, after)| before != after).count(), 3);
-    assert_eq!(after, reckoned(&store));
 }
