@@ -5,7 +5,7 @@ UI := gateway/ui
 # A commit's worth of tests is built with the same profile as the demo, so that nothing is built twice.
 BIN := target/debug
 
-.PHONY: help demo test check test-rust test-ui bench chaos fuzz ui install build build-for-tests clean
+.PHONY: help demo test check test-rust test-ui bench chaos fuzz servers ui install build build-for-tests clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,7 +22,7 @@ check: ui ## formatting, lints, dependencies, no_std
 	$(CARGO) check --package tributary-proto --no-default-features --quiet
 	.ci/deny
 
-test-rust: ui build-for-tests ## unit, property, integration and end-to-end tests, and the rigs of `chaos` in their short form
+test-rust: ui build-for-tests servers ## unit, property, integration and end-to-end tests, and the rigs of `chaos` in their short form
 	$(CARGO) build --profile dist --package tributary-agent --quiet
 	$(CARGO) nextest run --workspace --features seeded-bugs --no-fail-fast
 	$(BIN)/tributary-demo --check
@@ -32,7 +32,7 @@ test-ui: ui build-for-tests ## the dashboard's own tests, then all of it in a br
 	cd $(UI) && npm run --silent check
 	$(BIN)/tributary-demo --with npm --prefix $(UI) run --silent e2e
 
-bench: ui ## measures, each beside what it is compared with; writes target/bench.json
+bench: ui servers ## measures, each beside what it is compared with; writes target/bench.json
 	$(CARGO) build --release --workspace --bins --quiet
 	$(CARGO) build --profile dist --package tributary-agent --quiet
 	target/release/tributary-bench
@@ -51,6 +51,9 @@ fuzz: ui ## what reads bytes from outside against hostile ones, TIME seconds eac
 
 install: ## what the tests need: Debian packages and two cargo tools
 	.ci/install
+
+servers: ## fetches the servers that the tests speak to and that this machine does not have; tests/README.md lists them
+	@tests/servers/fetch
 
 build:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs, or apt-get install rustup"; exit 1; }

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::Addresses;
-use crate::config::Config;
+use crate::config::{Config, StoreKind};
+use crate::store::postgres;
 
 /// Takes readings from devices, commits them, says so, and serves dashboards.
 #[derive(Debug, Parser)]
@@ -23,6 +24,8 @@ pub struct Cli {
 enum Command {
     /// Serve until stopped
     Run(At),
+    /// Bring the schema of the PostgreSQL server that the configuration names to what this program needs
+    Migrate(At),
     /// Check the configuration and the files it names; opens no store and no port
     CheckConfig(At),
 }
@@ -42,6 +45,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Run(at) => run(&at.config),
+            Command::Migrate(at) => migrate(&at.config),
             Command::CheckConfig(at) => check(&at.config),
         }
     }
@@ -79,9 +83,23 @@ async fn cancel_on_signal(stop: CancellationToken) -> std::io::Result<()> {
     Ok(())
 }
 
+fn migrate(path: &Path) -> anyhow::Result<()> {
+    let config = Config::read(path)?;
+    anyhow::ensure!(
+        config.store.kind == StoreKind::Postgres,
+        "`store.kind` is not \"postgres\", and SQLite's schema is brought up to date when the gateway starts"
+    );
+    let (from, to) = postgres::migrate(&config.store.postgres.migrate()?).context("migrate the schema")?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "schema {from} is now {to}").context("write to standard output")
+}
+
 fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
     crate::renewal::read(&config.listener)?;
+    if let Some(broker) = config.broker()? {
+        crate::ingest::broker::check_files(&broker)?;
+    }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}: fine", path.display()).context("write to standard output")
 }

@@ -1,19 +1,21 @@
 //! From a device's publish to its receipt: a door, then one pipeline.
 //!
-//! The [`listener`] ends the device's own MQTT connection and hands on [`Event`]s. The pipeline judges what came,
-//! records it in one transaction, and only then lets go of the [`Ticket`] (which makes the PUBACK) and sends a receipt
-//! through the [`Link`].
+//! The [`listener`] ends the device's own MQTT connection and hands on [`Event`]s; the [`broker`] door takes them from
+//! whatever broker devices connect to. The pipeline judges what came, records it in one transaction, and only then lets
+//! go of the [`Ticket`] (which makes the PUBACK) and sends a receipt through the [`Link`].
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::vec;
 
 use bytes::Bytes;
-use proto::{Channel, DeviceId};
+use proto::{Channel, DeviceId, Topic};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
+mod acks;
+pub mod broker;
 pub mod judge;
 pub mod listener;
 pub mod pipeline;
@@ -55,6 +57,19 @@ pub enum Event {
 /// One connection among all of this process's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// Some connection before all that are known: what came by it is as good as ever, but for a hello, which says what
+    /// a device held once.
+    pub const PAST: Self = Self(0);
+
+    /// An id that no other connection of this process has, by whichever door.
+    #[must_use]
+    pub fn fresh() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// A publish whose sender and topic the door has checked: `device` is whose certificate it came with.
 #[derive(Debug)]
@@ -136,22 +151,15 @@ pub struct Link {
     pub device: DeviceId,
     /// Which.
     pub connection: ConnectionId,
-    sender: mpsc::Sender<(Channel, Vec<Bytes>)>,
-    waiting_bytes: Arc<AtomicUsize>,
+    queue: Queue,
 }
 
 impl Link {
-    /// A link, and where what is sent through it comes out.
+    /// A link with a queue of its own, and where what is sent through it comes out.
     #[must_use]
     pub fn new(device: DeviceId, connection: ConnectionId) -> (Self, Messages) {
-        let (sender, receiver) = mpsc::channel(LINK_DEPTH);
-        let waiting_bytes = Arc::<AtomicUsize>::default();
-        let messages = Messages {
-            receiver,
-            begun: (Channel::Receipt, vec![].into_iter()),
-            waiting_bytes: Arc::clone(&waiting_bytes),
-        };
-        (Self { device, connection, sender, waiting_bytes }, messages)
+        let (trunk, messages) = Trunk::new(LINK_DEPTH, LINK_BYTES_MAX);
+        (trunk.link(device, connection), messages)
     }
 
     /// Sends `payload` at QoS 0 on the device's `channel` if the device has subscribed to it. Answers whether there
@@ -162,10 +170,50 @@ impl Link {
 
     /// As [`Link::send`] for each of `payloads`: there is room for all of them or for none.
     pub fn send_all(&self, channel: Channel, payloads: Vec<Bytes>) -> bool {
+        self.queue.put(Topic::new(self.device.clone(), channel), payloads)
+    }
+}
+
+/// One connection through which many devices are written to: all its links share one bounded queue.
+#[derive(Clone, Debug)]
+pub struct Trunk(Queue);
+
+impl Trunk {
+    /// A trunk in which `depth` messages may wait, or several that only make sense together, with some `bytes_max`; and
+    /// where what is sent through its links comes out.
+    #[must_use]
+    pub fn new(depth: usize, bytes_max: usize) -> (Self, Messages) {
+        let (sender, receiver) = mpsc::channel(depth);
+        let waiting_bytes = Arc::<AtomicUsize>::default();
+        let queue = Queue { sender, bytes_max, waiting_bytes: Arc::clone(&waiting_bytes) };
+        (Self(queue), Messages { receiver, begun: None, waiting_bytes })
+    }
+
+    /// A way to write to `device`.
+    #[must_use]
+    pub fn link(&self, device: DeviceId, connection: ConnectionId) -> Link {
+        Link { device, connection, queue: self.0.clone() }
+    }
+}
+
+/// Messages that only make sense together, and where they go.
+type Together = (Topic, Vec<Bytes>);
+
+/// The near end of what waits to be written.
+#[derive(Clone, Debug)]
+struct Queue {
+    sender: mpsc::Sender<Together>,
+    bytes_max: usize,
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    /// Puts in all or nothing. Answers whether there was room.
+    fn put(&self, topic: Topic, payloads: Vec<Bytes>) -> bool {
         let bytes = payloads.iter().map(Bytes::len).sum();
         let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let has_room = before == 0 || before.saturating_add(bytes) <= LINK_BYTES_MAX;
-        let is_sent = has_room && self.sender.try_send((channel, payloads)).is_ok();
+        let has_room = before == 0 || before.saturating_add(bytes) <= self.bytes_max;
+        let is_sent = has_room && self.sender.try_send((topic, payloads)).is_ok();
         if !is_sent {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -176,21 +224,26 @@ impl Link {
 /// Where what is sent through a [`Link`] comes out, one message at a time.
 #[derive(Debug)]
 pub struct Messages {
-    receiver: mpsc::Receiver<(Channel, Vec<Bytes>)>,
+    receiver: mpsc::Receiver<Together>,
     /// The rest of what was sent together.
-    begun: (Channel, vec::IntoIter<Bytes>),
+    begun: Option<(Topic, vec::IntoIter<Bytes>)>,
     waiting_bytes: Arc<AtomicUsize>,
 }
 
 impl Messages {
-    /// The next message; `None` once the link is gone. Cancel safe.
+    /// The next message, to a device that is known; `None` once the link is gone. Cancel safe.
     pub async fn recv(&mut self) -> Option<(Channel, Bytes)> {
+        self.recv_addressed().await.map(|(topic, payload)| (topic.channel, payload))
+    }
+
+    /// The next message and where it goes; `None` once all links are gone. Cancel safe.
+    pub async fn recv_addressed(&mut self) -> Option<(Topic, Bytes)> {
         loop {
             if let Some(message) = self.next_begun() {
                 return Some(message);
             }
-            let (channel, payloads) = self.receiver.recv().await?;
-            self.begun = (channel, payloads.into_iter());
+            let (topic, payloads) = self.receiver.recv().await?;
+            self.begun = Some((topic, payloads.into_iter()));
         }
     }
 
@@ -200,19 +253,25 @@ impl Messages {
     /// There is none yet, or the link is gone.
     pub fn try_recv(&mut self) -> Result<(Channel, Bytes), TryRecvError> {
         loop {
-            if let Some(message) = self.next_begun() {
-                return Ok(message);
+            if let Some((topic, payload)) = self.next_begun() {
+                return Ok((topic.channel, payload));
             }
-            let (channel, payloads) = self.receiver.try_recv()?;
-            self.begun = (channel, payloads.into_iter());
+            let (topic, payloads) = self.receiver.try_recv()?;
+            self.begun = Some((topic, payloads.into_iter()));
         }
     }
 
-    fn next_begun(&mut self) -> Option<(Channel, Bytes)> {
-        let (channel, rest) = &mut self.begun;
+    /// Whether nothing waits now.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty() && self.begun.as_ref().is_none_or(|(_, rest)| rest.len() == 0)
+    }
+
+    fn next_begun(&mut self) -> Option<(Topic, Bytes)> {
+        let (topic, rest) = self.begun.as_mut()?;
         let payload = rest.next()?;
         self.waiting_bytes.fetch_sub(payload.len(), Ordering::Relaxed);
-        Some((*channel, payload))
+        Some((topic.clone(), payload))
     }
 }
 

@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::ingest::broker::Broker;
 use crate::ingest::listener::Listener;
 use crate::ingest::pipeline::{Recorder, judge_all};
 use crate::ingest::totals::Totals;
-use crate::store::{Store, SubjectSeed, sqlite};
+use crate::store::{Store, SubjectSeed, postgres, sqlite};
 
 pub mod api;
 pub mod cli;
@@ -51,14 +52,18 @@ pub struct Addresses {
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
     let (tls, _) = renewal::read(&config.listener)?;
     let subjects: Vec<_> = config.subjects().collect();
-    let Store { ledger, reader, feed, roller } = open_store(&config.store, &subjects)?;
+    let store = config.store.clone();
+    // Off the async threads: a server may be slow to answer.
+    let opening = tokio::task::spawn_blocking(move || open_store(&store, &subjects)).await;
+    let Store { ledger, reader, feed, roller } = opening.context("open the store")??;
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
+    let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()));
     let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events).await?;
     let http = api::bind(config.http.address).await?;
     let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()? };
     let watcher = tokio::spawn(renewal::watch(config.listener.clone(), listener.control(), stop.clone()));
-    let metrics = metrics::of(&TOTALS, &ROLLUPS, listener.counters());
+    let metrics = metrics::of(&TOTALS, &ROLLUPS, listener.counters(), broker.as_ref().map(Broker::counters));
     let hopeless = CancellationToken::new();
     let (recorder, recorder_thread) =
         Recorder::spawn_until(ledger, now, &TOTALS, hopeless.clone()).context("start the recorder's thread")?;
@@ -69,6 +74,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let stop_api = CancellationToken::new();
     let mut judge = tokio::spawn(judge_all(arriving, recorder, now));
     let mut doors = tokio::spawn(listener.run(stop.clone()));
+    let mut broker = tokio::spawn(behind(broker, stop.clone()));
     let state = api::State::new(reader, feed, metrics, now);
     let mut api = tokio::spawn(api::serve(http, state, stop_api.clone()));
     info!(mqtt = %addresses.mqtt, http = %addresses.http, "ready");
@@ -79,11 +85,13 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         () = stop.cancelled() => info!("stopping"),
         ended = &mut judge => anyhow::bail!("the pipeline ended early: {ended:?}"),
         ended = &mut doors => anyhow::bail!("the listener ended early: {ended:?}"),
+        ended = &mut broker => anyhow::bail!("the door to the broker ended early: {ended:?}"),
         ended = &mut api => anyhow::bail!("the API ended early: {ended:?}"),
         ended = &mut rollups => anyhow::bail!("the rollups ended early: {ended:?}"),
     }
     watcher.await?;
     doors.await?;
+    broker.await?;
     // Whoever could be answered has been. What a failing store still holds up is nobody's, and must not hold us up.
     let failures = TOTALS.store_failures.get();
     hopeless.cancel();
@@ -105,12 +113,28 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
 
 /// Opens the store that the settings choose, and makes sure that `subjects` are there.
 fn open_store(config: &config::Store, subjects: &[SubjectSeed]) -> anyhow::Result<Store> {
-    let path = &config.path;
-    let mut store = sqlite::Store::open(path, now).with_context(|| format!("open store {}", path.display()))?;
-    for subject in subjects {
-        store.ensure_subject(subject).with_context(|| format!("set up subject {}", subject.id))?;
+    let of = |subject: &SubjectSeed| format!("set up subject {}", subject.id);
+    match config.kind {
+        config::StoreKind::Sqlite => {
+            let path = &config.path;
+            let mut store = sqlite::Store::open(path, now).with_context(|| format!("open store {}", path.display()))?;
+            subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
+            Ok(store.into())
+        }
+        config::StoreKind::Postgres => {
+            let mut store = postgres::Store::open(&config.postgres.ingest()?, now).context("open the store")?;
+            subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
+            Ok(store.into())
+        }
     }
-    Ok(store.into())
+}
+
+/// The door to the broker, if there is one: until `stop` either way.
+async fn behind(broker: Option<Broker>, stop: CancellationToken) {
+    match broker {
+        Some(broker) => broker.run(stop).await,
+        None => stop.cancelled().await,
+    }
 }
 
 /// The device that a certificate names.

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use crate::api::{Metric, MetricKind};
+use crate::ingest::broker;
 use crate::ingest::listener::Counters;
 use crate::ingest::totals::{Total, Totals};
 use crate::rollup;
 
-/// The metrics of pipeline and listener.
+/// The metrics of pipeline, rollups and doors.
 pub(crate) fn of(
     totals: &'static Totals,
     rollup_totals: &'static rollup::Totals,
     counters: Arc<Counters>,
+    broker: Option<Arc<broker::Counters>>,
 ) -> Vec<Metric> {
-    pipeline(totals).into_iter().chain(rollups(rollup_totals)).chain(listener(&counters)).collect()
+    let broker = broker.iter().flat_map(behind);
+    pipeline(totals).into_iter().chain(rollups(rollup_totals)).chain(listener(&counters)).chain(broker).collect()
 }
 
 fn rollups(totals: &'static rollup::Totals) -> [Metric; 5] {
@@ -78,6 +81,40 @@ fn listener(counters: &Arc<Counters>) -> Vec<Metric> {
         Metric { name, help, kind, read: Box::new(move || float(read(&counters))) }
     };
     std::iter::once(gauge).chain(totals).map(metric).collect()
+}
+
+/// Reads one of the broker door's counts.
+type ReadBehind = fn(&broker::Counters) -> u64;
+
+fn behind(counters: &Arc<broker::Counters>) -> Vec<Metric> {
+    use MetricKind::{Counter, Gauge};
+    let all: [(&'static str, &'static str, MetricKind, ReadBehind); 10] = [
+        ("tributary_broker_connections_open", "Connections to the broker that stand.", Gauge, |it| {
+            it.connections_open.get()
+        }),
+        ("tributary_broker_devices_open", "Devices heard by the broker.", Gauge, |it| it.devices_open.get()),
+        ("tributary_broker_connections_lost_total", "Connections lost or not made.", Counter, |it| {
+            it.connections_lost.get()
+        }),
+        ("tributary_broker_sessions_lost_total", "Sessions the broker had forgotten.", Counter, |it| {
+            it.sessions_lost.get()
+        }),
+        ("tributary_broker_messages_total", "Messages delivered.", Counter, |it| it.messages.get()),
+        ("tributary_broker_messages_again_total", "Of those, again.", Counter, |it| it.messages_again.get()),
+        ("tributary_broker_messages_refused_total", "Acknowledged though refused.", Counter, |it| {
+            it.messages_refused.get()
+        }),
+        ("tributary_broker_messages_strange_total", "No device's topic, or too large.", Counter, |it| {
+            it.messages_strange.get()
+        }),
+        ("tributary_broker_messages_dropped_total", "At QoS 0, without room.", Counter, |it| it.messages_dropped.get()),
+        ("tributary_broker_messages_sent_total", "Messages to devices.", Counter, |it| it.messages_sent.get()),
+    ];
+    let metric = |(name, help, kind, read): (_, _, _, ReadBehind)| {
+        let counters = Arc::clone(counters);
+        Metric { name, help, kind, read: Box::new(move || float(read(&counters))) }
+    };
+    all.into_iter().map(metric).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows doubles only; exact to 2^53")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -11,6 +11,8 @@ use crate::store::{Now, Roll, Rolled, StoreError};
 
 /// Between two steps while there is much to do: the recorder has its turn, and half of a processor stays free.
 const PAUSE: Duration = Duration::from_millis(20);
+/// From the end of one search for old readings to the next.
+const REMOVE_EVERY: Duration = Duration::from_secs(600);
 /// Microseconds of a day.
 const DAY_US: i64 = 86_400_000_000;
 
@@ -68,7 +70,7 @@ pub async fn keep(
     totals: &'static Totals,
     stop: CancellationToken,
 ) {
-    let mut keeper = Keeper { roller: Some(roller), settings, now, totals };
+    let mut keeper = Keeper { roller: Some(roller), settings, now, totals, removal_due: Instant::now() };
     loop {
         let pause = match keeper.step().await {
             Ok(true) => PAUSE,
@@ -96,12 +98,16 @@ struct Keeper {
     settings: Settings,
     now: Now,
     totals: &'static Totals,
+    /// When old readings are next looked for.
+    removal_due: Instant,
 }
 
 impl Keeper {
     /// One step of each kind. Answers whether there is more to do at once.
     async fn step(&mut self) -> Result<bool, StoreError> {
-        let before_us = self.settings.raw_days.map(|days| (self.now)().0.saturating_sub(i64::from(days) * DAY_US));
+        let is_due = self.removal_due <= Instant::now();
+        let raw_days = self.settings.raw_days.filter(|_| is_due);
+        let before_us = raw_days.map(|days| (self.now)().0.saturating_sub(i64::from(days) * DAY_US));
         let Some(mut roller) = self.roller.take() else { return Ok(false) };
         let worked = tokio::task::spawn_blocking(move || {
             let rolled = roller.step();
@@ -119,6 +125,9 @@ impl Keeper {
         self.totals.count(&removed);
         if removed.removed > 0 {
             info!(readings = removed.removed, "removed old readings; their sums stay");
+        }
+        if is_due && !rolled.is_behind && !removed.is_behind {
+            self.removal_due = Instant::now() + REMOVE_EVERY;
         }
         Ok(rolled.is_behind || removed.is_behind)
     }

@@ -80,6 +80,13 @@ impl From<sqlite::Store> for Store {
     }
 }
 
+impl From<postgres::Store> for Store {
+    fn from(store: postgres::Store) -> Self {
+        let (feed, roller) = (store.writer.subscribe(), Box::new(store.roller));
+        Self { ledger: Box::new(store.writer), reader: store.reader, feed, roller }
+    }
+}
+
 /// Where the store stands. It moves after each commit that has something to show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tick {

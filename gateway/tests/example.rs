@@ -17,8 +17,10 @@ fn the_example_states_the_defaults() {
         key_file = "/etc/tributary/gateway.key"
         authority_file = "/etc/tributary/ca.crt"
         crl_file = "/etc/tributary/ca.crl"
-        [store]
-        path = "/var/lib/tributary/gateway.db"
+        [store.postgres]
+        password_file = "/etc/tributary/ingest.password"
+        migrate_password_file = "/etc/tributary/migrate.password"
+        ca_file = "/etc/tributary/database-ca.crt"
         [[subject]]
         id = "person-1"
         display_name = "Someone"
@@ -34,9 +36,12 @@ fn the_example_states_the_defaults() {
 fn the_example_names_every_setting() {
     let example: toml::Table = toml::from_str(include_str!("../gateway.example.toml")).unwrap();
     // serde lists the settings it knows when it meets one that it does not.
-    for table in ["listener", "http", "store", "rollup"] {
+    for path in ["listener", "http", "store", "store.postgres", "rollup"] {
+        fn table<'t>(whole: &'t mut toml::Table, path: &str) -> &'t mut toml::Table {
+            path.split('.').fold(whole, |table, name| table[name].as_table_mut().unwrap())
+        }
         let mut probe = example.clone();
-        probe[table].as_table_mut().unwrap().insert("no_such_setting".into(), true.into());
+        table(&mut probe, path).insert("no_such_setting".into(), true.into());
         let error = toml::from_str::<Config>(&toml::to_string(&probe).unwrap()).unwrap_err().to_string();
         let known: Vec<&str> = error.split('`').skip(1).step_by(2).filter(|word| *word != "no_such_setting").collect();
         let known: Vec<&str> =
@@ -44,8 +49,8 @@ fn the_example_names_every_setting() {
         assert!(!known.is_empty(), "{error}");
         for setting in known {
             assert!(
-                example[table].as_table().unwrap().contains_key(setting),
-                "[{table}] {setting} is not in the example"
+                table(&mut example.clone(), path).contains_key(setting),
+                "[{path}] {setting} is not in the example"
             );
         }
     }

@@ -104,6 +104,12 @@ impl Topic {
     pub fn new(device: DeviceId, channel: Channel) -> Self {
         Self { device, channel }
     }
+
+    /// The MQTT filter that matches every device's `channel`.
+    #[must_use]
+    pub fn filter_of_all(channel: Channel) -> String {
+        alloc::format!("{PREFIX}+/{}", channel.path())
+    }
 }
 
 impl fmt::Display for Topic {
@@ -140,6 +146,14 @@ mod tests {
         for channel in Channel::ALL {
             let topic = Topic::new("meter-7".parse().unwrap(), channel);
             assert_eq!(topic.to_string().parse(), Ok(topic));
+        }
+    }
+
+    #[test]
+    fn the_filter_of_all_devices_is_their_topic_with_a_wildcard_for_the_device() {
+        for channel in Channel::ALL {
+            let topic = Topic::new("meter-7".parse().unwrap(), channel).to_string();
+            assert_eq!(Topic::filter_of_all(channel), topic.replace("meter-7", "+"));
         }
     }
 

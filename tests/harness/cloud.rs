@@ -26,6 +26,15 @@ impl Cloud {
         Self { gateway: Gateway::start(folder, files, ""), folder: folder.into() }
     }
 
+    /// The same, with more tables in the gateway's configuration.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with(folder: &Path, files: Files, tables: &str) -> Self {
+        Self { gateway: Gateway::start(folder, files, tables), folder: folder.into() }
+    }
+
     /// The same, with something in the gateway's environment.
     ///
     /// # Panics

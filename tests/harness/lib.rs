@@ -18,6 +18,7 @@ pub mod pki;
 pub mod process;
 pub mod proxy;
 pub mod pty;
+pub mod servers;
 pub mod small_disk;
 pub mod speaker;
 pub mod stage;

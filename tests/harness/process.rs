@@ -30,6 +30,16 @@ impl Process {
         Ok(Self { child, log: log.into() })
     }
 
+    /// The same with its standard output in `log` too, for programs whose words nobody waits for.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn start_logged(mut command: Command, log: &Path) -> io::Result<Self> {
+        let words = File::options().create(true).append(true).open(log)?;
+        let child = command.stdin(Stdio::null()).stdout(words.try_clone()?).stderr(words).spawn()?;
+        Ok(Self { child, log: log.into() })
+    }
+
     /// The process's id.
     #[must_use]
     pub fn id(&self) -> u32 {

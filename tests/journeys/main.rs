@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it tried")]
 
 mod bad_input;
+mod broker;
 mod footprint;
 mod kills;
 mod links;
 mod mosquitto;
 mod restart;
 mod revocation;
+mod servers;
 mod terminal;
 mod wire;

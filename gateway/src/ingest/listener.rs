@@ -6,13 +6,12 @@
 //! reading.
 //!
 //! Each connection is one task, owned by [`Listener::run`]: `connection` leads it from handshake to farewell, `drive`
-//! waits for it, `session` decides. `packet`, `connect` and `reply` are the bytes, `rights` and `acks` the rules,
+//! waits for it, `session` decides. `packet`, `connect` and `reply` are the bytes, `rights` the rules,
 //! [`control`] the hand from outside.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -24,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use super::{Identify, Intake};
 use half_open::HalfOpen;
 
-mod acks;
 mod connect;
 mod connection;
 pub mod control;
@@ -88,8 +86,6 @@ struct Shared {
     intake: Intake,
     control: Control,
     counters: Arc<Counters>,
-    /// The next connection's id.
-    connections: AtomicU64,
 }
 
 impl Listener {
@@ -113,8 +109,7 @@ impl Listener {
         let address = socket.local_addr().map_err(failed)?;
         let control = Control::new(tls);
         let counters = Arc::default();
-        let connections = AtomicU64::new(1);
-        let shared = Arc::new(Shared { settings, identify, intake, control, counters, connections });
+        let shared = Arc::new(Shared { settings, identify, intake, control, counters });
         Ok(Self { socket, address, shared })
     }
 

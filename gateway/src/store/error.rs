@@ -87,7 +87,7 @@ impl StoreError {
                 None => false,
             },
             Self::Sql(SqlError::Postgres(error)) => error.code().is_none_or(|state| !blames_what_was_written(state)),
-            Self::Sql(SqlError::NoRow | SqlError::Column { .. }) => false,
+            Self::Sql(SqlError::NoRow | SqlError::Column { .. } | SqlError::Misfit(_)) => false,
             _ => true,
         }
     }
@@ -123,6 +123,7 @@ impl From<SqlError> for ReadError {
             SqlError::Sqlite(sqlite) if sqlite.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
                 Self::Late
             }
+            SqlError::Late => Self::Late,
             SqlError::Postgres(postgres) if postgres.code() == Some(&SqlState::QUERY_CANCELED) => Self::Late,
             _ => Self::Sql(error),
         }

@@ -1,4 +1,61 @@
 //! PostgreSQL, with hypertables where TimescaleDB is there.
+//!
+//! One [`Writer`] in each gateway, and any number of gateways: the devices of a commit are locked first, in the order of
+//! their names, and the ledger decides. A few connections beside it read, each question within a deadline.
+
+use super::error::StoreError;
+use super::ledger::SubjectSeed;
+use super::reader::Reader;
+use super::{Now, postgres::pool::Pool};
+
+mod cells;
+mod copy;
+mod driver;
+mod months;
+mod placeholders;
+mod pool;
+mod refusal;
+mod roller;
+mod schema;
+mod session;
+mod settings;
+mod writer;
+
+pub use roller::Roller;
+pub use schema::migrate;
+pub use settings::{Password, Settings, Tls};
+pub use writer::Writer;
+
+/// An open database: what writes it and what reads it, to be given to different threads.
+pub struct Store {
+    /// The only one of this process that writes.
+    pub writer: Writer,
+    /// As many as there are who read; clones share a few connections.
+    pub reader: Reader,
+    /// Who keeps the rollups, if no other gateway does.
+    pub roller: Roller,
+}
+
+impl Store {
+    /// Opens the database. Blocks, and so must not be called by an async task.
+    ///
+    /// # Errors
+    /// The server cannot be reached or lets nobody in; it may lose what it said is committed; its schema is not the one
+    /// of this program.
+    pub fn open(settings: &Settings, now: Now) -> Result<Self, StoreError> {
+        let writer = Writer::open(settings.clone(), now)?;
+        let reader = Reader::new(Pool::new(settings.clone()));
+        Ok(Self { writer, reader, roller: Roller::new(settings.clone()) })
+    }
+
+    /// Makes sure that a person or place of the settings is there as they say. Said twice, it changes nothing.
+    ///
+    /// # Errors
+    /// The zone is not known, or the server.
+    pub fn ensure_subject(&mut self, seed: &SubjectSeed) -> Result<(), StoreError> {
+        self.writer.ensure_subject(seed)
+    }
+}
 
 /// What went wrong, with the server's own words where it had any: the library's text names only the kind.
 #[must_use]

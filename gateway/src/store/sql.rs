@@ -38,9 +38,42 @@ pub(crate) trait Driver {
     /// Notes for those who read the feed that this transaction added the readings after `before` up to `last`.
     fn note_feed(&self, before: i64, last: i64) -> Result<(), SqlError>;
 
+    /// The commits after a place in the feed, in its order, as many as hold about `readings_max` readings. Those that
+    /// others may still come before are left out where only `settled` ones are wanted.
+    fn commits_after(&self, after: Place, readings_max: i64, settled: bool) -> Result<Commits, SqlError>;
+
     /// Where others write as well: enters `devices` as far as they are new, locks them in this order for the
     /// transaction, and answers the key and the version of each.
     fn lock(&self, devices: &[&DeviceId]) -> Result<Vec<Locked>, SqlError>;
+}
+
+/// A place in the feed: behind this reading of this transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Where there is one writer, 0.
+    pub(crate) commit: i64,
+    pub(crate) reading: i64,
+}
+
+/// Commits that follow each other in the feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Commits {
+    /// Where they end.
+    pub(crate) end: Place,
+    /// All their readings are among these, by id and by time, unless one was moved since; others may be as well.
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) from_us: i64,
+    pub(crate) to_us: i64,
+    /// There are more behind them.
+    pub(crate) are_cut: bool,
+}
+
+impl Commits {
+    /// None.
+    pub(crate) fn none(after: Place) -> Self {
+        Self { end: after, first: i64::MAX, last: i64::MIN, from_us: i64::MAX, to_us: i64::MIN, are_cut: false }
+    }
 }
 
 /// A device that this transaction alone may change.
@@ -55,7 +88,6 @@ pub(crate) struct Locked {
 pub(crate) struct Many {
     /// For one row.
     pub(crate) one: &'static str,
-    #[expect(dead_code, reason = "PostgreSQL joins next")]
     /// For all, in PostgreSQL: parameter n is the array of all rows' n-th values.
     pub(crate) all: &'static str,
 }
@@ -93,10 +125,16 @@ pub enum SqlError {
     Sqlite(#[from] rusqlite::Error),
     /// PostgreSQL, or the way to it.
     #[error("database: {}", crate::store::postgres::told(.0))]
-    Postgres(#[from] tokio_postgres::Error),
-    /// PostgreSQL did not answer in time, or cannot be reached.
+    Postgres(tokio_postgres::Error),
+    /// PostgreSQL cannot be reached.
     #[error("database: {0}")]
     Away(String),
+    /// PostgreSQL did not answer in time.
+    #[error("database: no answer in time")]
+    Late,
+    /// A value does not fit where it should be written.
+    #[error("database: {0}")]
+    Misfit(String),
     /// A query that must have an answer had none.
     #[error("database: a row that must be there is not")]
     NoRow,

@@ -1,7 +1,6 @@
 //! One connection from its first byte to its last: handshake, CONNECT, session, farewell.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -138,7 +137,7 @@ async fn session(
     stop: &CancellationToken,
 ) {
     let peer = stream.get_ref().0.peer_addr().unwrap_or(shared.settings.address);
-    let connection = ConnectionId(shared.connections.fetch_add(1, Ordering::Relaxed));
+    let connection = ConnectionId::fresh();
     let Some(Entered { seat, mut kicked, previous }) = shared.control.enter(&device, connection, serial) else {
         return refuse(shared, &mut stream, terms.version, &Refusal::Revoked, peer).await;
     };

@@ -44,7 +44,7 @@ impl Count {
     }
 
     /// One less, for what can go away.
-    pub(super) fn sub(&self) {
+    pub(in crate::ingest) fn sub(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 

@@ -6,10 +6,10 @@ use bytes::{Bytes, BytesMut};
 use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 use proto::{Channel, DeviceId, Topic};
 
-use super::acks::{Dropped, InFlight};
 use super::counters::Counters;
 use super::packet::{Packet, PacketError, Publish, Version};
 use super::{reply, rights};
+use crate::ingest::acks::{Dropped, InFlight};
 use crate::ingest::{Arrival, ConnectionId, RefusalCode, Ticket, Verdict};
 
 /// Why a connection ends.

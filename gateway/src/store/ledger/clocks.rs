@@ -4,7 +4,7 @@ use proto::{BootId, Clock, Instant, Quality};
 
 use super::batches::{FLAG_FUTURE, future_flag, quality_code};
 use super::{StoreError, TENANT, Work, ordinals};
-use crate::store::sql::params;
+use crate::store::sql::{Cell, Many, params};
 
 /// Readings re-timed at once, so that a long run without a clock does not fill the memory.
 const RETIME_ROWS: i64 = 4_096;
@@ -23,6 +23,24 @@ struct UnsetRow {
     time: i64,
     flags: i64,
 }
+
+/// Moves a reading: its id, series and instant so far, and where to.
+const MOVE: Many = Many {
+    one: "update reading set time_us = ?4, ordinal = coalesce(?5, ordinal), quality = ?6, flags = ?7
+          where id = ?1 and series = ?2 and time_us = ?3",
+    // Taken out and put in: a hypertable lets no row move from one chunk to another.
+    all: "with new as (
+            select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::int[], $6::smallint[],
+              $7::smallint[]) as new (id, series, was_us, time_us, ordinal, quality, flags)),
+          gone as (
+            delete from reading r using new where r.id = new.id and r.series = new.series and r.time_us = new.was_us
+            returning r.*)
+          insert into reading (tenant, quality, form, id, series, time_us, value, epoch, number, ordinal, flags,
+              utc_offset_minutes, code, text, local_text)
+          select g.tenant, new.quality, g.form, g.id, g.series, new.time_us, g.value, g.epoch, g.number,
+              coalesce(new.ordinal, g.ordinal), new.flags, g.utc_offset_minutes, g.code, g.text, g.local_text
+          from gone g join new on new.id = g.id",
+};
 
 impl Work<'_> {
     /// The clock that places a batch that came with `clock`: the one of its boot that came first, if that knew the
@@ -102,11 +120,7 @@ impl Work<'_> {
             let rows = self.unset_rows(from, run.last)?;
             let Some(last) = rows.last() else { return Ok(newest) };
             from = last.id + 1;
-            for row in rows {
-                // Undone and done again rather than shifted, so that a cut at the end of time is not carried along.
-                let time = clock.absolute(Instant(row.time.saturating_sub(run.offset_us)));
-                newest = newest.max(self.move_reading(&row, time, clock.quality)?);
-            }
+            newest = newest.max(self.move_readings(rows, run, clock)?);
         }
     }
 
@@ -120,21 +134,43 @@ impl Work<'_> {
         })?)
     }
 
-    fn move_reading(&mut self, row: &UnsetRow, time: Instant, quality: Quality) -> Result<Option<Instant>, StoreError> {
-        if time.0 != row.time {
-            self.mark(row.series, row.time)?;
-            self.mark(row.series, time.0)?;
+    /// Moves readings to where `clock` places them. Answers the newest instant that is not in the future.
+    fn move_readings(
+        &mut self,
+        mut rows: Vec<UnsetRow>,
+        run: &UnsetRun,
+        clock: &Clock,
+    ) -> Result<Option<Instant>, StoreError> {
+        let (mut moves, mut newest) = (Vec::with_capacity(rows.len()), None);
+        rows.sort_by_key(|row| row.series);
+        for of_series in rows.chunk_by(|left, right| left.series == right.series) {
+            // Undone and done again rather than shifted, so that a cut at the end of time is not carried along.
+            let place = |row: &UnsetRow| clock.absolute(Instant(row.time.saturating_sub(run.offset_us)));
+            let placed: Vec<(&UnsetRow, Instant)> = of_series.iter().map(|row| (row, place(row))).collect();
+            let elsewhere = placed.iter().filter(|(row, time)| time.0 != row.time).map(|(_, time)| time.0);
+            let mut ranks = ordinals::ranks(
+                self.db,
+                of_series.first().map_or(0, |row| row.series),
+                &elsewhere.collect::<Vec<_>>(),
+            )?
+            .into_iter();
+            for (row, time) in placed {
+                if time.0 != row.time {
+                    self.mark(row.series, row.time)?;
+                    self.mark(row.series, time.0)?;
+                }
+                // What stays keeps its rank.
+                let rank = if time.0 == row.time { None } else { ranks.next() };
+                let future = future_flag(time.0, self.now);
+                let (quality, flags) = (quality_code(clock.quality), (row.flags & !FLAG_FUTURE) | future);
+                let rank = rank.map_or(Cell::Null, Cell::Int);
+                let [id, series, was, time_us, quality, flags] =
+                    [row.id, row.series, row.time, time.0, quality, flags].map(Cell::Int);
+                moves.push(vec![id, series, was, time_us, rank, quality, flags]);
+                newest = newest.max((future == 0).then_some(time));
+            }
         }
-        let rank = if time.0 == row.time {
-            None
-        } else {
-            Some(ordinals::next_rank(self.db, row.series, time.0)?.unwrap_or(0))
-        };
-        let future = future_flag(time.0, self.now);
-        let sql =
-            "update reading set time_us = ?2, ordinal = coalesce(?3, ordinal), quality = ?4, flags = ?5 where id = ?1";
-        let flags = (row.flags & !FLAG_FUTURE) | future;
-        self.db.prepare(sql).execute(params![row.id, time.0, rank, quality_code(quality), flags])?;
-        Ok((future == 0).then_some(time))
+        self.db.driver().execute_many(&MOVE, &moves)?;
+        Ok(newest)
     }
 }

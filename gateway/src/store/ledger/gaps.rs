@@ -111,7 +111,7 @@ impl Work<'_> {
         let sql = "delete from gap where device = ?1 and epoch = ?2 and last >= ?3 and first <= ?4
                      and first >= coalesce((select max(first) from gap where device = ?1 and epoch = ?2
                        and first <= ?3 and numbers is null), ?3)
-                     and numbers is null and (?5 is null or reason = ?5)
+                     and numbers is null and (reason = ?5 or ?5 is null)
                    returning source, from_us, until_us, boot, readings, reason, first, last";
         let (first, last) = (to_sql(range.first), to_sql(range.last));
         let rows = self.db.prepare(sql).rows(params![device, epoch, first, last, only], |row| {

@@ -128,8 +128,14 @@ fn next_ranks(
     Ok(next)
 }
 
+/// The ranks of readings that are about to be added at `times`, in this order, whatever is remembered.
+pub(super) fn ranks(db: Db<'_>, series: i64, times: &[i64]) -> Result<Vec<i64>, StoreError> {
+    let (Some(&lowest), Some(&highest)) = (times.iter().min(), times.iter().max()) else { return Ok(Vec::new()) };
+    Ok(count_up(next_ranks(db, series, times, (lowest, highest))?, times))
+}
+
 /// The rank that the next reading at `time` gets, if there already is one.
-pub(super) fn next_rank(db: Db<'_>, series: i64, time: i64) -> Result<Option<i64>, StoreError> {
+fn next_rank(db: Db<'_>, series: i64, time: i64) -> Result<Option<i64>, StoreError> {
     let sql = "select max(ordinal) + 1 from reading where series = ?1 and time_us = ?2";
     Ok(db.prepare(sql).one(params![series, time], |row| row.get(0))?)
 }

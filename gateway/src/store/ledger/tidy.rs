@@ -134,7 +134,7 @@ impl Work<'_> {
         let Pile { epoch, first, last, numbers, readings, source, reason } = pile;
         // What names no epoch any more is one for each reason.
         let sql = "update gap set numbers = numbers + ?3, readings = readings + ?4
-                   where device = ?1 and epoch is null and numbers is not null and reason = ?2 and ?5 is null";
+                   where device = ?1 and epoch is null and numbers is not null and reason = ?2 and cast(?5 as bigint) is null";
         let values = params![device, reason, numbers, readings, epoch];
         if self.db.prepare(sql).execute(values)? > 0 {
             return Ok(());

@@ -99,18 +99,23 @@ impl<'a> Rollups<'a> {
 /// The minutes of a series that the roller is yet to make.
 fn touched(view: View<'_>, series: i64) -> Result<Touched, ReadError> {
     let db = view.db;
-    let cursor = pass::cursor(db)?;
-    let last: i64 = db.prepare("select last_reading from feed where tenant = ?1").one([TENANT], |row| row.get(0))?;
+    let commits = db.driver().commits_after(pass::cursor(db)?, BEHIND_MAX, false)?;
     let mut touched = Touched::new();
     let mut touch = |time_us| {
         let minute = (series, Level::Minute.start_us(time_us));
         touched.insert(minute, Touch { is_marked: true, ..Touch::default() });
         Ok(())
     };
-    if last.saturating_sub(cursor) <= BEHIND_MAX {
-        // By their ids: with the plus, the index by time is of no use.
-        let sql = "select r.time_us from reading r where r.id > ?2 and +r.series = ?1";
-        db.prepare(sql).each([series, cursor], |row| touch(row.get(0)?))?;
+    if !commits.are_cut {
+        // Where their span of time is not known, they are found by their ids alone: with the plus, SQLite does not walk
+        // over all of the series.
+        let series_column = if commits.from_us == i64::MIN { "+r.series" } else { "r.series" };
+        let sql = &format!(
+            "select r.time_us from reading r where r.id >= ?2 and r.id <= ?3 and {series_column} = ?1
+             and r.time_us >= ?4 and r.time_us <= ?5"
+        );
+        let values = [series, commits.first, commits.last, commits.from_us, commits.to_us];
+        db.prepare(sql).each(values, |row| touch(row.get(0)?))?;
     } else {
         let sql = "select max(start_us) from rollup where series = ?1 and level = 1";
         let newest: Option<i64> = db.prepare(sql).one([series], |row| row.get(0))?;

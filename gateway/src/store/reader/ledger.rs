@@ -142,7 +142,7 @@ impl View<'_> {
                    from quarantine q
                    join device d on d.id = q.device
                    left join epoch e on e.id = q.epoch
-                   where q.tenant = ?1 and (?2 is null or d.name = ?2)
+                   where q.tenant = ?1 and (d.name = ?2 or ?2 is null)
                    order by q.arrived_us desc, q.id desc limit ?3";
         let read = |row: &Row<'_>| {
             let (device, channel): (String, String) = (row.get(1)?, row.get(3)?);

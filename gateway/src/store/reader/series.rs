@@ -37,7 +37,7 @@ impl View<'_> {
     /// # Errors
     /// Too late, or the disk.
     pub fn series(&self, device: Option<&str>) -> Result<Vec<Series>, ReadError> {
-        self.series_where("(?2 is null or d.name = ?2)", params![TENANT, device, SERIES_MAX])
+        self.series_where("(d.name = ?2 or ?2 is null)", params![TENANT, device, SERIES_MAX])
     }
 
     /// The series that are about a subject now: those assigned themselves, and those of assigned devices that are not

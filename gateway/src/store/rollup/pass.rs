@@ -5,17 +5,17 @@ use super::{Level, Rolled, rows};
 use crate::store::ledger::TENANT;
 use crate::store::ledger::value;
 use crate::store::reader::VISIBLE;
-use crate::store::sql::{Cell, Db, Many, SqlError};
+use crate::store::sql::{Cell, Commits, Db, Many, Place, SqlError};
 
 /// Readings of one pass. Each touches at most three rows.
-const READINGS_MAX: usize = 20_000;
+const READINGS_MAX: i64 = 20_000;
 /// Marks of one pass. Each has a minute read anew.
 const MARKS_MAX: usize = 2_000;
 
 /// What is to be written.
 pub(in crate::store) struct Pass {
-    before: i64,
-    after: i64,
+    before: Place,
+    after: Place,
     marks: Vec<i64>,
     made: Made,
     rolled: Rolled,
@@ -28,20 +28,24 @@ impl Pass {
     pub(in crate::store) fn read(db: Db<'_>) -> Result<Option<Self>, SqlError> {
         let before = cursor(db)?;
         let mut touched = Touched::new();
-        let (after, readings) = take_readings(db, before, &mut touched)?;
+        let commits = db.driver().commits_after(before, READINGS_MAX, true)?;
+        let readings = take_readings(db, &commits, &mut touched)?;
         let marks = take_marks(db, &mut touched)?;
-        if readings == 0 && marks.is_empty() {
+        let after = commits.end;
+        if after == before && marks.is_empty() {
             return Ok(None);
         }
-        let is_behind = readings == READINGS_MAX || marks.len() == MARKS_MAX;
+        let is_behind = commits.are_cut || marks.len() == MARKS_MAX;
         let rolled = Rolled { readings, marks: marks.len(), is_behind, ..Rolled::default() };
         Ok(Some(Self { before, after, marks, made: remake(db, touched)?, rolled }))
     }
 
     /// Writes it.
     pub(in crate::store) fn write(self, db: Db<'_>) -> Result<Rolled, SqlError> {
-        let sql = "update rollup_state set last_reading = ?3 where tenant = ?1 and last_reading = ?2";
-        if db.prepare(sql).execute([TENANT, self.before, self.after])? == 0 {
+        let sql = "update rollup_state set last_commit = ?4, last_reading = ?5
+                   where tenant = ?1 and last_commit = ?2 and last_reading = ?3";
+        let values = [TENANT, self.before.commit, self.before.reading, self.after.commit, self.after.reading];
+        if db.prepare(sql).execute(values)? == 0 {
             // Somebody else has been here. What was read is of no use.
             return Ok(Rolled { is_behind: true, ..Rolled::default() });
         }
@@ -51,31 +55,31 @@ impl Pass {
     }
 }
 
-/// The last reading that has been summed up.
-pub(in crate::store) fn cursor(db: Db<'_>) -> Result<i64, SqlError> {
-    let sql = "select last_reading from rollup_state where tenant = ?1";
-    db.prepare(sql).one([TENANT], |row| row.get(0))
+/// How far the feed has been summed up.
+pub(in crate::store) fn cursor(db: Db<'_>) -> Result<Place, SqlError> {
+    let sql = "select last_commit, last_reading from rollup_state where tenant = ?1";
+    db.prepare(sql).one([TENANT], |row| Ok(Place { commit: row.get(0)?, reading: row.get(1)? }))
 }
 
-/// Enters the readings after `before`. Answers the last one, and how many there were.
-fn take_readings(db: Db<'_>, before: i64, touched: &mut Touched) -> Result<(i64, usize), SqlError> {
+/// Enters the readings of `commits`. Answers how many there were.
+fn take_readings(db: Db<'_>, commits: &Commits, touched: &mut Touched) -> Result<usize, SqlError> {
+    // One that was moved out of their span of time has marks. One of other commits in it is counted again when its turn
+    // comes, and then is no later than its minute's last: that is made anew.
     let sql = format!(
-        "select r.id, r.series, r.time_us, r.value, r.form, {VISIBLE} from reading r where r.id > ?1
-         order by r.id limit ?2"
+        "select r.series, r.time_us, r.value, r.form, {VISIBLE} from reading r
+         where r.id >= ?1 and r.id <= ?2 and r.time_us >= ?3 and r.time_us <= ?4"
     );
-    let (mut after, mut readings) = (before, 0);
-    let limit = i64::try_from(READINGS_MAX).unwrap_or(i64::MAX);
-    db.prepare(&sql).each([before, limit], |row| {
-        after = row.get(0)?;
+    let mut readings = 0;
+    db.prepare(&sql).each([commits.first, commits.last, commits.from_us, commits.to_us], |row| {
         readings += 1;
-        if row.get(5)? {
-            let time_us: i64 = row.get(2)?;
-            let added = (time_us, value::share(row.get(3)?, row.get(4)?));
-            touched.entry((row.get(1)?, Level::Minute.start_us(time_us))).or_default().added.push(added);
+        if row.get(4)? {
+            let time_us: i64 = row.get(1)?;
+            let added = (time_us, value::share(row.get(2)?, row.get(3)?));
+            touched.entry((row.get(0)?, Level::Minute.start_us(time_us))).or_default().added.push(added);
         }
         Ok(())
     })?;
-    Ok((after, readings))
+    Ok(readings)
 }
 
 /// Enters marked minutes. Answers the keys of the marks.

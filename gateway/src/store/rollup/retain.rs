@@ -32,8 +32,8 @@ impl Retain {
         let series: Vec<i64> = db.prepare(sql).rows([TENANT, self.series, SERIES_MAX], |row| row.get(0))?;
         let mut old = Vec::new();
         for series in &series {
-            take_old(db, *series, before_us, &mut old)?;
-            if i64::try_from(old.len()).unwrap_or(i64::MAX) >= READINGS_MAX {
+            old = take_old(db, *series, before_us)?;
+            if !old.is_empty() {
                 break;
             }
             self.series = *series;
@@ -63,21 +63,27 @@ struct Old {
     share: Option<value::Share>,
 }
 
-fn take_old(db: Db<'_>, series: i64, before_us: i64, old: &mut Vec<Old>) -> Result<(), SqlError> {
+fn take_old(db: Db<'_>, series: i64, before_us: i64) -> Result<Vec<Old>, SqlError> {
+    let sql = "select exists(select 1 from reading where series = ?1 and time_us < ?2 and quality <> 0)";
+    if !db.prepare(sql).one([series, before_us], |row| row.get::<bool>(0))? {
+        return Ok(Vec::new());
+    }
+    // Its device's row is locked, as by whoever writes its readings, so that none is hidden or moved meanwhile.
+    let sql = "update device set readings = readings where id = (select device from series where id = ?1)";
+    db.prepare(sql).execute([series])?;
     let sql = format!(
         "select r.id, r.time_us, r.value, r.form, {VISIBLE} from reading r
          where r.series = ?1 and r.time_us < ?2 and r.quality <> 0 order by r.time_us, r.value limit ?3"
     );
-    let room = READINGS_MAX - i64::try_from(old.len()).unwrap_or(READINGS_MAX);
-    db.prepare(&sql).each([series, before_us, room], |row| {
+    db.prepare(&sql).rows([series, before_us, READINGS_MAX], |row| {
         let share = if row.get(4)? { Some(value::share(row.get(2)?, row.get(3)?)) } else { None };
-        old.push(Old { id: row.get(0)?, series, time_us: row.get(1)?, share });
-        Ok(())
+        Ok(Old { id: row.get(0)?, series, time_us: row.get(1)?, share })
     })
 }
 
 fn remove(db: Db<'_>, old: Vec<Old>) -> Result<usize, SqlError> {
-    let ids: Vec<_> = old.iter().map(|reading| vec![Cell::Int(reading.id)]).collect();
+    let cells = |old: &Old| [old.id, old.series, old.time_us].map(Cell::Int).to_vec();
+    let ids: Vec<_> = old.iter().map(cells).collect();
     let mut gone = Made::new();
     let mut touched = Touched::new();
     for Old { series, time_us, share, .. } in old {
@@ -100,5 +106,8 @@ fn remove(db: Db<'_>, old: Vec<Old>) -> Result<usize, SqlError> {
     rows::write(db, &remake(db, touched)?)
 }
 
-const REMOVE: Many =
-    Many { one: "delete from reading where id = ?1", all: "delete from reading where id = any ($1::bigint[])" };
+const REMOVE: Many = Many {
+    one: "delete from reading where id = ?1 and series = ?2 and time_us = ?3",
+    all: "delete from reading using unnest($1::bigint[], $2::bigint[], $3::bigint[]) as old (id, series, time_us)
+          where reading.id = old.id and reading.series = old.series and reading.time_us = old.time_us",
+};

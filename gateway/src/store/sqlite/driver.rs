@@ -5,7 +5,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
 use crate::store::ledger::{TENANT, to_sql};
-use crate::store::sql::{self, Cell, Locked, Many, ReadingRow, Run, SqlError};
+use crate::store::sql::{self, Cell, Commits, Locked, Many, Place, ReadingRow, Run, SqlError};
 
 const INSERT: &str = "insert into reading
       (tenant, epoch, number, series, quality, id, time_us, ordinal, value, form, code, text, utc_offset_minutes,
@@ -120,6 +120,23 @@ impl sql::Driver for Driver<'_> {
     fn note_feed(&self, _before: i64, last: i64) -> Result<(), SqlError> {
         self.execute("update feed set last_reading = ?2 where tenant = ?1", &[Cell::Int(TENANT), Cell::Int(last)])?;
         Ok(())
+    }
+
+    fn commits_after(&self, after: Place, readings_max: i64, _settled: bool) -> Result<Commits, SqlError> {
+        let mut end = after.reading;
+        self.each("select last_reading from feed where tenant = ?1", &[Cell::Int(TENANT)], &mut |row| {
+            end = row.get(0)?;
+            Ok(())
+        })?;
+        let last = end.min(after.reading.saturating_add(readings_max));
+        Ok(Commits {
+            end: Place { reading: last, ..after },
+            first: after.reading.saturating_add(1),
+            last,
+            from_us: i64::MIN,
+            to_us: i64::MAX,
+            are_cut: last < end,
+        })
     }
 
     fn lock(&self, _devices: &[&DeviceId]) -> Result<Vec<Locked>, SqlError> {

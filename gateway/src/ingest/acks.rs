@@ -10,7 +10,7 @@ use crate::ingest::Verdict;
 
 /// The publishes in flight of one connection, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct InFlight(VecDeque<(u16, Waiting)>);
+pub(in crate::ingest) struct InFlight(VecDeque<(u16, Waiting)>);
 
 #[derive(Debug)]
 enum Waiting {
@@ -20,33 +20,33 @@ enum Waiting {
 
 /// A ticket was dropped: nobody will ever give this publish a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Dropped;
+pub(in crate::ingest) struct Dropped;
 
 impl InFlight {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::ingest) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::ingest) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn contains(&self, packet_id: u16) -> bool {
+    pub(in crate::ingest) fn contains(&self, packet_id: u16) -> bool {
         self.0.iter().any(|(id, _)| *id == packet_id)
     }
 
     /// A publish whose verdict will come.
-    pub(super) fn push(&mut self, packet_id: u16, verdict: oneshot::Receiver<Verdict>) {
+    pub(in crate::ingest) fn push(&mut self, packet_id: u16, verdict: oneshot::Receiver<Verdict>) {
         self.0.push_back((packet_id, Waiting::For(verdict)));
     }
 
     /// A publish whose verdict is known, and leaves in its turn all the same.
-    pub(super) fn push_over(&mut self, packet_id: u16, verdict: Verdict) {
+    pub(in crate::ingest) fn push_over(&mut self, packet_id: u16, verdict: Verdict) {
         self.0.push_back((packet_id, Waiting::Over(verdict)));
     }
 
     /// The oldest publish's verdict, once it is there; never, while nothing is in flight. Cancel safe.
-    pub(super) async fn next(&mut self) -> Result<(u16, Verdict), Dropped> {
+    pub(in crate::ingest) async fn next(&mut self) -> Result<(u16, Verdict), Dropped> {
         let Some((packet_id, waiting)) = self.0.front_mut() else { return pending().await };
         let packet_id = *packet_id;
         let verdict = match waiting {
@@ -58,7 +58,7 @@ impl InFlight {
     }
 
     /// The oldest publish's verdict if it is there already.
-    pub(super) fn ready(&mut self) -> Result<Option<(u16, Verdict)>, Dropped> {
+    pub(in crate::ingest) fn ready(&mut self) -> Result<Option<(u16, Verdict)>, Dropped> {
         use oneshot::error::TryRecvError::{Closed, Empty};
         let Some((packet_id, waiting)) = self.0.front_mut() else { return Ok(None) };
         let packet_id = *packet_id;

@@ -1,0 +1,132 @@
+//! `[store.postgres]`
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::Deserialize;
+
+use crate::store::postgres::{Password, Settings, Tls};
+
+/// Connections that do not read: the writer's, the feed's, and that of what runs beside.
+const NOT_READING: usize = 3;
+
+/// The PostgreSQL server.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Postgres {
+    /// A name, an address, or the folder of a Unix socket.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Which database.
+    pub database: String,
+    /// The role of `run`.
+    pub user: String,
+    /// Its password, mode 0600.
+    pub password_file: Option<PathBuf>,
+    /// The role of `migrate`.
+    pub migrate_user: String,
+    /// Its password, mode 0600.
+    pub migrate_password_file: Option<PathBuf>,
+    /// How the way to the server is kept private.
+    pub tls: TlsMode,
+    /// The authorities that sign the server's certificate, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Connections of one gateway.
+    pub connections_max: usize,
+}
+
+/// How the way to the server is kept private.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// As the host is on this machine or not.
+    #[default]
+    Auto,
+    /// Not at all.
+    Disable,
+    /// By the server's certificate.
+    VerifyFull,
+}
+
+impl Default for Postgres {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: 5432,
+            database: "tributary".to_owned(),
+            user: "tributary_ingest".to_owned(),
+            password_file: None,
+            migrate_user: "tributary_migrate".to_owned(),
+            migrate_password_file: None,
+            tls: TlsMode::default(),
+            ca_file: None,
+            connections_max: 8,
+        }
+    }
+}
+
+impl Postgres {
+    /// The first setting that cannot work, and why.
+    pub(super) fn first_fault(&self) -> Option<(&'static str, &'static str)> {
+        if self.connections_max <= NOT_READING {
+            return Some(("connections_max", "must be at least 4: three, and one that reads"));
+        }
+        if self.verifies() && self.ca_file.is_none() {
+            let wrong = "is needed to verify the server; name the file with its authority, or say tls = \"disable\"";
+            return Some(("ca_file", wrong));
+        }
+        None
+    }
+
+    /// As `run` connects.
+    ///
+    /// # Errors
+    /// A password file cannot be read, or others can.
+    pub fn ingest(&self) -> anyhow::Result<Settings> {
+        self.settings(&self.user, self.password_file.as_deref())
+    }
+
+    /// As `migrate` connects.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn migrate(&self) -> anyhow::Result<Settings> {
+        self.settings(&self.migrate_user, self.migrate_password_file.as_deref())
+    }
+
+    fn settings(&self, user: &str, password_file: Option<&Path>) -> anyhow::Result<Settings> {
+        let tls = match &self.ca_file {
+            Some(ca_file) if self.verifies() => Tls::VerifyFull { ca_file: ca_file.clone() },
+            _ => Tls::Disable,
+        };
+        Ok(Settings {
+            host: self.host.clone(),
+            port: self.port,
+            database: self.database.clone(),
+            user: user.to_owned(),
+            password: password_file.map(read_password).transpose()?,
+            tls,
+            readers_max: self.connections_max - NOT_READING,
+        })
+    }
+
+    fn verifies(&self) -> bool {
+        let is_here = self.host.starts_with('/')
+            || self.host == "localhost"
+            || self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        match self.tls {
+            TlsMode::Auto => !is_here,
+            TlsMode::Disable => false,
+            TlsMode::VerifyFull => true,
+        }
+    }
+}
+
+/// The first line of a file that only its owner may read.
+fn read_password(path: &Path) -> anyhow::Result<Password> {
+    let bytes = certs::key_file::read_private(path).context("read the database's password")?;
+    let text = std::str::from_utf8(&bytes).ok().with_context(|| format!("{} is not UTF-8", path.display()))?;
+    Ok(Password::new(text.lines().next().unwrap_or_default()))
+}

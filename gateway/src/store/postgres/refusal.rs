@@ -1,0 +1,67 @@
+//! Why a server is no store for us, in words that say what to do.
+
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+
+use super::session::{Patience, Session};
+use super::settings::Settings;
+use super::told;
+use crate::store::error::StoreError;
+use crate::store::sql::SqlError;
+
+/// Nobody answered.
+pub(super) fn silent(settings: &Settings, waited: Duration) -> StoreError {
+    let (told, waited) = (settings.told(), waited.as_secs());
+    SqlError::Away(format!("no answer within {waited} s from {told}; check `host` and `port`, and firewalls between"))
+        .into()
+}
+
+/// Why a connection was not made. What may pass by itself stays an error of the way; the rest is for people.
+pub(super) fn explain(settings: &Settings, error: tokio_postgres::Error) -> StoreError {
+    let (of, why) = (settings.told(), told(&error));
+    let Some(state) = error.code() else {
+        return SqlError::Away(format!("cannot reach {of}: {why}; check `host`, `port` and `tls`")).into();
+    };
+    let advice = match *state {
+        SqlState::INVALID_PASSWORD => "check `user` and `password_file`",
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            "check `user`, and what the server's pg_hba.conf says of it and of TLS"
+        }
+        SqlState::INVALID_CATALOG_NAME => "create it, run roles.sql in it, then `tributary-gateway migrate`",
+        SqlState::INSUFFICIENT_PRIVILEGE => "run roles.sql in it, which grants what the gateway needs",
+        SqlState::TOO_MANY_CONNECTIONS => "raise the server's max_connections or lower `connections_max`",
+        _ => return SqlError::Away(format!("cannot use {of}: {why}")).into(),
+    };
+    StoreError::Unfit(format!("cannot use {of}: {why}; {advice}"))
+}
+
+/// What makes a server lose what it said is committed, or not take it.
+pub(super) fn check_server(session: &Session, patience: Patience, settings: &Settings) -> Result<(), StoreError> {
+    let sql = "select current_setting('fsync'), current_setting('synchronous_commit'),
+                 current_setting('transaction_read_only'), pg_is_in_recovery(), current_setting('server_version_num')::int";
+    let row = session.wait(patience, async { Ok(session.client().query_one(sql, &[]).await?) })?;
+    let text = |place: usize| row.try_get::<_, String>(place).map_err(SqlError::from);
+    let unfit = |why: &str| Err(StoreError::Unfit(format!("cannot use {}: {why}", settings.told())));
+    if text(0)? == "off" {
+        return unfit("the server has fsync = off, so a power cut loses what was committed; turn it on");
+    }
+    if text(1)? == "off" {
+        return unfit(
+            "synchronous_commit = off, so the server says committed before it is; turn it on for this role or database",
+        );
+    }
+    if row.try_get(3).map_err(SqlError::from)? {
+        return unfit("the server is a standby, which takes no writes; name the primary as `host`");
+    }
+    if text(2)? == "on" {
+        return unfit("it is read-only (default_transaction_read_only = on); turn that off for this role or database");
+    }
+    if row.try_get::<_, i32>(4).map_err(SqlError::from)? < VERSION_MIN {
+        return unfit("the server is older than PostgreSQL 14; use a newer one");
+    }
+    Ok(())
+}
+
+/// 14 is the first with idle_session_timeout and the multirange types, and the oldest that is still maintained.
+const VERSION_MIN: i32 = 140_000;

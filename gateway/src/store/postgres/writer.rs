@@ -1,0 +1,144 @@
+//! The one of this process that writes: many items in one durable transaction, beside other gateways.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use proto::{DeviceId, Epoch, Range};
+use tokio::sync::watch;
+use tokio_postgres::error::SqlState;
+use tracing::{info, warn};
+
+use super::driver::Driver;
+use super::session::{Patience, Session};
+use super::settings::Settings;
+use super::{refusal, schema};
+use crate::store::error::StoreError;
+use crate::store::ledger::{Memory, SubjectSeed, Work};
+use crate::store::sql::{Db, SqlError};
+use crate::store::{Item, Ledger, Now, Outcome, SettledRanges, Tick};
+
+/// A lock that another gateway holds is waited for this long; then all is tried again, so that what waits for one device
+/// holds up no other for longer. A transaction that its gateway does not go on with is given up, with its locks. All
+/// statements go by keys, whatever the planner may think of small tables, and are planned once.
+const OPTIONS: &str = "-c lock_timeout=2s -c idle_in_transaction_session_timeout=10s -c statement_timeout=30s \
+     -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 -c tcp_user_timeout=15000 \
+     -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off";
+/// How long the server may take for what is asked of a new connection, and to undo.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Records items. One thread has it, and calls it with as much as has come meanwhile.
+pub struct Writer {
+    settings: Settings,
+    /// None when the last one is not to be relied on.
+    session: Option<Session>,
+    memory: Memory,
+    /// Of whom `memory` is as of the last commit, because that had them locked.
+    locked: HashSet<DeviceId>,
+    now: Now,
+    tick: watch::Sender<Tick>,
+}
+
+impl Ledger for Writer {
+    fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
+        let outcomes = self.transact(|work| work.record(items))?;
+        self.memory.forget_much();
+        self.locked = items.iter().map(|item| item.device().clone()).collect();
+        self.tick.send_modify(|tick| {
+            tick.reading = self.memory.last_reading;
+            tick.commits += 1;
+        });
+        Ok(outcomes)
+    }
+
+    fn settled_around(&mut self, device: &DeviceId, epoch: Epoch, around: Range) -> Result<SettledRanges, StoreError> {
+        self.at_work()?;
+        let Some(session) = &self.session else { return Err(SqlError::Late.into()) };
+        let db = &Driver::writing(session);
+        if !self.locked.contains(device) {
+            self.memory = Memory::default();
+        }
+        let told = self.memory.settled(Db::new(db), device, epoch, around);
+        if let Err(error) = &told {
+            self.forsake(error);
+        }
+        told
+    }
+}
+
+impl Writer {
+    pub(super) fn open(settings: Settings, now: Now) -> Result<Self, StoreError> {
+        let (memory, tick) = (Memory::default(), watch::Sender::default());
+        let mut writer = Self { settings, session: None, memory, locked: HashSet::new(), now, tick };
+        writer.at_work()?;
+        Ok(writer)
+    }
+
+    /// Where the store stands, now and after each commit.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Tick> {
+        self.tick.subscribe()
+    }
+
+    pub(super) fn ensure_subject(&mut self, seed: &SubjectSeed) -> Result<(), StoreError> {
+        self.transact(|work| work.ensure_subject(seed))
+    }
+
+    /// All of `act` or nothing of it.
+    fn transact<T>(&mut self, act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.at_work()?;
+        self.locked.clear();
+        let Some(session) = &self.session else { return Err(SqlError::Late.into()) };
+        let (driver, now) = (Driver::writing(session), (self.now)());
+        let attempt: Result<T, StoreError> = (|| {
+            driver.begin()?;
+            let answer = act(&mut Work::new(Db::new(&driver), &mut self.memory, now))?;
+            driver.commit()?;
+            Ok(answer)
+        })();
+        if let Err(error) = &attempt {
+            // What is remembered may be of the transaction that has just been undone; or it is done, and the answer was
+            // lost: then its batches are known when they are tried again.
+            self.memory = Memory::default();
+            let is_undone = session.run(Patience::Each(SETTLE), "rollback").is_ok();
+            if !is_undone {
+                self.session = None;
+            }
+            self.forsake(error);
+        }
+        attempt
+    }
+
+    /// Makes sure that there is a connection that can be relied on.
+    fn at_work(&mut self) -> Result<(), StoreError> {
+        if self.session.is_some() {
+            return Ok(());
+        }
+        let session = Session::open(&self.settings, "tributary writer", OPTIONS)?;
+        refusal::check_server(&session, Patience::Each(SETTLE), &self.settings)?;
+        schema::check(&session, Patience::Each(SETTLE), &self.settings)?;
+        info!(database = self.settings.told(), "connected");
+        self.memory = Memory::default();
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// Lets go of a connection after an error that is neither of what was written nor of others who wrote it too.
+    fn forsake(&mut self, error: &StoreError) {
+        let passes = match error {
+            StoreError::Sql(SqlError::Postgres(error)) => matches!(
+                error.code(),
+                Some(
+                    &SqlState::LOCK_NOT_AVAILABLE
+                        | &SqlState::T_R_DEADLOCK_DETECTED
+                        | &SqlState::T_R_SERIALIZATION_FAILURE
+                )
+            ),
+            _ => false,
+        };
+        if error.is_unavailable() && !passes {
+            if self.session.take().is_some() {
+                warn!(%error, "the connection to the database is replaced");
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! A PostgreSQL of one's own, for what only a real server can show.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tributary_gateway::store::postgres::Settings;
+
+/// A server that ends with the test.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    folder: TempDir,
+    process: Child,
+}
+
+/// The installed server's programs: on the path, or where Debian puts them.
+fn programs() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let debian = (13..=30).rev().map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")));
+    debian.chain(std::env::split_paths(&path)).find(|folder| folder.join("initdb").exists())
+}
+
+/// A server does not run as root: then as nobody.
+fn command(programs: &Path, name: &str) -> Command {
+    let is_root =
+        std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0);
+    let mut command = if is_root {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(programs.join(name));
+        command
+    } else {
+        Command::new(programs.join(name))
+    };
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+impl Server {
+    /// Starts one, with `lines` in its configuration; none where it is not installed.
+    pub(crate) fn start(lines: &[&str]) -> Option<Self> {
+        let Some(programs) = programs() else {
+            eprintln!("skipped: PostgreSQL is not installed");
+            return None;
+        };
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        for path in [folder.path(), &data] {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        }
+        let _ = std::os::unix::fs::chown(&data, Some(65_534), Some(65_534));
+        let made = command(&programs, "initdb")
+            .arg("-D")
+            .arg(&data)
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"])
+            .status()
+            .unwrap();
+        assert!(made.success(), "initdb: {made}");
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut start = command(&programs, "postgres");
+        start.arg("-D").arg(&data).args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
+        start.arg("-c").arg(format!("port={port}"));
+        for line in lines {
+            start.arg("-c").arg(line);
+        }
+        let server = Self { port, folder, process: start.spawn().unwrap() };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while server.try_sql("postgres", "select 1").is_err() {
+            assert!(Instant::now() < deadline, "the server does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(server)
+    }
+
+    /// A database with the gateway's schema, empty.
+    pub(crate) fn database(&self, name: &str) -> Settings {
+        let settings = self.bare_database(name);
+        tributary_gateway::store::postgres::migrate(&settings).unwrap();
+        settings
+    }
+
+    /// A database without any.
+    pub(crate) fn bare_database(&self, name: &str) -> Settings {
+        self.sql("postgres", &format!("create database \"{name}\""));
+        Settings::local(self.port, name, "postgres")
+    }
+
+    /// What the superuser's `sql` answers: the first column of each row.
+    pub(crate) fn sql(&self, database: &str, sql: &str) -> Vec<String> {
+        self.try_sql(database, sql).unwrap()
+    }
+
+    /// The same, when it may fail.
+    pub(crate) fn try_sql(&self, database: &str, sql: &str) -> Result<Vec<String>, String> {
+        self.try_sql_as("postgres", database, sql)
+    }
+
+    /// The same as `user`.
+    pub(crate) fn try_sql_as(&self, user: &str, database: &str, sql: &str) -> Result<Vec<String>, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(self.port).user(user).dbname(database);
+        runtime.block_on(async {
+            let told = |error: tokio_postgres::Error| tributary_gateway::store::postgres::told(&error);
+            let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(told)?;
+            tokio::spawn(connection);
+            let answer = client.simple_query(sql).await.map_err(told)?;
+            let first = |message| match message {
+                tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("null").to_owned()),
+                _ => None,
+            };
+            Ok(answer.into_iter().filter_map(first).collect())
+        })
+    }
+
+    /// The server's first process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Immediate shutdown: its shared memory goes back to the system.
+        let _ = Command::new("kill").args(["-QUIT", &self.process.id().to_string()]).status();
+        let _ = self.process.wait();
+    }
+}

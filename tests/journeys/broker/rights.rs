@@ -1,0 +1,84 @@
+//! Who may do what at the broker, with the access list that is shipped.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use harness::pki::Files;
+use harness::{Cloud, Pki, judge, wait_for};
+
+use super::mosquitto::Mosquitto;
+
+const PACK: &str = r#"[{"n":"glucose","u":"mg/dL","bt":1790000000,"v":104}]"#;
+
+/// One of Mosquitto's clients, for five seconds at most. None where it is not installed.
+fn client(program: &str, port: u16, files: &Files, arguments: &[&str]) -> Option<Output> {
+    let mut command = Command::new("timeout");
+    command.args(["5", program, "-h", "localhost", "-p", &port.to_string(), "-q", "1"]);
+    command.arg("--cafile").arg(&files.authority).arg("--cert").arg(&files.certificate).arg("--key").arg(&files.key);
+    if Command::new(program).arg("--help").output().is_err() {
+        println!("skipped: {program} is not installed (mosquitto-clients)");
+        return None;
+    }
+    Some(command.args(arguments).output().unwrap())
+}
+
+#[test]
+fn a_device_cannot_publish_as_another_nor_hear_another_nor_take_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::create(&folder.path().join("pki"));
+    let server = pki.server();
+    let Some(broker) = Mosquitto::start(&folder.path().join("broker"), &server) else { return };
+    let cloud = Cloud::start_with(&folder.path().join("cloud"), server, &broker.table(&pki));
+    wait_for("the gateway to subscribe", Duration::from_secs(10), || {
+        cloud.gateway.process.as_ref()?.log_text().contains("connected to the broker").then_some(())
+    });
+    let (port, thief, victim) = (broker.port, pki.device("thief"), pki.device("victim"));
+    let publish = |version: &str, topic: &str, more: &[&str]| {
+        let arguments = [&["-V", version, "-t", topic, "-m", PACK], more].concat();
+        client("mosquitto_pub", port, &thief, &arguments)
+    };
+    // Under 3.1.1 the client is told that all is well; a device cannot notice that it is denied.
+    let Some(denied) = publish("mqttv311", "trib/1/victim/senml", &[]) else { return };
+    assert!(denied.status.success() && denied.stderr.is_empty(), "{denied:?}");
+    let denied = publish("mqttv5", "trib/1/victim/senml", &[]).unwrap();
+    assert!(String::from_utf8_lossy(&denied.stderr).contains("Not authorized"), "{denied:?}");
+    // The other's client id gives none of its rights, and does not end its connection.
+    let mut listening = client_that_stays(port, &victim);
+    wait_for("the victim to connect", Duration::from_secs(10), || broker.log().contains(" victim ").then_some(()));
+    publish("mqttv311", "trib/1/victim/senml", &["-i", "victim"]).unwrap();
+    assert!(publish("mqttv311", "trib/1/thief/senml", &["-i", "victim"]).unwrap().status.success());
+
+    // What came after all of this has arrived, so the rest never will.
+    wait_for("its own pack", Duration::from_secs(10), || {
+        let stored = judge::stored(&cloud.gateway.database(), "thief").ok()?;
+        (stored.len() == 1).then_some(())
+    });
+    let devices = cloud.gateway.get("/api/v1/devices").unwrap();
+    assert_eq!(devices["devices"].as_array().unwrap().len(), 1, "{devices}");
+    assert_eq!(listening.try_wait().unwrap(), None, "the victim is still connected:\n{}", broker.log());
+    assert!(!broker.log().contains("victim already connected"), "{}", broker.log());
+    listening.kill().unwrap();
+    listening.wait().unwrap();
+
+    let hearing = std::thread::scope(|scope| {
+        // Mosquitto lets everyone subscribe to anything, and then delivers what they may read. -d tells all packets.
+        let topics = ["-W", "2", "-d", "-t", "trib/1/victim/senml", "-t", "trib/1/+/senml", "-t", "#"];
+        let hearing = scope.spawn(move || client("mosquitto_sub", port, &thief, &topics).unwrap());
+        while !hearing.is_finished() {
+            client("mosquitto_pub", port, &victim, &["-t", "trib/1/victim/senml", "-m", PACK]).unwrap();
+        }
+        String::from_utf8(hearing.join().unwrap().stdout).unwrap()
+    });
+    assert!(hearing.contains("received SUBACK") && !hearing.contains("received PUBLISH"), "{hearing}");
+    wait_for("the victim's own pack", Duration::from_secs(10), || {
+        let stored = judge::stored(&cloud.gateway.database(), "victim").ok()?;
+        (stored.len() == 1).then_some(())
+    });
+}
+
+fn client_that_stays(port: u16, files: &Files) -> std::process::Child {
+    let mut command = Command::new("mosquitto_sub");
+    command.args(["-h", "localhost", "-p", &port.to_string(), "-t", "trib/1/victim/receipt"]);
+    command.arg("--cafile").arg(&files.authority).arg("--cert").arg(&files.certificate).arg("--key").arg(&files.key);
+    command.stdin(std::process::Stdio::null()).spawn().unwrap()
+}
