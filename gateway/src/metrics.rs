@@ -7,6 +7,7 @@ use crate::ingest::broker;
 use crate::ingest::listener::Counters;
 use crate::ingest::totals::{Total, Totals};
 use crate::rollup;
+use crate::store::outbox::{self, totals::Count, totals::Totals as Sent};
 
 /// The metrics of pipeline, rollups and doors.
 pub(crate) fn of(
@@ -16,7 +17,8 @@ pub(crate) fn of(
     broker: Option<Arc<broker::Counters>>,
 ) -> Vec<Metric> {
     let broker = broker.iter().flat_map(behind);
-    pipeline(totals).into_iter().chain(rollups(rollup_totals)).chain(listener(&counters)).chain(broker).collect()
+    let rollups = rollups(rollup_totals).into_iter().chain(timeseries());
+    pipeline(totals).into_iter().chain(rollups).chain(listener(&counters)).chain(broker).collect()
 }
 
 fn rollups(totals: &'static rollup::Totals) -> [Metric; 5] {
@@ -32,6 +34,24 @@ fn rollups(totals: &'static rollup::Totals) -> [Metric; 5] {
         total("tributary_rollup_rows_total", "Rows of sums written.", &totals.rows),
         total("tributary_rollup_failures_total", "Steps that failed and are tried again.", &totals.failures),
         total("tributary_readings_removed_total", "Old readings removed; their sums stay.", &totals.removed),
+    ]
+}
+
+fn timeseries() -> [Metric; 5] {
+    use MetricKind::{Counter, Gauge};
+    let metric = |name, help, kind, count: &'static Count| Metric {
+        name,
+        help,
+        kind,
+        read: Box::new(move || float(count.get())),
+    };
+    let Sent { waiting, written, refused, collisions, failures } = &outbox::totals::TOTALS;
+    [
+        metric("tributary_timeseries_waiting", "Readings that wait for the time-series store.", Gauge, waiting),
+        metric("tributary_timeseries_written_total", "Records written to it.", Counter, written),
+        metric("tributary_timeseries_refused_total", "Records that it does not take.", Counter, refused),
+        metric("tributary_timeseries_collisions_total", "Records that needed another rank.", Counter, collisions),
+        metric("tributary_timeseries_failures_total", "Times it took nothing.", Counter, failures),
     ]
 }
 

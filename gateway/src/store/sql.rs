@@ -5,6 +5,8 @@
 
 use proto::{DeviceId, Number};
 
+use super::feed::{Place, Span};
+
 mod cell;
 
 pub(crate) use cell::{Cell, FromCell, ToCell};
@@ -38,42 +40,20 @@ pub(crate) trait Driver {
     /// Notes for those who read the feed that this transaction added the readings after `before` up to `last`.
     fn note_feed(&self, before: i64, last: i64) -> Result<(), SqlError>;
 
-    /// The commits after a place in the feed, in its order, as many as hold about `readings_max` readings. Those that
-    /// others may still come before are left out where only `settled` ones are wanted.
-    fn commits_after(&self, after: Place, readings_max: i64, settled: bool) -> Result<Commits, SqlError>;
+    /// What was committed after `after`, in the order of commits, at most `readings_max` readings. A span that goes to
+    /// the end of all ids may have more than that.
+    fn feed(&self, after: Place, readings_max: usize) -> Result<Vec<Span>, SqlError>;
+
+    /// Where the feed ends.
+    fn feed_end(&self) -> Result<Place, SqlError>;
+
+    /// Notes whether a device has a connection to this gateway. That it has none any more does not undo that it has
+    /// one to another.
+    fn note_presence(&self, device: i64, connected: bool) -> Result<(), SqlError>;
 
     /// Where others write as well: enters `devices` as far as they are new, locks them in this order for the
     /// transaction, and answers the key and the version of each.
     fn lock(&self, devices: &[&DeviceId]) -> Result<Vec<Locked>, SqlError>;
-}
-
-/// A place in the feed: behind this reading of this transaction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Where there is one writer, 0.
-    pub(crate) commit: i64,
-    pub(crate) reading: i64,
-}
-
-/// Commits that follow each other in the feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Commits {
-    /// Where they end.
-    pub(crate) end: Place,
-    /// All their readings are among these, by id and by time, unless one was moved since; others may be as well.
-    pub(crate) first: i64,
-    pub(crate) last: i64,
-    pub(crate) from_us: i64,
-    pub(crate) to_us: i64,
-    /// There are more behind them.
-    pub(crate) are_cut: bool,
-}
-
-impl Commits {
-    /// None.
-    pub(crate) fn none(after: Place) -> Self {
-        Self { end: after, first: i64::MAX, last: i64::MIN, from_us: i64::MAX, to_us: i64::MIN, are_cut: false }
-    }
 }
 
 /// A device that this transaction alone may change.

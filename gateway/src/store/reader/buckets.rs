@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use super::View;
 use crate::store::error::ReadError;
+use crate::store::feed::Span;
 use crate::store::ledger::TENANT;
 use crate::store::rollup::pass;
 use crate::store::rollup::remake::{Made, Touch, Touched, remake};
 use crate::store::rollup::rows::{self, COLUMNS};
 use crate::store::rollup::{Bucket, Level};
+use crate::store::sql::Db;
 
 /// Readings of all series that the roller has not reached yet and that are looked through for those of one. Where there
 /// are more, what is newer than anything that it has reached is looked for instead.
@@ -99,31 +101,51 @@ impl<'a> Rollups<'a> {
 /// The minutes of a series that the roller is yet to make.
 fn touched(view: View<'_>, series: i64) -> Result<Touched, ReadError> {
     let db = view.db;
-    let commits = db.driver().commits_after(pass::cursor(db)?, BEHIND_MAX, false)?;
     let mut touched = Touched::new();
     let mut touch = |time_us| {
         let minute = (series, Level::Minute.start_us(time_us));
         touched.insert(minute, Touch { is_marked: true, ..Touch::default() });
         Ok(())
     };
-    if !commits.are_cut {
+    if let Some(Span { first, last, from_us, to_us, .. }) = behind(db)? {
         // Where their span of time is not known, they are found by their ids alone: with the plus, SQLite does not walk
         // over all of the series.
-        let series_column = if commits.from_us == i64::MIN { "+r.series" } else { "r.series" };
-        let sql = &format!(
+        let series_column = if from_us == i64::MIN { "+r.series" } else { "r.series" };
+        let sql = format!(
             "select r.time_us from reading r where r.id >= ?2 and r.id <= ?3 and {series_column} = ?1
              and r.time_us >= ?4 and r.time_us <= ?5"
         );
-        let values = [series, commits.first, commits.last, commits.from_us, commits.to_us];
-        db.prepare(sql).each(values, |row| touch(row.get(0)?))?;
-    } else {
-        let sql = "select max(start_us) from rollup where series = ?1 and level = 1";
-        let newest: Option<i64> = db.prepare(sql).one([series], |row| row.get(0))?;
-        let sql = "select r.time_us from reading r where r.series = ?1 and r.time_us >= ?2
-                   order by r.time_us desc limit ?3";
-        db.prepare(sql).each([series, newest.unwrap_or(i64::MIN), BEHIND_MAX], |row| touch(row.get(0)?))?;
+        db.prepare(&sql).each([series, first, last, from_us, to_us], |row| touch(row.get(0)?))?;
     }
+    // What is newest, also where there is too much to look through, or where it has not come to its place in the feed.
+    let sql = "select max(start_us) from rollup where series = ?1 and level = 1";
+    let newest: Option<i64> = db.prepare(sql).one([series], |row| row.get(0))?;
+    let sql = "select r.time_us from reading r where r.series = ?1 and r.time_us >= ?2
+               order by r.time_us desc limit ?3";
+    db.prepare(sql).each([series, newest.unwrap_or(i64::MIN), BEHIND_MAX], |row| touch(row.get(0)?))?;
     let sql = "select start_us from rollup_mark where series = ?1 order by id limit ?2";
     db.prepare(sql).each([series, MARKS_MAX], |row| touch(row.get(0)?))?;
     Ok(touched)
+}
+
+/// What the roller has not reached yet: among which ids and instants it is. None if there is nothing, or too much.
+fn behind(db: Db<'_>) -> Result<Option<Span>, ReadError> {
+    let end = db.driver().feed_end()?;
+    let mut spans = db.driver().feed(pass::cursor(db)?, usize::try_from(BEHIND_MAX).unwrap_or(usize::MAX))?;
+    if let Some(open) = spans.last_mut().filter(|span| span.last == i64::MAX) {
+        // Where there is one writer, it has no end.
+        open.last = end.reading;
+    }
+    let readings: i64 = spans.iter().map(|span| span.last.saturating_sub(span.first).saturating_add(1)).sum();
+    let is_whole = spans.last().is_some_and(|span| (span.turn, span.last) == (end.turn, end.reading));
+    if readings == 0 || readings > BEHIND_MAX || !is_whole {
+        return Ok(None);
+    }
+    Ok(spans.into_iter().reduce(|left, right| Span {
+        turn: right.turn,
+        first: left.first.min(right.first),
+        last: left.last.max(right.last),
+        from_us: left.from_us.min(right.from_us),
+        to_us: left.to_us.max(right.to_us),
+    }))
 }

@@ -2,13 +2,14 @@
 
 use super::remake::{Made, Touch, Touched, remake};
 use super::{Level, Rolled, rows};
+use crate::store::feed::{self, Place};
 use crate::store::ledger::TENANT;
 use crate::store::ledger::value;
 use crate::store::reader::VISIBLE;
-use crate::store::sql::{Cell, Commits, Db, Many, Place, SqlError};
+use crate::store::sql::{Cell, Db, Many, SqlError};
 
 /// Readings of one pass. Each touches at most three rows.
-const READINGS_MAX: i64 = 20_000;
+const READINGS_MAX: usize = 20_000;
 /// Marks of one pass. Each has a minute read anew.
 const MARKS_MAX: usize = 2_000;
 
@@ -28,23 +29,21 @@ impl Pass {
     pub(in crate::store) fn read(db: Db<'_>) -> Result<Option<Self>, SqlError> {
         let before = cursor(db)?;
         let mut touched = Touched::new();
-        let commits = db.driver().commits_after(before, READINGS_MAX, true)?;
-        let readings = take_readings(db, &commits, &mut touched)?;
+        let (after, readings) = take_readings(db, before, &mut touched)?;
         let marks = take_marks(db, &mut touched)?;
-        let after = commits.end;
         if after == before && marks.is_empty() {
             return Ok(None);
         }
-        let is_behind = commits.are_cut || marks.len() == MARKS_MAX;
+        let is_behind = readings == READINGS_MAX || marks.len() == MARKS_MAX;
         let rolled = Rolled { readings, marks: marks.len(), is_behind, ..Rolled::default() };
         Ok(Some(Self { before, after, marks, made: remake(db, touched)?, rolled }))
     }
 
     /// Writes it.
     pub(in crate::store) fn write(self, db: Db<'_>) -> Result<Rolled, SqlError> {
-        let sql = "update rollup_state set last_commit = ?4, last_reading = ?5
-                   where tenant = ?1 and last_commit = ?2 and last_reading = ?3";
-        let values = [TENANT, self.before.commit, self.before.reading, self.after.commit, self.after.reading];
+        let sql = "update rollup_state set last_turn = ?4, last_reading = ?5
+                   where tenant = ?1 and last_turn = ?2 and last_reading = ?3";
+        let values = [TENANT, self.before.turn, self.before.reading, self.after.turn, self.after.reading];
         if db.prepare(sql).execute(values)? == 0 {
             // Somebody else has been here. What was read is of no use.
             return Ok(Rolled { is_behind: true, ..Rolled::default() });
@@ -57,29 +56,25 @@ impl Pass {
 
 /// How far the feed has been summed up.
 pub(in crate::store) fn cursor(db: Db<'_>) -> Result<Place, SqlError> {
-    let sql = "select last_commit, last_reading from rollup_state where tenant = ?1";
-    db.prepare(sql).one([TENANT], |row| Ok(Place { commit: row.get(0)?, reading: row.get(1)? }))
+    let sql = "select last_turn, last_reading from rollup_state where tenant = ?1";
+    db.prepare(sql).one([TENANT], |row| Ok(Place { turn: row.get(0)?, reading: row.get(1)? }))
 }
 
-/// Enters the readings of `commits`. Answers how many there were.
-fn take_readings(db: Db<'_>, commits: &Commits, touched: &mut Touched) -> Result<usize, SqlError> {
-    // One that was moved out of their span of time has marks. One of other commits in it is counted again when its turn
-    // comes, and then is no later than its minute's last: that is made anew.
-    let sql = format!(
-        "select r.series, r.time_us, r.value, r.form, {VISIBLE} from reading r
-         where r.id >= ?1 and r.id <= ?2 and r.time_us >= ?3 and r.time_us <= ?4"
-    );
+/// Enters the readings after `before`. Answers where they end, and how many there were.
+fn take_readings(db: Db<'_>, before: Place, touched: &mut Touched) -> Result<(Place, usize), SqlError> {
+    // One that was moved out of the feed's span of time has marks.
+    let columns = format!("r.series, r.time_us, r.value, r.form, {VISIBLE}");
     let mut readings = 0;
-    db.prepare(&sql).each([commits.first, commits.last, commits.from_us, commits.to_us], |row| {
+    let after = feed::each(db, &columns, before, READINGS_MAX, |row| {
         readings += 1;
-        if row.get(4)? {
-            let time_us: i64 = row.get(1)?;
-            let added = (time_us, value::share(row.get(2)?, row.get(3)?));
-            touched.entry((row.get(0)?, Level::Minute.start_us(time_us))).or_default().added.push(added);
+        if row.get(5)? {
+            let time_us: i64 = row.get(2)?;
+            let added = (time_us, value::share(row.get(3)?, row.get(4)?));
+            touched.entry((row.get(1)?, Level::Minute.start_us(time_us))).or_default().added.push(added);
         }
         Ok(())
     })?;
-    Ok(readings)
+    Ok((after, readings))
 }
 
 /// Enters marked minutes. Answers the keys of the marks.

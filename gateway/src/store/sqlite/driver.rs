@@ -4,8 +4,9 @@ use proto::DeviceId;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
+use crate::store::feed::{Place, Span};
 use crate::store::ledger::{TENANT, to_sql};
-use crate::store::sql::{self, Cell, Commits, Locked, Many, Place, ReadingRow, Run, SqlError};
+use crate::store::sql::{self, Cell, Locked, Many, ReadingRow, Run, SqlError};
 
 const INSERT: &str = "insert into reading
       (tenant, epoch, number, series, quality, id, time_us, ordinal, value, form, code, text, utc_offset_minutes,
@@ -122,21 +123,25 @@ impl sql::Driver for Driver<'_> {
         Ok(())
     }
 
-    fn commits_after(&self, after: Place, readings_max: i64, _settled: bool) -> Result<Commits, SqlError> {
-        let mut end = after.reading;
+    fn feed(&self, after: Place, _readings_max: usize) -> Result<Vec<Span>, SqlError> {
+        // Its ids are in the order of commits.
+        let first = after.reading.saturating_add(1);
+        Ok(vec![Span { turn: 0, first, last: i64::MAX, from_us: i64::MIN, to_us: i64::MAX }])
+    }
+
+    fn feed_end(&self) -> Result<Place, SqlError> {
+        let mut reading = 0;
         self.each("select last_reading from feed where tenant = ?1", &[Cell::Int(TENANT)], &mut |row| {
-            end = row.get(0)?;
+            reading = row.get(0)?;
             Ok(())
         })?;
-        let last = end.min(after.reading.saturating_add(readings_max));
-        Ok(Commits {
-            end: Place { reading: last, ..after },
-            first: after.reading.saturating_add(1),
-            last,
-            from_us: i64::MIN,
-            to_us: i64::MAX,
-            are_cut: last < end,
-        })
+        Ok(Place { turn: 0, reading })
+    }
+
+    fn note_presence(&self, device: i64, connected: bool) -> Result<(), SqlError> {
+        let values = [Cell::Int(device), Cell::Int(connected.into())];
+        self.execute("update device set connected = ?2 where id = ?1", &values)?;
+        Ok(())
     }
 
     fn lock(&self, _devices: &[&DeviceId]) -> Result<Vec<Locked>, SqlError> {

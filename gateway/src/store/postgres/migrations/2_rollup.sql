@@ -31,8 +31,8 @@ create index rollup_mark_series on rollup_mark (series);
 
 create table rollup_state (
     tenant       int    primary key references tenant,
-    last_commit  bigint not null,                -- the transaction of the last one in the feed that has been summed up
+    last_turn    bigint not null,                -- the transaction of the last one in the feed that has been summed up
     last_reading bigint not null,                -- and its last reading
     raw_from_us  bigint not null                 -- -9223372036854775808: none was removed
 );
-insert into rollup_state (tenant, last_commit, last_reading, raw_from_us) values (1, 0, 0, -9223372036854775808);
+insert into rollup_state (tenant, last_turn, last_reading, raw_from_us) values (1, 0, 0, -9223372036854775808);
