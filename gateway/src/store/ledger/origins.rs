@@ -89,12 +89,14 @@ impl Work<'_> {
     /// its cursor read it again.
     fn is_repeated(&self, series: i64, origin: &Origin, reading: &Reading, time: i64) -> Result<bool, StoreError> {
         let (revision, change) = standing(origin);
-        let sql = "select r.value, r.form, r.code, r.text from reading_origin o join reading r on r.id = o.reading and r.series = o.series
+        // What has been removed because it was old cannot be compared; its record was counted once, and that is enough.
+        let sql = "select r.value, r.form, r.code, r.text, r.id
+                   from reading_origin o left join reading r on r.id = o.reading and r.series = o.series
                    where o.series = ?1 and o.origin = ?2 and o.revision = ?3 and o.change = ?4 and o.hidden = 0
-                     and r.time_us = ?5";
+                     and (r.time_us = ?5 or r.id is null)";
         let mut is_there = false;
         self.db.prepare(sql).each(params![series, origin.id, revision, change, time], |row| {
-            is_there |= value::read(row, 0)?.same_bits(&reading.value);
+            is_there |= row.get::<Option<i64>>(4)?.is_none() || value::read(row, 0)?.same_bits(&reading.value);
             Ok(())
         })?;
         Ok(is_there)
