@@ -1,19 +1,22 @@
 //! The one of this process that writes: many items in one durable transaction, beside other gateways.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use proto::{DeviceId, Epoch, Range};
+use proto::{DeviceId, Epoch, Instant, Range};
 use tokio::sync::watch;
 use tokio_postgres::error::SqlState;
 use tracing::{info, warn};
 
+use super::companion::{self, Companion};
 use super::driver::Driver;
 use super::session::{Patience, Session};
 use super::settings::Settings;
 use super::{refusal, schema};
 use crate::store::error::StoreError;
-use crate::store::ledger::{Memory, SubjectSeed, Work};
+use crate::store::ledger::{Claim, Memory, SubjectSeed, Work};
+use crate::store::outbox::Relational;
 use crate::store::sql::{Db, SqlError};
 use crate::store::{Item, Ledger, Now, Outcome, SettledRanges, Tick};
 
@@ -34,26 +37,37 @@ pub struct Writer {
     memory: Memory,
     /// Of whom `memory` is as of the last commit, because that had them locked.
     locked: HashSet<DeviceId>,
+    /// Whether what is recorded is claimed for a time-series store beside this one.
+    is_claiming: bool,
+    /// What the last commit claimed.
+    claims: Vec<Claim>,
     now: Now,
-    tick: watch::Sender<Tick>,
+    /// Which gateway this is, once the database has said so.
+    instance: i64,
+    companion: Companion,
+    tick: Arc<watch::Sender<Tick>>,
 }
 
 impl Ledger for Writer {
     fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
-        let outcomes = self.transact(|work| work.record(items))?;
+        self.claims.clear();
+        let is_claiming = self.is_claiming;
+        let (outcomes, claims) = self.work(|work| {
+            work.claim_from_now_on(is_claiming);
+            Ok((work.record(items)?, work.take_claims()))
+        })?;
+        self.claims = claims;
         self.memory.forget_much();
         self.locked = items.iter().map(|item| item.device().clone()).collect();
-        self.tick.send_modify(|tick| {
-            tick.reading = self.memory.last_reading;
-            tick.commits += 1;
-        });
+        self.tick.send_modify(|tick| tick.commits += 1);
+        self.companion.tell();
         Ok(outcomes)
     }
 
     fn settled_around(&mut self, device: &DeviceId, epoch: Epoch, around: Range) -> Result<SettledRanges, StoreError> {
         self.at_work()?;
         let Some(session) = &self.session else { return Err(SqlError::Late.into()) };
-        let db = &Driver::writing(session);
+        let db = &Driver::writing(session, self.instance);
         if !self.locked.contains(device) {
             self.memory = Memory::default();
         }
@@ -65,12 +79,30 @@ impl Ledger for Writer {
     }
 }
 
+impl Relational for Writer {
+    fn claim_from_now_on(&mut self) {
+        self.is_claiming = true;
+    }
+
+    fn take_claims(&mut self) -> Vec<Claim> {
+        std::mem::take(&mut self.claims)
+    }
+
+    fn transact(&mut self, act: &mut dyn FnMut(Db<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        // The ledger is not touched by it, so what is remembered stays as true as it was.
+        self.transact(|db, _, _| act(db))
+    }
+}
+
 impl Writer {
     pub(super) fn open(settings: Settings, now: Now) -> Result<Self, StoreError> {
-        let (memory, tick) = (Memory::default(), watch::Sender::default());
-        let mut writer = Self { settings, session: None, memory, locked: HashSet::new(), now, tick };
-        writer.at_work()?;
-        Ok(writer)
+        let session = connect(&settings)?;
+        let tick = Arc::new(watch::Sender::default());
+        let instance = enter(&session)?;
+        let companion = Companion::start(settings.clone(), instance, &tick)?;
+        let (session, memory, locked) = (Some(session), Memory::default(), HashSet::new());
+        let (is_claiming, claims) = (false, Vec::new());
+        Ok(Self { settings, session, memory, locked, is_claiming, claims, now, instance, companion, tick })
     }
 
     /// Where the store stands, now and after each commit.
@@ -80,18 +112,25 @@ impl Writer {
     }
 
     pub(super) fn ensure_subject(&mut self, seed: &SubjectSeed) -> Result<(), StoreError> {
-        self.transact(|work| work.ensure_subject(seed))
+        self.work(|work| work.ensure_subject(seed))
+    }
+
+    fn work<T>(&mut self, act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.locked.clear();
+        self.transact(|db, memory, now| act(&mut Work::new(db, memory, now)))
     }
 
     /// All of `act` or nothing of it.
-    fn transact<T>(&mut self, act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn transact<T>(
+        &mut self,
+        act: impl FnOnce(Db<'_>, &mut Memory, Instant) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.at_work()?;
-        self.locked.clear();
         let Some(session) = &self.session else { return Err(SqlError::Late.into()) };
-        let (driver, now) = (Driver::writing(session), (self.now)());
+        let (driver, now) = (Driver::writing(session, self.instance), (self.now)());
         let attempt: Result<T, StoreError> = (|| {
             driver.begin()?;
-            let answer = act(&mut Work::new(Db::new(&driver), &mut self.memory, now))?;
+            let answer = act(Db::new(&driver), &mut self.memory, now)?;
             driver.commit()?;
             Ok(answer)
         })();
@@ -113,12 +152,9 @@ impl Writer {
         if self.session.is_some() {
             return Ok(());
         }
-        let session = Session::open(&self.settings, "tributary writer", OPTIONS)?;
-        refusal::check_server(&session, Patience::Each(SETTLE), &self.settings)?;
-        schema::check(&session, Patience::Each(SETTLE), &self.settings)?;
-        info!(database = self.settings.told(), "connected");
+        self.session = Some(connect(&self.settings)?);
         self.memory = Memory::default();
-        self.session = Some(session);
+        self.locked.clear();
         Ok(())
     }
 
@@ -141,4 +177,23 @@ impl Writer {
             }
         }
     }
+}
+
+/// A connection to a server that is fit to be written to.
+fn connect(settings: &Settings) -> Result<Session, StoreError> {
+    let session = Session::open(settings, "tributary writer", OPTIONS)?;
+    refusal::check_server(&session, Patience::Each(SETTLE), settings)?;
+    schema::check(&session, Patience::Each(SETTLE), settings)?;
+    info!(database = settings.told(), "connected");
+    Ok(session)
+}
+
+/// Enters this gateway among those that live. Answers its number.
+fn enter(session: &Session) -> Result<i64, SqlError> {
+    session.wait(Patience::Each(SETTLE), async {
+        let entered = session.client().query_one("insert into instance default values returning id", &[]).await?;
+        // What others left behind need not wait for a round of theirs.
+        session.client().execute(companion::CLEAR, &[]).await?;
+        Ok(entered.try_get(0)?)
+    })
 }
