@@ -45,9 +45,27 @@ pub(crate) fn resident_mib(process: u32) -> anyhow::Result<(f64, f64)> {
 /// # Errors
 /// When there is no such process.
 pub(crate) fn processor_time(process: u32) -> anyhow::Result<Duration> {
+    times(process, 2)
+}
+
+/// The sum of the first `fields` of `utime`, `stime`, `cutime` and `cstime`, the latter being of children that ended.
+fn times(process: u32, fields: usize) -> anyhow::Result<Duration> {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat")).context("read a process's times")?;
     let (_, rest) = text.rsplit_once(") ").context("a name in parentheses")?;
-    // The third field is the first after the name; utime and stime are the 14th and 15th.
-    let ticks: u64 = rest.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    // The third field is the first after the name; the four are the 14th to the 17th.
+    let ticks: u64 = rest.split(' ').skip(11).take(fields).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
     Ok(Duration::from_millis(ticks * 10))
+}
+
+/// Processor time that a process and its children took, those that have ended included.
+///
+/// # Errors
+/// When there is no such process.
+pub(crate) fn processor_time_of_all(process: u32) -> anyhow::Result<Duration> {
+    let mut sum = times(process, 4)?;
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    // One that ends meanwhile counts with its parent the next time.
+    let of_children = children.split_whitespace().filter_map(|child| times(child.parse().ok()?, 4).ok());
+    sum += of_children.sum::<Duration>();
+    Ok(sum)
 }

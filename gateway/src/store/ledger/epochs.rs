@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use proto::message::Settlement;
 use proto::{Epoch, Instant, Number, Range, Ranges};
 
-use super::ranges::{Rewritten, read_ranges, touching};
+use super::ranges::{Rewritten, reach_of, read_ranges, touching};
 use super::{StoreError, TENANT, Work, from_sql, to_sql};
 use crate::store::SettledRanges;
 use crate::store::sql::{Cell, Db, Many, SqlError, params};
@@ -53,6 +53,8 @@ pub(in crate::store) struct EpochState {
     settled: [Ranges; 3],
     /// From the lowest to the highest number that this transaction moved in or out, by state.
     moved: [Option<Range>; 3],
+    /// Where ranges began that it changed, by state: the rows that may have to go.
+    was: [Vec<Number>; 3],
     /// What the device said last.
     pub(in crate::store) next: Option<Number>,
     pub(super) held: Ranges,
@@ -159,14 +161,21 @@ impl EpochState {
 
     /// Enters `range` as `state`, whatever it was before.
     pub(super) fn settle(&mut self, range: Range, state: Settlement) {
-        for (place, (set, moved)) in self.settled.iter_mut().zip(&mut self.moved).enumerate() {
+        let by_state = self.settled.iter_mut().zip(&mut self.moved).zip(&mut self.was);
+        for (place, ((set, moved), was)) in by_state.enumerate() {
             let here = place == code(state);
+            if !here && set.within(range).next().is_none() {
+                continue;
+            }
+            for began in touching(set, reach_of(range)).iter().map(|range| range.first) {
+                if was.last() != Some(&began) {
+                    was.push(began);
+                }
+            }
             if here {
                 set.insert(range);
-            } else if set.within(range).next().is_some() {
-                set.remove(range);
             } else {
-                continue;
+                set.remove(range);
             }
             let hull = |had: Range| Range { first: had.first.min(range.first), last: had.last.max(range.last) };
             *moved = Some(moved.map_or(range, hull));
@@ -254,9 +263,10 @@ impl EpochState {
     /// Its row for [`WRITE`]. What moved is added to `rewritten`.
     fn row(&mut self, rewritten: &mut Rewritten) -> Vec<Cell<'static>> {
         self.touched = false;
-        for (place, (set, moved)) in self.settled.iter().zip(&mut self.moved).enumerate() {
+        for (place, ((set, moved), was)) in self.settled.iter().zip(&mut self.moved).zip(&mut self.was).enumerate() {
             if let Some(moved) = moved.take() {
-                rewritten.ranges(self.key, to_sql(place as u64), set, moved);
+                rewritten.ranges(self.key, to_sql(place as u64), touching(set, reach_of(moved)), was);
+                was.clear();
             }
         }
         if self.missing > 0 {

@@ -1,6 +1,6 @@
 //! Sets of numbers as rows of first and last.
 
-use proto::{Range, Ranges};
+use proto::{Number, Range, Ranges};
 
 use super::{TENANT, from_sql, to_sql};
 use crate::store::sql::{Cell, Db, Many, SqlError, Statement, Values};
@@ -13,30 +13,25 @@ pub(super) struct Rewritten {
 }
 
 const FORGET: Many = Many {
-    one: "delete from settled where epoch = ?1 and state = ?2 and first between ?3 and ?4",
-    all: "delete from settled s using unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[])
-            as gone (epoch, state, low, high)
-          where s.epoch = gone.epoch and s.state = gone.state and s.first between gone.low and gone.high",
+    one: "delete from settled where epoch = ?1 and state = ?2 and first = ?3",
+    all: "delete from settled s using unnest($1::bigint[], $2::smallint[], $3::bigint[]) as gone (epoch, state, first)
+          where s.epoch = gone.epoch and s.state = gone.state and s.first = gone.first",
 };
+// Most often a range has grown at its end: then its row is the one that was there, and no index has to follow.
 const ENTER: Many = Many {
-    one: "insert into settled (tenant, epoch, state, first, last) values (?1, ?2, ?3, ?4, ?5)",
+    one: "insert into settled (tenant, epoch, state, first, last) values (?1, ?2, ?3, ?4, ?5)
+          on conflict (epoch, state, first) do update set last = excluded.last where settled.last <> excluded.last",
     all: "insert into settled (tenant, epoch, state, first, last)
-          select * from unnest($1::int[], $2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[])",
+          select * from unnest($1::int[], $2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[])
+          on conflict (epoch, state, first) do update set last = excluded.last where settled.last <> excluded.last",
 };
 
 impl Rewritten {
-    /// Has those ranges of `set` that overlap or touch `moved` written in place of all that were there.
-    pub(super) fn ranges(&mut self, epoch: i64, state: i64, set: &Ranges, moved: Range) {
-        // A range in the database that was joined with one that moved ends or starts right beside it at the least.
-        let reach = Range { first: moved.first.saturating_sub(1), last: moved.last.saturating_add(1) };
-        let now = touching(set, reach);
-        let first = now.first().map_or(reach.first, |range| range.first.min(reach.first));
-        let last = now.last().map_or(reach.last, |range| range.last.max(reach.last));
-        // None that starts before `first` reaches in: it would have the number `reach.first`, which has not moved, and
-        // so is in a range of `now` that starts no later. To look for where they end would be a walk through all of the
-        // epoch.
+    /// Has the ranges `now` written, all that touch what has moved, in place of those that began at `was`.
+    pub(super) fn ranges(&mut self, epoch: i64, state: i64, now: &[Range], was: &[Number]) {
         let row = |values: &[i64]| values.iter().copied().map(Cell::Int).collect();
-        self.gone.push(row(&[epoch, state, to_sql(first), to_sql(last)]));
+        let is_gone = |first: &&Number| now.binary_search_by_key(*first, |range| range.first).is_err();
+        self.gone.extend(was.iter().filter(is_gone).map(|first| row(&[epoch, state, to_sql(*first)])));
         let enter = |range: &Range| row(&[TENANT, epoch, state, to_sql(range.first), to_sql(range.last)]);
         self.new.extend(now.iter().map(enter));
     }
@@ -46,6 +41,11 @@ impl Rewritten {
         db.driver().execute_many(&FORGET, &self.gone)?;
         db.driver().execute_many(&ENTER, &self.new)
     }
+}
+
+/// `range` and the numbers right beside it: a range that ends or starts there is joined with it.
+pub(super) fn reach_of(range: Range) -> Range {
+    Range { first: range.first.saturating_sub(1), last: range.last.saturating_add(1) }
 }
 
 /// Those ranges of `set` that share a number with `around`, whole.

@@ -6,20 +6,46 @@ use super::cells::put_text;
 use crate::store::ledger::{TENANT, to_sql, value};
 use crate::store::sql::{ReadingRow, Run, SqlError};
 
-/// The statement that takes them.
-pub(super) const COPY: &str = "copy reading (id, tenant, series, time_us, ordinal, value, form, code, text, quality,
-      utc_offset_minutes, local_text, epoch, number, flags) from stdin (format binary)";
+/// The statement that takes them: first what all readings of a run share, then what most of them lack, then the rest.
+pub(super) const COPY: &str = "copy reading (tenant, series, quality, epoch, number,
+      code, text, utc_offset_minutes, local_text, id, time_us, ordinal, value, form, flags) from stdin (format binary)";
 const COLUMNS: i16 = 15;
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// Bytes of one message: large enough that its head does not count, small enough to be sent while the next is filled.
-const CHUNK_BYTES: usize = 128 * 1024;
+/// No columns but minus one.
+const TRAILER: &[u8] = b"\xff\xff";
+/// Bytes of one message: large enough that its head does not count, small enough that the server gets the first soon.
+const CHUNK_BYTES: usize = 64 * 1024;
 /// Most rows are shorter.
 const ROW_BYTES: usize = 256;
+/// The length of a field that is null.
+const NULL: i32 = -1;
+
+/// What the readings of a run share, as it goes to the server.
+pub(super) struct Head {
+    shared: BytesMut,
+    /// Behind it, that they have neither code nor text nor local time: most have not.
+    plain: BytesMut,
+}
+
+impl Head {
+    pub(super) fn of(run: &Run) -> Result<Self, SqlError> {
+        let mut shared = BytesMut::with_capacity(96);
+        let (epoch, number) = run.batch.map(|(epoch, number)| (epoch, to_sql(number))).unzip();
+        shared.put_i16(COLUMNS);
+        int4(&mut shared, TENANT)?;
+        int8(&mut shared, Some(run.series));
+        int2(&mut shared, Some(run.quality))?;
+        int8(&mut shared, epoch);
+        int8(&mut shared, number);
+        let mut plain = shared.clone();
+        (0..4).for_each(|_| plain.put_i32(NULL));
+        Ok(Self { shared, plain })
+    }
+}
 
 /// Readings that are to be copied.
 #[derive(Default)]
 pub(super) struct Rows {
-    full: Vec<Bytes>,
     chunk: BytesMut,
     rows: u64,
 }
@@ -29,25 +55,27 @@ impl Rows {
         self.rows == 0
     }
 
-    pub(super) fn add(&mut self, run: &Run, row: &ReadingRow<'_>) -> Result<(), SqlError> {
-        if self.chunk.len() + ROW_BYTES > CHUNK_BYTES {
-            self.full.push(self.chunk.split().freeze());
-        }
-        if self.chunk.capacity() < ROW_BYTES {
+    /// Enough for a message.
+    pub(super) fn is_full(&self) -> bool {
+        self.chunk.len() + ROW_BYTES > CHUNK_BYTES
+    }
+
+    pub(super) fn add(&mut self, head: &Head, row: &ReadingRow<'_>) -> Result<(), SqlError> {
+        if self.chunk.capacity() - self.chunk.len() < ROW_BYTES {
             self.chunk.reserve(CHUNK_BYTES);
-        }
-        if self.rows == 0 {
-            self.chunk.put_slice(HEADER);
         }
         self.rows += 1;
         let out = &mut self.chunk;
-        let escaped = row.text.and_then(|text| value::escaped(row.form, text));
-        let (form, text) = escaped.as_ref().map_or((row.form, row.text), |(form, text)| (*form, Some(&**text)));
-        let (epoch, number) = run.batch.map(|(epoch, number)| (epoch, to_sql(number))).unzip();
-        out.put_i16(COLUMNS);
+        let is_plain =
+            row.code.is_none() && row.text.is_none() && row.utc_offset_minutes.is_none() && row.local_text.is_none();
+        let form = if is_plain {
+            out.put_slice(&head.plain);
+            row.form
+        } else {
+            out.put_slice(&head.shared);
+            put_rare(out, row)?
+        };
         int8(out, Some(row.id));
-        int4(out, TENANT)?;
-        int8(out, Some(run.series));
         int8(out, Some(row.time_us));
         int4(out, row.ordinal)?;
         match row.value {
@@ -58,26 +86,35 @@ impl Rows {
             None => out.put_i32(NULL),
         }
         int2(out, Some(form))?;
-        int8(out, row.code);
-        put_nullable(out, text)?;
-        int2(out, Some(run.quality))?;
-        int2(out, row.utc_offset_minutes.map(i64::from))?;
-        put_nullable(out, row.local_text)?;
-        int8(out, epoch);
-        int8(out, number);
         int2(out, Some(row.flags))
     }
 
-    /// All messages, and how many rows they hold.
-    pub(super) fn finish(mut self) -> (Vec<Bytes>, u64) {
-        self.chunk.put_i16(-1);
-        self.full.push(self.chunk.freeze());
-        (self.full, self.rows)
+    /// What was added, and how many rows it is.
+    pub(super) fn take(&mut self) -> (Bytes, u64) {
+        (self.chunk.split().freeze(), std::mem::take(&mut self.rows))
+    }
+
+    /// What comes before the first row.
+    pub(super) fn begin() -> Bytes {
+        Bytes::from_static(HEADER)
+    }
+
+    /// What comes behind the last.
+    pub(super) fn end() -> Bytes {
+        Bytes::from_static(TRAILER)
     }
 }
 
-/// The length of a field that is null.
-const NULL: i32 = -1;
+/// What most readings lack. Answers the form, which tells how the text is to be read.
+fn put_rare(out: &mut BytesMut, row: &ReadingRow<'_>) -> Result<i64, SqlError> {
+    let escaped = row.text.and_then(|text| value::escaped(row.form, text));
+    let (form, text) = escaped.as_ref().map_or((row.form, row.text), |(form, text)| (*form, Some(&**text)));
+    int8(out, row.code);
+    put_nullable(out, text)?;
+    int2(out, row.utc_offset_minutes.map(i64::from))?;
+    put_nullable(out, row.local_text)?;
+    Ok(form)
+}
 
 fn int8(out: &mut BytesMut, number: Option<i64>) {
     match number {

@@ -1,18 +1,21 @@
 //! PostgreSQL's side of the seam.
 
-use std::cell::{Cell as Slot, RefCell};
+use std::cell::Cell as Slot;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{SinkExt, TryStreamExt};
+use futures_util::TryStreamExt;
+use futures_util::future::join;
 use proto::DeviceId;
 
-use super::copy::{COPY, Rows};
-use super::months::Months;
-use super::session::{Patience, Session};
+use super::copy::Head;
+use super::queue::Queue;
+use super::sender::Sender;
+use super::session::{Patience, Prepared, Session};
 use crate::store::feed::{Place, Span};
 use crate::store::ledger::TENANT;
 use crate::store::sql::{self, Cell, Locked, Many, ReadingRow, Row, Run, SqlError};
+
+mod lock;
 
 /// How long the writer waits for one answer. The server gives a statement up earlier.
 const ANSWER: Duration = Duration::from_secs(35);
@@ -24,16 +27,26 @@ const COMMITS_MAX: i64 = 4_096;
 pub(super) const FEED_END: &str = "select cast(cast(xid as text) as bigint), last_reading from commit_feed
       where xid < pg_snapshot_xmin(pg_current_snapshot()) order by xid desc, id desc limit 1";
 
+/// The number of a commit, which the ids of its readings start with.
+const NUMBER: &str = "select nextval('commit_number')";
+const FEED: Many = Many {
+    one: "",
+    all: "insert into commit_feed (id, tenant, first_reading, last_reading, from_us, to_us)
+          select * from unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])",
+};
+
 /// One connection at work.
 pub(super) struct Driver<'s> {
     session: &'s Session,
     patience: Patience,
     /// Which gateway this is.
     instance: i64,
-    /// Appended, and not yet sent.
-    rows: RefCell<Rows>,
-    /// What the readings of this transaction need to be there.
-    months: RefCell<Months>,
+    /// What need not be waited for.
+    queue: Queue,
+    /// Appended readings.
+    sender: Sender<'s>,
+    /// The number of this commit, if it is drawn already.
+    number: Slot<Option<i64>>,
     /// The instants of what this transaction has appended: the first and the last.
     span: Slot<Option<(i64, i64)>>,
 }
@@ -49,75 +62,60 @@ impl<'s> Driver<'s> {
             session,
             patience,
             instance: 0,
-            rows: RefCell::default(),
-            months: RefCell::default(),
+            queue: Queue::default(),
+            sender: Sender::new(session, patience),
+            number: Slot::new(None),
             span: Slot::new(None),
         }
     }
 
-    /// Begins a transaction.
-    pub(super) fn begin(&self) -> Result<(), SqlError> {
-        self.session.run(self.patience, "begin")
+    /// Begins a transaction, together with the first statement in it.
+    pub(super) fn begin(&self) {
+        self.queue.begin();
     }
 
     /// Ends it: when this returns, all of it is on the server's disk.
     pub(super) fn commit(&self) -> Result<(), SqlError> {
-        self.send_readings()?;
+        self.sender.finish(&self.queue)?;
+        self.session.wait(self.patience, self.queue.run(self.session.client()))?;
+        // Apart from all others: behind one that failed, it would undo them and call that success.
         self.session.run(self.patience, "commit")?;
-        let unknown = self.months.borrow().unknown(&self.session.months.borrow());
-        self.session.months.borrow_mut().extend(unknown);
+        self.sender.remember_months();
         Ok(())
     }
 
-    /// Makes the partitions that are missing, so that no reading fails for want of one.
-    fn make_months(&self) -> Result<(), SqlError> {
-        let months = self.months.borrow();
-        let (unknown, far) = (months.unknown(&self.session.months.borrow()), months.far());
-        if unknown.is_empty() && far.is_empty() {
-            return Ok(());
+    /// `sql`, ready to be run. If it needs what was appended to be there, that is sent.
+    fn ready(&self, sql: &str) -> Result<Prepared, SqlError> {
+        let known = self.session.known(sql);
+        if known.is_none() {
+            // Nothing else can be asked of the connection while it copies.
+            self.sender.pause(&self.queue)?;
         }
-        let sql = "select ensure_reading_room($1, $2)";
-        self.session.wait(self.patience, async { Ok(self.session.client().execute(sql, &[&unknown, &far]).await?) })?;
-        Ok(())
+        let prepared = match known {
+            Some(known) => known,
+            None => self.session.wait(self.patience, self.session.prepared(sql))?,
+        };
+        if prepared.needs_readings && self.sender.has_unsent() {
+            self.sender.finish(&self.queue)?;
+        }
+        Ok(prepared)
     }
 
-    /// Sends what was appended.
-    fn send_readings(&self) -> Result<(), SqlError> {
-        if self.rows.borrow().is_empty() {
-            return Ok(());
-        }
-        self.make_months()?;
-        let (messages, rows) = self.rows.take().finish();
-        let copied = self.session.wait(self.patience, async {
-            let copy = self.session.prepared(COPY).await?;
-            let sink = self.session.client().copy_in::<_, Bytes>(&copy.statement).await?;
-            let mut sink = std::pin::pin!(sink);
-            for message in messages {
-                sink.feed(message).await?;
-            }
-            Ok(sink.finish().await?)
-        })?;
-        if copied == rows { Ok(()) } else { Err(SqlError::Away(format!("{copied} of {rows} readings were copied"))) }
-    }
-
-    /// Whether `sql` needs what was appended to be there, and then sends it.
-    fn ready_for(&self, sql: &str) -> Result<(), SqlError> {
-        if !self.rows.borrow().is_empty()
-            && self.session.wait(self.patience, self.session.prepared(sql))?.needs_readings
-        {
-            self.send_readings()?;
-        }
-        Ok(())
+    /// Waits for `answer`, which goes to the server behind all that was asked before.
+    fn ask<T>(&self, answer: impl Future<Output = Result<T, SqlError>>) -> Result<T, SqlError> {
+        self.sender.pause(&self.queue)?;
+        self.session.wait(self.patience, async {
+            let (queued, answer) = join(self.queue.run(self.session.client()), answer).await;
+            queued.and(answer)
+        })
     }
 }
 
 impl sql::Driver for Driver<'_> {
     fn execute(&self, sql: &str, values: &[Cell<'_>]) -> Result<usize, SqlError> {
-        self.ready_for(sql)?;
-        let touched = self.session.wait(self.patience, async {
-            let prepared = self.session.prepared(sql).await?;
-            Ok(self.session.client().execute_raw(&prepared.statement, values.iter().copied()).await?)
-        })?;
+        let prepared = self.ready(sql)?;
+        let touched = self
+            .ask(async { Ok(self.session.client().execute_raw(&prepared.statement, values.iter().copied()).await?) })?;
         Ok(usize::try_from(touched).unwrap_or(usize::MAX))
     }
 
@@ -127,9 +125,8 @@ impl sql::Driver for Driver<'_> {
         values: &[Cell<'_>],
         row: &mut dyn FnMut(&Row<'_>) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
-        self.ready_for(sql)?;
-        self.session.wait(self.patience, async {
-            let prepared = self.session.prepared(sql).await?;
+        let prepared = self.ready(sql)?;
+        self.ask(async {
             let rows = self.session.client().query_raw(&prepared.statement, values.iter().copied()).await?;
             let mut rows = std::pin::pin!(rows);
             while let Some(found) = rows.try_next().await? {
@@ -140,35 +137,33 @@ impl sql::Driver for Driver<'_> {
     }
 
     fn execute_many(&self, statement: &Many, rows: &[Vec<Cell<'_>>]) -> Result<(), SqlError> {
-        let Some(first) = rows.first() else { return Ok(()) };
-        self.ready_for(statement.all)?;
-        let column = |place: usize| rows.iter().map(|row| row.get(place).copied().unwrap_or(Cell::Null)).collect();
-        let columns: Vec<Vec<Cell<'_>>> = (0..first.len()).map(column).collect();
-        self.session.wait(self.patience, async {
-            let prepared = self.session.prepared(statement.all).await?;
-            self.session.client().execute_raw(&prepared.statement, columns).await?;
-            Ok(())
-        })
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let prepared = self.ready(statement.all)?;
+        self.queue.execute(&prepared.statement, rows)?;
+        if self.queue.is_full() { self.ask(async { Ok(()) }) } else { Ok(()) }
     }
 
     fn append(&self, run: &Run, rows: &mut dyn Iterator<Item = ReadingRow<'_>>) -> Result<(), SqlError> {
-        let (mut gathered, mut months) = (self.rows.borrow_mut(), self.months.borrow_mut());
+        let head = Head::of(run)?;
         for row in rows {
             let (first, last) = self.span.get().unwrap_or((row.time_us, row.time_us));
             self.span.set(Some((first.min(row.time_us), last.max(row.time_us))));
-            months.need(row.time_us);
-            gathered.add(run, &row)?;
+            self.sender.add(&head, &row, &self.queue)?;
         }
         Ok(())
     }
 
     fn reserve_readings(&self, _last: i64) -> Result<i64, SqlError> {
-        let mut number = 0;
-        self.each("select nextval('commit_number')", &[], &mut |row| {
-            number = row.get(0)?;
-            Ok(())
-        })?;
-        Ok(number << COMMIT_BITS)
+        let mut number = self.number.take();
+        if number.is_none() {
+            self.each(NUMBER, &[], &mut |row| {
+                number = row.get(0)?;
+                Ok(())
+            })?;
+        }
+        Ok(number.ok_or(SqlError::NoRow)? << COMMIT_BITS)
     }
 
     fn note_feed(&self, before: i64, last: i64) -> Result<(), SqlError> {
@@ -176,11 +171,8 @@ impl sql::Driver for Driver<'_> {
             return Err(SqlError::Misfit(format!("{} readings are too many for one commit", last - before)));
         }
         let (from, to) = self.span.get().unwrap_or((0, 0));
-        let sql = "insert into commit_feed (id, tenant, first_reading, last_reading, from_us, to_us)
-                   values (?1, ?2, ?3, ?4, ?5, ?6)";
-        let values = [before >> COMMIT_BITS, TENANT, before + 1, last, from, to].map(Cell::Int);
-        self.execute(sql, &values)?;
-        Ok(())
+        let row = [before >> COMMIT_BITS, TENANT, before + 1, last, from, to].map(Cell::Int);
+        self.execute_many(&FEED, &[row.to_vec()])
     }
 
     fn feed(&self, after: Place, readings_max: usize) -> Result<Vec<Span>, SqlError> {
@@ -231,22 +223,6 @@ impl sql::Driver for Driver<'_> {
     }
 
     fn lock(&self, devices: &[&DeviceId]) -> Result<Vec<Locked>, SqlError> {
-        let names = devices.iter().map(|device| Cell::Text(device.as_str())).collect::<Vec<_>>();
-        let (enter, lock) = (
-            "insert into device (tenant, name)
-              select ?1, new.name from unnest(?2::text[]) as new (name)
-              where not exists (select from device d where d.tenant = ?1 and d.name = new.name)
-              order by new.name on conflict do nothing",
-            "select id, version from device
-              where tenant = ?1 and name = any(?2) order by name for update",
-        );
-        self.session.wait(self.patience, async {
-            let (enter, lock) = (self.session.prepared(enter).await?, self.session.prepared(lock).await?);
-            let tenant = 1_i32;
-            let client = self.session.client();
-            client.execute(&enter.statement, &[&tenant, &names]).await?;
-            let rows = client.query(&lock.statement, &[&tenant, &names]).await?;
-            rows.iter().map(|row| Ok(Locked { key: row.try_get(0)?, version: row.try_get(1)? })).collect()
-        })
+        self.lock_devices(devices)
     }
 }

@@ -50,7 +50,7 @@ impl Roller {
         };
         let driver = Driver::new(&session, Patience::Each(ANSWER));
         let db = Db::new(&driver);
-        driver.begin()?;
+        driver.begin();
         let is_ours = db.prepare(TURN).one([7_264_193_502], |row| row.get(0))?;
         let rolled = if is_ours { act(db, &mut self.retain)? } else { Rolled::default() };
         driver.commit()?;

@@ -82,10 +82,15 @@ impl Session {
         self.wait(patience, async { Ok(self.client.batch_execute(sql).await?) })
     }
 
+    /// A statement that is prepared already.
+    pub(super) fn known(&self, sql: &str) -> Option<Prepared> {
+        self.prepared.borrow().get(sql).cloned()
+    }
+
     /// A statement of the shared dialect, prepared once.
     pub(super) async fn prepared(&self, sql: &str) -> Result<Prepared, SqlError> {
-        if let Some(known) = self.prepared.borrow().get(sql) {
-            return Ok(known.clone());
+        if let Some(known) = self.known(sql) {
+            return Ok(known);
         }
         let statement = self.client.prepare(&numbered(sql)).await?;
         let new = Prepared { statement, needs_readings: needs_readings(sql) };

@@ -129,11 +129,13 @@ impl Writer {
         let Some(session) = &self.session else { return Err(SqlError::Late.into()) };
         let (driver, now) = (Driver::writing(session, self.instance), (self.now)());
         let attempt: Result<T, StoreError> = (|| {
-            driver.begin()?;
+            driver.begin();
             let answer = act(Db::new(&driver), &mut self.memory, now)?;
             driver.commit()?;
             Ok(answer)
         })();
+        // A COPY that was not finished ends here.
+        drop(driver);
         if let Err(error) = &attempt {
             // What is remembered may be of the transaction that has just been undone; or it is done, and the answer was
             // lost: then its batches are known when they are tried again.
