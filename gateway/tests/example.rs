@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use tributary_gateway::config::Config;
+use tributary_gateway::config::{Config, TimeSeries};
 
 #[test]
 fn the_example_states_the_defaults() {
@@ -54,4 +54,22 @@ fn the_example_names_every_setting() {
             );
         }
     }
+}
+
+#[test]
+fn each_time_series_store_of_the_example_is_one_that_can_be_set() {
+    let example = include_str!("../gateway.example.toml");
+    let commented: Vec<&str> =
+        example.lines().skip_while(|line| *line != "# [timeseries]").take_while(|line| line.starts_with('#')).collect();
+    let mut seen = Vec::new();
+    for block in commented.split(|line| *line == "#") {
+        let lines: Vec<&str> = block.iter().map(|line| line.trim_start_matches("# ")).collect();
+        let config: Config = toml::from_str(&format!("{example}\n{}", lines.join("\n"))).unwrap();
+        seen.push(match config.timeseries.unwrap() {
+            TimeSeries::Influx1(_) => "influx-1",
+            TimeSeries::Influx2(_) => "influx-2",
+            TimeSeries::Timestream(_) => "timestream",
+        });
+    }
+    assert_eq!(seen, ["influx-1", "influx-2", "timestream"]);
 }
