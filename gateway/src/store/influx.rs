@@ -66,7 +66,9 @@ impl Sink for Influx {
 impl Drop for Influx {
     fn drop(&mut self) {
         // In the background, because this may be a thread that must not wait.
-        self.runtime.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -79,6 +79,8 @@ impl Sink for Timestream {
 impl Drop for Timestream {
     fn drop(&mut self) {
         // In the background, because this may be a thread that must not wait.
-        self.runtime.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
