@@ -1,4 +1,4 @@
-//! The cloud: a gateway process and its database, which the judge reads with SQL of its own.
+//! The cloud: gateways and their database, which the judge reads with SQL of its own.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,12 +7,18 @@ use anyhow::Context;
 
 use crate::oracle::Ledger;
 use crate::pki::Files;
-use crate::{Gateway, wait_for};
+use crate::{Database, Gateway, wait_for};
 
-/// A gateway and its database.
+/// Gateways and their database.
 pub struct Cloud {
-    /// The process.
+    /// The only gateway, or the first.
     pub gateway: Gateway,
+    /// More gateways on the same database.
+    pub others: Vec<Gateway>,
+    /// Where devices connect, if not to the first gateway itself.
+    pub door: Option<u16>,
+    /// What the judge reads.
+    pub database: Database,
     folder: PathBuf,
 }
 
@@ -23,7 +29,7 @@ impl Cloud {
     /// When it does not start.
     #[must_use]
     pub fn start(folder: &Path, files: Files) -> Self {
-        Self { gateway: Gateway::start(folder, files, ""), folder: folder.into() }
+        Self::of(folder, Gateway::start(folder, files, ""))
     }
 
     /// The same, with more tables in the gateway's configuration.
@@ -32,7 +38,7 @@ impl Cloud {
     /// When it does not start.
     #[must_use]
     pub fn start_with(folder: &Path, files: Files, tables: &str) -> Self {
-        Self { gateway: Gateway::start(folder, files, tables), folder: folder.into() }
+        Self::of(folder, Gateway::start(folder, files, tables))
     }
 
     /// The same, with something in the gateway's environment.
@@ -44,7 +50,23 @@ impl Cloud {
         let mut gateway = Gateway::prepare(folder, files, "");
         gateway.environment = environment;
         gateway.restart();
-        Self { gateway, folder: folder.into() }
+        Self::of(folder, gateway)
+    }
+
+    fn of(folder: &Path, gateway: Gateway) -> Self {
+        let database = Database::Sqlite(gateway.database());
+        Self { gateway, others: Vec::new(), door: None, database, folder: folder.into() }
+    }
+
+    /// Where devices connect.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.door.unwrap_or(self.gateway.mqtt_port)
+    }
+
+    /// Every gateway.
+    pub fn gateways(&mut self) -> impl Iterator<Item = &mut Gateway> {
+        std::iter::once(&mut self.gateway).chain(&mut self.others)
     }
 
     /// What the database says of `device`.
@@ -52,7 +74,7 @@ impl Cloud {
     /// # Errors
     /// When it cannot be read.
     pub fn ledger(&self, device: &str) -> anyhow::Result<Ledger> {
-        Ledger::read(&self.gateway.database(), device).context("read the gateway's database")
+        self.database.ledger(device)
     }
 
     /// SIGKILL, and a new start on the same ports.

@@ -170,8 +170,8 @@ impl Device {
     /// Buffer and ledger, in this order: the ledger only grows.
     fn numbers(&self, cloud: &Cloud) -> anyhow::Result<(Holdings, Ledger)> {
         let marks = self.marks()?;
-        let ledger = retried(|| Ledger::read_numbers(&cloud.gateway.database(), &self.agent.device));
-        Ok((marks, ledger.context("read the gateway's database")?))
+        let ledger = retried(|| cloud.database.numbers(&self.agent.device));
+        Ok((marks, ledger?))
     }
 
     /// Whether the agent has numbers that the cloud has not settled.
@@ -237,7 +237,7 @@ fn offset(holdings: &Holdings) -> u64 {
     holdings.offsets.get("file").copied().unwrap_or(0)
 }
 
-fn retried<T>(mut read: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+fn retried<T, E>(mut read: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let began = Instant::now();
     loop {
         match read() {

@@ -10,6 +10,7 @@ mod holdings;
 mod ledger;
 mod receipts;
 mod ruling;
+mod server;
 #[cfg(test)]
 mod tests;
 

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -67,7 +67,9 @@ enum Gate {
 
 /// What the acceptor and the owner share.
 struct Shared {
-    target: AtomicU16,
+    /// Each connection goes to the next one that takes it.
+    targets: Mutex<Vec<u16>>,
+    turn: AtomicUsize,
     stop: AtomicBool,
     gate: Mutex<Gate>,
     links: Mutex<Links>,
@@ -98,7 +100,8 @@ impl Proxy {
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
-            target: target.into(),
+            targets: Mutex::new(vec![target]),
+            turn: AtomicUsize::new(0),
             stop: false.into(),
             gate: Mutex::new(Gate::Each(VecDeque::new())),
             links: Mutex::default(),
@@ -110,7 +113,12 @@ impl Proxy {
 
     /// Later connections go to this port.
     pub fn aim(&self, target: u16) {
-        self.shared.target.store(target, Ordering::Release);
+        self.balance(&[target]);
+    }
+
+    /// Later connections go to these ports in turn, past those where nobody listens: a TCP balancer.
+    pub fn balance(&self, targets: &[u16]) {
+        *lock(&self.shared.targets) = targets.to_vec();
     }
 
     /// Lets everyone in, with `plan`.
@@ -199,14 +207,22 @@ impl Shared {
         };
         let mut links = lock(&self.links);
         links.alive.retain(|link| !link.is_over() || !link.join());
-        let target = SocketAddr::from((Ipv4Addr::LOCALHOST, self.target.load(Ordering::Acquire)));
         let (Some(plan), true) = (plan, links.alive.len() < LINKS_MAX) else { return };
-        let Ok(server) = TcpStream::connect_timeout(&target, CONNECT_DEADLINE) else { return };
+        let Some(server) = self.server() else { return };
         if let Ok(link) = Link::start(client, server, &plan) {
             links.accepted += 1;
             links.newest = Some(link.clone());
             links.alive.push(link);
         }
+    }
+
+    /// A connection to the target whose turn it is, or to the next that takes it.
+    fn server(&self) -> Option<TcpStream> {
+        let targets = lock(&self.targets).clone();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let inturn = (0..targets.len()).map(|place| targets[(turn + place) % targets.len()]);
+        let mut addresses = inturn.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        addresses.find_map(|address| TcpStream::connect_timeout(&address, CONNECT_DEADLINE).ok())
     }
 }
 

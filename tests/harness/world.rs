@@ -55,7 +55,7 @@ impl World {
     /// When it cannot be made.
     pub fn add_with(&mut self, id: &str, files: &Files, shape: &Shape) -> &mut Device {
         let folder = self.folder.join(format!("{id}-{}", self.devices.len()));
-        let device = Device::new(&folder, id, self.cloud.gateway.mqtt_port, files, shape);
+        let device = Device::new(&folder, id, self.cloud.port(), files, shape);
         self.devices.push(device);
         self.devices.last_mut().expect("it was just put there")
     }

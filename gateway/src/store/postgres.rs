@@ -13,8 +13,10 @@ use super::sink::Sink;
 use super::{Now, postgres::pool::Pool};
 
 mod cells;
+mod companion;
 mod copy;
 mod driver;
+mod leases;
 mod months;
 mod placeholders;
 mod pool;
@@ -24,6 +26,7 @@ mod session;
 mod settings;
 mod writer;
 
+pub use leases::Leases;
 pub use schema::migrate;
 pub use settings::{Password, Settings, Tls};
 pub use writer::Writer;

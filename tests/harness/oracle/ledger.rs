@@ -61,7 +61,7 @@ pub struct Ledger {
 }
 
 /// A number that no source yields: quiet NaN with a payload of its own.
-const NOT_A_NUMBER: u64 = 0x7ff8_0000_dead_beef;
+pub(super) const NOT_A_NUMBER: u64 = 0x7ff8_0000_dead_beef;
 
 impl Ledger {
     /// Reads all of it.

@@ -101,6 +101,12 @@ impl Postgres {
         format!("postgresql://{user}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The superuser's password.
+    #[must_use]
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
     /// Where the superuser finds `database`.
     #[must_use]
     pub fn admin_dsn(&self, database: &str) -> String {

@@ -1,0 +1,78 @@
+//! What a behaviour is shown on: a database of some kind, empty, in a folder of its own.
+
+use gateway::store::{Now, Store, StoreError, SubjectSeed};
+
+use crate::batches::now;
+use crate::bed::Bed;
+
+mod keeper;
+mod postgres;
+pub(crate) mod sqlite;
+
+pub(crate) use postgres::Postgres;
+pub(crate) use sqlite::Sqlite;
+
+/// A kind of store.
+pub(crate) trait Backend {
+    /// Whether it can be had on this machine; says why not.
+    fn is_here(&self) -> bool {
+        true
+    }
+
+    /// An empty database.
+    fn place(&self) -> Box<dyn Place>;
+
+    /// An empty store, whose clock stands still.
+    fn fresh(&self) -> Bed {
+        self.fresh_at(now)
+    }
+
+    /// An empty store with a clock of the test's own.
+    fn fresh_at(&self, now: Now) -> Bed {
+        Bed::new(self.place(), now)
+    }
+
+    /// How many cases a property is tried with: a fresh database for each costs more in one than in another.
+    fn cases(&self) -> u32;
+}
+
+/// Where a store lies.
+pub(crate) trait Place {
+    /// Opens the store as the gateway does, with these people in its settings.
+    fn open(&self, now: Now, subjects: &[SubjectSeed]) -> Result<Store, StoreError>;
+
+    /// A connection of the test's own.
+    fn beside(&self) -> Box<dyn Beside>;
+
+    /// Copies the database aside. Nobody has it open.
+    fn back_up(&self);
+
+    /// Puts the copy back. Nobody has it open.
+    fn restore(&self);
+}
+
+/// Plain SQL beside the gateway, and what it is called in this database.
+pub(crate) trait Beside {
+    /// Runs statements.
+    fn run(&self, sql: &str);
+
+    /// What `sql` yields, as text; nulls are empty.
+    fn rows(&self, sql: &str) -> Vec<Vec<String>>;
+
+    /// How many rows there are of `what`: a table, and perhaps a condition.
+    fn count(&self, what: &str) -> i64 {
+        self.rows(&format!("select count(*) from {what}"))[0][0].parse().unwrap()
+    }
+
+    /// The eight bytes that are the digits of the number `n`.
+    fn digits(&self, n: &str) -> String;
+
+    /// The bytes that these hexadecimal digits say.
+    fn bytes(&self, hex: &str) -> String;
+
+    /// How the database would answer `sql` if its tables were large.
+    fn plan(&self, sql: &str) -> String;
+
+    /// Makes the database refuse readings whose value is 666.
+    fn refuse_666(&self);
+}

@@ -1,0 +1,109 @@
+//! Keeps servers for all tests of a run, each of which is a process of its own: the first that needs one starts a keeper
+//! beside itself, which makes the template of every test's database and ends with the run.
+
+use std::fs::File;
+use std::os::unix::process::{CommandExt, parent_id};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gateway::store::postgres;
+use harness::servers::{Edition, Postgres, Sql};
+use harness::wait_for;
+
+use super::postgres::settings;
+
+/// The database that every test's is a copy of. Nobody may connect to it, or it could not be copied.
+pub(super) const TEMPLATE: &str = "made";
+/// What the keeper is told by its environment: its folder, which holds the edition's name and whom it serves.
+const FOLDER: &str = "TRIBUTARY_KEEPER";
+/// How long a server and its template may take, on a machine with other work.
+const READY_DEADLINE: Duration = Duration::from_secs(120);
+/// How often the keeper looks for the end of the run.
+const TICK: Duration = Duration::from_millis(200);
+/// No run takes longer.
+const RUN_MAX: Duration = Duration::from_secs(3_600);
+
+/// A server that is kept.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(crate) port: u16,
+    pub(crate) password: String,
+}
+
+impl Kept {
+    /// A connection of the superuser.
+    pub(super) fn sql(&self, database: &str) -> Sql {
+        let Self { port, password } = self;
+        Sql::connect(&format!("postgresql://postgres:{password}@127.0.0.1:{port}/{database}")).unwrap()
+    }
+
+    pub(super) fn admin(&self) -> Sql {
+        self.sql("postgres")
+    }
+}
+
+/// The run's server of this edition.
+pub(crate) fn server(edition: Edition) -> Kept {
+    // Under nextest, whose processes share a run; else this process is the run.
+    let (run, owner) = match std::env::var("NEXTEST_RUN_ID") {
+        Ok(run) => (run, parent_id()),
+        Err(_) => (std::process::id().to_string(), std::process::id()),
+    };
+    let folder = std::env::temp_dir().join(format!("tributary-stores-{run}-{edition:?}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let lock = File::create(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let ready = folder.join("ready");
+    if !ready.exists() {
+        std::fs::write(folder.join("order"), format!("{edition:?} {owner} {}", began(owner).unwrap_or(0))).unwrap();
+        start_keeper(&folder);
+    }
+    let text = wait_for("the keeper's server", READY_DEADLINE, || std::fs::read_to_string(&ready).ok());
+    let (port, password) = text.split_once(' ').unwrap();
+    Kept { port: port.parse().unwrap(), password: password.to_owned() }
+}
+
+fn start_keeper(folder: &Path) {
+    let log = File::create(folder.join("keeper.log")).unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "backend::keeper::keeps_a_server_until_the_run_ends", "--ignored", "--nocapture"]);
+    command.env(FOLDER, folder).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    // In a group of its own: what ends a test does not end it.
+    command.process_group(0).spawn().unwrap();
+}
+
+#[test]
+#[ignore = "is started by the tests that need it"]
+fn keeps_a_server_until_the_run_ends() {
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let order = std::fs::read_to_string(folder.join("order")).unwrap();
+    let words: Vec<&str> = order.split(' ').collect();
+    let edition = Edition::ALL.into_iter().find(|edition| format!("{edition:?}") == words[0]).unwrap();
+    let (owner, since): (u32, u64) = (words[1].parse().unwrap(), words[2].parse().unwrap());
+    let server = Postgres::start(&folder.join("server"), edition).unwrap();
+    let kept = Kept { port: server.port, password: server.password().to_owned() };
+    server.database(TEMPLATE).unwrap();
+    postgres::migrate(&settings(&kept, TEMPLATE)).unwrap();
+    let admin = server.admin().unwrap();
+    admin.run(&format!("alter database {TEMPLATE} with allow_connections false is_template true")).unwrap();
+    let others = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'");
+    admin.run(&others).unwrap();
+    drop(admin);
+    let unfinished = folder.join("ready.new");
+    std::fs::write(&unfinished, format!("{} {}", kept.port, kept.password)).unwrap();
+    std::fs::rename(unfinished, folder.join("ready")).unwrap();
+    let start = Instant::now();
+    while began(owner) == Some(since) && start.elapsed() < RUN_MAX {
+        std::thread::sleep(TICK);
+    }
+    drop(server);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// When a process began, in the system's own count (proc(5), field 22), which tells it from a later one of its number.
+fn began(process: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, rest) = text.rsplit_once(") ")?;
+    rest.split(' ').nth(19)?.parse().ok()
+}
