@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 UI := gateway/ui
+# What tests are built with: bugs to be switched on, and Timestream. The same everywhere, so that nothing is built twice.
+FEATURES := seeded-bugs,aws
 # A commit's worth of tests is built with the same profile as the demo, so that nothing is built twice.
 BIN := target/debug
 
@@ -17,14 +19,14 @@ test: install check test-rust test-ui ## everything that a change must pass
 
 check: ui ## formatting, lints, dependencies, no_std
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --features seeded-bugs --quiet -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features $(FEATURES) --quiet -- -D warnings
 	$(CARGO) clippy --package tributary-agent --package tributary-gateway --quiet -- -D warnings
 	$(CARGO) check --package tributary-proto --no-default-features --quiet
 	.ci/deny
 
 test-rust: ui build-for-tests servers ## unit, property, integration and end-to-end tests, and the rigs of `chaos` in their short form
 	$(CARGO) build --profile dist --package tributary-agent --quiet
-	$(CARGO) nextest run --workspace --features seeded-bugs --no-fail-fast
+	$(CARGO) nextest run --workspace --features $(FEATURES) --no-fail-fast
 	$(BIN)/tributary-demo --check
 	$(BIN)/tributary-chaos --short
 
@@ -62,7 +64,7 @@ build:
 
 # With bugs that the rigs must catch when they are switched on; no release build can have them.
 build-for-tests: ui
-	$(CARGO) build --workspace --bins --features seeded-bugs --quiet
+	$(CARGO) build --workspace --bins --features $(FEATURES) --quiet
 
 # The dashboard is built when one of its files is newer than the last build.
 ui: $(UI)/dist/index.html

@@ -143,10 +143,18 @@ fn open_store(config: &Config, subjects: &[SubjectSeed]) -> anyhow::Result<Store
 
 /// Prepares to write to the time-series store that the settings choose. It need not be there yet.
 fn open_sink(config: &config::TimeSeries) -> anyhow::Result<Box<dyn Sink>> {
-    use config::TimeSeries::{Influx1, Influx2};
+    use config::TimeSeries::{Influx1, Influx2, Timestream};
     let sink: Result<Box<dyn Sink>, SinkError> = match config {
         Influx1(influx) => Influx::new(&influx.settings()).map(|sink| Box::new(sink) as _),
         Influx2(influx) => Influx::new(&influx.settings()).map(|sink| Box::new(sink) as _),
+        #[cfg(feature = "aws")]
+        Timestream(timestream) => {
+            store::timestream::Timestream::new(&timestream.settings()).map(|sink| Box::new(sink) as _)
+        }
+        #[cfg(not(feature = "aws"))]
+        Timestream(_) => Err(SinkError::Unfit(
+            "this gateway was built without Timestream: build it with `--features aws`, or use InfluxDB".to_owned(),
+        )),
     };
     sink.context("prepare the time-series store")
 }

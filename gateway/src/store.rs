@@ -18,6 +18,8 @@ mod rollup;
 pub mod sink;
 mod sql;
 pub mod sqlite;
+#[cfg(feature = "aws")]
+pub mod timestream;
 pub mod view;
 
 pub use error::{ReadError, StoreError};

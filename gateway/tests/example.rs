@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use tributary_gateway::config::Config;
+use tributary_gateway::config::{Config, TimeSeries};
 
 #[test]
 fn the_example_states_the_defaults() {
@@ -127,4 +127,22 @@ fn the_example_shows_how_readings_are_removed_but_removes_none() {
     let example: Config = toml::from_str(include_str!("../gateway.example.toml")).unwrap();
     let whole: Config = toml::from_str(&whole_example()).unwrap();
     assert_eq!((example.retention.raw_days, whole.retention.raw_days), (None, Some(400)));
+}
+
+#[test]
+fn each_time_series_store_of_the_example_is_one_that_can_be_set() {
+    let example = include_str!("../gateway.example.toml");
+    let commented: Vec<&str> =
+        example.lines().skip_while(|line| *line != "# [timeseries]").take_while(|line| line.starts_with('#')).collect();
+    let mut seen = Vec::new();
+    for block in commented.split(|line| *line == "#") {
+        let lines: Vec<&str> = block.iter().map(|line| line.trim_start_matches("# ")).collect();
+        let config: Config = toml::from_str(&format!("{example}\n{}", lines.join("\n"))).unwrap();
+        seen.push(match config.timeseries.unwrap() {
+            TimeSeries::Influx1(_) => "influx-1",
+            TimeSeries::Influx2(_) => "influx-2",
+            TimeSeries::Timestream(_) => "timestream",
+        });
+    }
+    assert_eq!(seen, ["influx-1", "influx-2", "timestream"]);
 }

@@ -1,10 +1,12 @@
 //! Readings reach the time-series store beside the relational one, each once, whatever dies on the way.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use gateway::store::outbox::Settings;
-use gateway::store::sink::Sink;
+use gateway::store::sink::{Carrier, Named, Record, Sink};
 use gateway::store::sqlite::Store as Sqlite;
+use gateway::store::view::TimeQuality;
 use gateway::store::{Batch, Item, Ledger as _, Outcome, SettledRanges, Store};
 use harness::offered::{self, Key};
 use proto::message::Settlement;
@@ -12,8 +14,12 @@ use proto::{
     Basis, Body, BodyHash, BootId, Clock, Column, DeviceId, Epoch, Instant, Kind, Lane, Range, Reading, Series, Value,
 };
 
+mod http;
 mod influx;
+mod killed;
 mod sinks;
+#[cfg(feature = "aws")]
+mod timestream;
 
 /// Readings of one batch: a day.
 const DAY: usize = 288;
@@ -58,6 +64,7 @@ fn keys() -> Vec<Key> {
 
 /// A store whose relational side lies in `folder`.
 fn open(folder: &Path, sink: Box<dyn Sink>) -> Store {
+    std::fs::create_dir_all(folder).unwrap();
     let relational = Sqlite::open(&folder.join("gateway.db"), gateway::now).unwrap();
     relational.beside(sink, Settings::default(), gateway::now).unwrap()
 }
@@ -75,4 +82,28 @@ fn whole(items: &[Item]) -> Vec<Range> {
 
 fn record(store: &mut Store, items: &[Item]) -> Vec<Outcome> {
     store.ledger.record(items).unwrap()
+}
+
+/// What a query counts.
+fn count(db: &rusqlite::Connection, sql: &str) -> usize {
+    db.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap() as usize
+}
+
+/// A record of the first of them, as another batch might have carried it.
+fn example() -> Record {
+    let key = keys().remove(0);
+    let (device, name, unit, kind) = ("cgm-1".into(), "glucose".into(), "mg/dL".into(), "gauge".into());
+    Record {
+        reading: 1,
+        series: Arc::new(Named { key: 1, device, name, unit, kind }),
+        time_us: key.time_us,
+        rank: 0,
+        value: Value::Number(f64::from_bits(key.bits)),
+        quality: TimeQuality::Source,
+        utc_offset_minutes: None,
+        carrier: Carrier::Batch(Epoch([9; 8]), 1),
+        place: 0,
+        origin: None,
+        is_late: false,
+    }
 }

@@ -16,6 +16,25 @@ pub enum TimeSeries {
     /// InfluxDB, by the API of its version 2.
     #[serde(rename = "influx-2")]
     Influx2(Influx2),
+    /// Amazon Timestream for LiveAnalytics.
+    #[serde(rename = "timestream")]
+    Timestream(Timestream),
+}
+
+/// `type = "timestream"`
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Timestream {
+    /// `eu-central-1`
+    pub region: String,
+    /// The database; it must be there.
+    pub database: String,
+    /// The table; it must be there.
+    pub table: String,
+    /// Another server than Amazon's, for tests.
+    pub endpoint_url: Option<String>,
+    /// Credentials as Amazon's tools write them, mode 0600; without it, those of the environment or of the machine's role.
+    pub credentials_file: Option<PathBuf>,
 }
 
 /// `type = "influx-1"`
@@ -85,5 +104,15 @@ impl Influx2 {
     pub fn settings(&self) -> influx::Settings {
         let Self { url, org, bucket, token_file, authority_file, plain_http } = self.clone();
         influx::Settings { url, access: Access::V2 { org, bucket, token_file }, authority_file, plain_http }
+    }
+}
+
+#[cfg(feature = "aws")]
+impl Timestream {
+    /// As the store wants it.
+    #[must_use]
+    pub fn settings(&self) -> crate::store::timestream::Settings {
+        let Self { region, database, table, endpoint_url, credentials_file } = self.clone();
+        crate::store::timestream::Settings { region, database, table, endpoint_url, credentials_file }
     }
 }

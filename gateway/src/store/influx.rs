@@ -6,10 +6,12 @@
 //! first which ranks are taken.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use super::outbox::jittered;
 use super::sink::{Record, Refused, Sink, SinkError, Why};
 use client::{Client, Said};
 
@@ -25,6 +27,10 @@ pub use settings::{Access, Settings};
 const LINES_MAX: usize = 5_000;
 /// Bytes in one request, about.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Attempts at one request before it has failed; each has the client's deadline.
+const ATTEMPTS: u32 = 4;
+/// The first wait between them is at most twice this; it doubles.
+const WAIT_FIRST: Duration = Duration::from_millis(25);
 /// Requests under way at once.
 const REQUESTS_MAX: usize = 4;
 
@@ -60,7 +66,9 @@ impl Sink for Influx {
 impl Drop for Influx {
     fn drop(&mut self) {
         // In the background, because this may be a thread that must not wait.
-        self.runtime.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -115,7 +123,7 @@ fn requests_answer(refused: &mut Vec<Refused>, never: Vec<(usize, String)>) {
 async fn send(client: Arc<Client>, lines: Lines) -> Answer {
     let (mut never, mut to_send) = (Vec::new(), vec![lines]);
     while let Some(mut lines) = to_send.pop() {
-        match client.write(&lines).await? {
+        match write_with_patience(&client, &lines).await? {
             Said::Taken => {}
             Said::Refused { why, lines: dropped } if lines.len() == 1 || dropped == Some(lines.len()) => {
                 never.extend(lines.into_iter().map(|(place, _)| (place, why.clone())));
@@ -131,4 +139,18 @@ async fn send(client: Arc<Client>, lines: Lines) -> Answer {
         }
     }
     Ok(never)
+}
+
+/// A hiccup is not worth a word.
+async fn write_with_patience(client: &Client, lines: &Lines) -> Result<Said, SinkError> {
+    let mut attempt = 1;
+    loop {
+        match client.write(lines).await {
+            Err(SinkError::Away(_)) if attempt < ATTEMPTS => {
+                tokio::time::sleep(jittered(WAIT_FIRST * (1 << attempt))).await;
+                attempt += 1;
+            }
+            said => return said,
+        }
+    }
 }

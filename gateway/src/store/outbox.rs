@@ -19,6 +19,8 @@ use super::sql::Db;
 use super::{Item, Ledger, Now, Outcome, SettledRanges};
 use totals::TOTALS;
 
+pub(in crate::store) use pace::jittered;
+
 mod claims;
 mod deliver;
 mod pace;

@@ -7,6 +7,9 @@ use certs::files;
 use proto::{BodyHash, Epoch, Number, Value};
 
 use super::view::TimeQuality;
+pub(in crate::store) use fields::Field;
+
+mod fields;
 
 /// Ranks that fit into the digits of a nanosecond below its microsecond.
 pub const RANK_MAX: i64 = 999;
@@ -137,7 +140,7 @@ impl Carrier {
     }
 }
 
-/// Bytes that a password or a token may have.
+/// Bytes that a file with a secret may have.
 const SECRET_BYTES_MAX: u64 = 4_096;
 
 /// The password or token in a file, without the line's end.
@@ -145,14 +148,24 @@ const SECRET_BYTES_MAX: u64 = 4_096;
 /// # Errors
 /// It cannot be read, others than its owner may read it, or it holds no text.
 pub(in crate::store) fn secret(path: &Path) -> Result<String, SinkError> {
+    let bytes = read_private(path)?;
+    let text = String::from_utf8(bytes).map_err(|_| SinkError::Unfit(format!("{} holds no text", path.display())))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    let empty = || SinkError::Unfit(format!("{} is empty", path.display()));
+    if text.is_empty() { Err(empty()) } else { Ok(text.to_owned()) }
+}
+
+/// The bytes of a file that only its owner can read.
+///
+/// # Errors
+/// It cannot be read, or others than its owner may read it.
+pub(in crate::store) fn read_private(path: &Path) -> Result<Vec<u8>, SinkError> {
     let (bytes, mode) = files::read(path, SECRET_BYTES_MAX).map_err(|error| SinkError::Unfit(error.to_string()))?;
-    let path = path.display();
     if mode & 0o077 != 0 {
+        let path = path.display();
         return Err(SinkError::Unfit(format!(
             "{path} has mode {mode:04o}, so others can read it; run `chmod 600 {path}`"
         )));
     }
-    let text = String::from_utf8(bytes).map_err(|_| SinkError::Unfit(format!("{path} holds no text")))?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() { Err(SinkError::Unfit(format!("{path} is empty"))) } else { Ok(text.to_owned()) }
+    Ok(bytes)
 }

@@ -28,8 +28,11 @@ struct Outcome {
 
 #[derive(Deserialize)]
 struct Rows {
-    values: Vec<(i64, Option<String>, Option<i64>, Option<String>, Option<i64>)>,
+    values: Vec<Point>,
 }
+
+/// Its instant in nanoseconds, epoch, number, pack and place.
+type Point = (i64, Option<String>, Option<i64>, Option<String>, Option<i64>);
 
 /// What came at an instant: epoch or hash, number, place.
 type Who = (String, Option<i64>, Option<i64>);

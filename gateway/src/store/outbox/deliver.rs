@@ -1,26 +1,18 @@
 //! Claimed readings on their way to the sink, and what it answers.
 
-use std::thread;
-use std::time::{Duration, Instant as Moment};
+use std::time::Duration;
 
 use proto::Instant;
 
-use super::pace::jittered;
 use super::records::{self, Names};
 use super::totals::TOTALS;
 use super::{Shared, StoreError, claims, lock};
 use crate::store::ledger::{Claim, TENANT, alarm};
-use crate::store::sink::{Record, Refused, Sink, SinkError, Why};
+use crate::store::sink::{Refused, Sink, SinkError, Why};
 use crate::store::sql::{Db, params};
 
 /// Readings written and settled at once, about.
 const READINGS_AT_ONCE: u64 = 20_000;
-/// Attempts at one write before it has failed; each has the sink's own deadline.
-const ATTEMPTS: u32 = 4;
-/// The first wait between them is at most this; it doubles.
-const WAIT_FIRST: Duration = Duration::from_millis(50);
-/// No attempt is begun this long after the first.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Refused readings that are remembered with their reasons.
 const REFUSED_MAX: i64 = 100_000;
 
@@ -98,7 +90,7 @@ impl Shared {
         let mut to_write = self.transact(|db| records::of(db, claims, names))?;
         let mut never = Vec::new();
         while !to_write.is_empty() {
-            let refused = write_with_patience(&mut **sink, &to_write)?;
+            let refused = sink.write(&to_write)?;
             TOTALS.written.add((to_write.len().saturating_sub(refused.len())) as u64);
             let mut collided = Vec::new();
             for Refused { place, why } in refused {
@@ -150,20 +142,6 @@ impl Shared {
 
 fn ago(now: Instant, time: Duration) -> Instant {
     Instant(now.0.saturating_sub(i64::try_from(time.as_micros()).unwrap_or(i64::MAX)))
-}
-
-/// A hiccup of the sink is not worth a word.
-fn write_with_patience(sink: &mut dyn Sink, records: &[Record]) -> Result<Vec<Refused>, SinkError> {
-    let (begun, mut attempt) = (Moment::now(), 1);
-    loop {
-        match sink.write(records) {
-            Err(SinkError::Away(_)) if attempt < ATTEMPTS && begun.elapsed() < PATIENCE => {
-                thread::sleep(jittered(WAIT_FIRST * (1 << attempt)));
-                attempt += 1;
-            }
-            answer => return answer,
-        }
-    }
 }
 
 fn remember_refused(db: Db<'_>, claims: &[Claim], never: &[Never], now: Instant) -> Result<(), StoreError> {
