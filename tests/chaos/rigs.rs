@@ -8,6 +8,7 @@ mod commitcut;
 mod cuts;
 mod damage;
 mod diskfull;
+mod gateways;
 mod iofaults;
 mod kills;
 mod line;
@@ -36,6 +37,7 @@ pub(crate) const ALL: &[(&str, Rig)] = &[
     ("links", links::run),
     ("diskfull", diskfull::run),
     ("restore", restore::run),
+    ("gateways", gateways::run),
     ("sensitivity", sensitivity::run),
     ("machine", machine::run),
 ];
