@@ -199,6 +199,24 @@ impl Authority {
         Ok(LeafWithKey { leaf, key_pem: Zeroizing::new(key.serialize_pem()) })
     }
 
+    /// As [`Self::issue_device`] for each of `devices`, with the index written once: a fleet at a time.
+    pub fn issue_devices<'a>(
+        &self,
+        devices: impl IntoIterator<Item = &'a str>,
+        days: u32,
+        now: SystemTime,
+    ) -> Result<Vec<LeafWithKey>, AuthorityError> {
+        let now = UnixTime::try_from(now)?;
+        let make = |device: &str| {
+            let key = new_key()?;
+            let leaf = self.make(&Profile::device(device)?, &key, days, now)?;
+            Ok(LeafWithKey { leaf, key_pem: Zeroizing::new(key.serialize_pem()) })
+        };
+        let all = devices.into_iter().map(make).collect::<Result<Vec<_>, AuthorityError>>()?;
+        self.note(all.iter().map(|made| made.leaf.record.clone()), now)?;
+        Ok(all)
+    }
+
     /// Makes a key and a certificate for a server of 1 to 16 `names` (host names or IP addresses), for at most 397 days.
     pub fn issue_server(&self, names: &[&str], days: u32, now: SystemTime) -> Result<LeafWithKey, AuthorityError> {
         let key = new_key()?;
@@ -238,6 +256,19 @@ impl Authority {
         now: SystemTime,
     ) -> Result<Leaf, AuthorityError> {
         let now = UnixTime::try_from(now)?;
+        let leaf = self.make(profile, key, days, now)?;
+        self.note([leaf.record.clone()], now)?;
+        Ok(leaf)
+    }
+
+    /// Signs a certificate that is in no index yet, so that nobody may get it.
+    fn make(
+        &self,
+        profile: &Profile,
+        key: &impl PublicKeyData,
+        days: u32,
+        now: UnixTime,
+    ) -> Result<Leaf, AuthorityError> {
         let (serial, life) = (Serial::draw()?, self.leaf_life(now, days, profile.days_max())?);
         let certificate = profile
             .params(serial, life)
@@ -246,10 +277,14 @@ impl Authority {
         let Life { not_before, not_after } = life;
         let (role, subject) = (profile.role(), profile.subject());
         let record = Record { serial, role, subject, not_before, not_after, revoked: None };
-        let (_lock, mut index) = self.lock()?;
-        index.records.push(record.clone());
-        index.write(&self.dir.join(INDEX), now)?;
         Ok(Leaf { record, pem: certificate.pem(), der: certificate.into() })
+    }
+
+    /// Writes `records` into the index, all in one go.
+    fn note(&self, records: impl IntoIterator<Item = Record>, now: UnixTime) -> Result<(), AuthorityError> {
+        let (_lock, mut index) = self.lock()?;
+        index.records.extend(records);
+        Ok(index.write(&self.dir.join(INDEX), now)?)
     }
 
     fn leaf_life(&self, now: UnixTime, days: u32, days_max: u32) -> Result<Life, AuthorityError> {

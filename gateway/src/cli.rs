@@ -28,6 +28,8 @@ enum Command {
     Migrate(At),
     /// Check the configuration and the files it names; opens no store and no port
     CheckConfig(At),
+    /// Prove that the broker lets no device publish as another; needs `broker.canary_*`
+    Doctor(At),
 }
 
 #[derive(Debug, clap::Args)]
@@ -47,6 +49,7 @@ impl Cli {
             Command::Run(at) => run(&at.config),
             Command::Migrate(at) => migrate(&at.config),
             Command::CheckConfig(at) => check(&at.config),
+            Command::Doctor(at) => examine(&at.config),
         }
     }
 }
@@ -102,4 +105,27 @@ fn check(path: &Path) -> anyhow::Result<()> {
     }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}: fine", path.display()).context("write to standard output")
+}
+
+fn examine(path: &Path) -> anyhow::Result<()> {
+    use crate::ingest::broker::{Files, doctor};
+    let config = Config::read(path)?;
+    let settings = config.broker()?.context("there is no [broker] in this configuration: nothing to examine")?;
+    let canary = config.broker.as_ref().and_then(|broker| broker.canary().ok().flatten()).context(
+        "set `broker.canary_certificate_file` and `broker.canary_key_file` to a certificate that no device uses \
+         (`tributary-certs issue --device canary`)",
+    )?;
+    let authority = settings.tls.as_ref().map(|files| files.authority.clone()).unwrap_or_default();
+    let files = Files { authority, own: Some(canary) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let findings = runtime.block_on(doctor::examine(&settings, files)).context("the broker could not be examined")?;
+    anyhow::ensure!(
+        findings.faults.is_empty(),
+        "the broker does not keep devices apart: {}. Correct its access list before it carries anything: see \
+         gateway/brokers/README.md",
+        findings.faults.join("; ")
+    );
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}: a device cannot publish as another, nor hear it", settings.host)
+        .context("write to standard output")
 }

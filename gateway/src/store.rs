@@ -8,6 +8,7 @@ use proto::{BodyHash, Channel, Clock, Column, DeviceId, Epoch, Instant, Lane, Nu
 use tokio::sync::watch;
 
 mod error;
+pub(crate) mod feed;
 mod ledger;
 pub mod postgres;
 mod reader;
@@ -17,6 +18,7 @@ pub mod sqlite;
 pub mod view;
 
 pub use error::{ReadError, StoreError};
+pub use feed::Place;
 pub use ledger::SubjectSeed;
 pub use reader::{Reader, View};
 pub use rollup::{Bucket, Level, Numbers, Roll, Rolled};
@@ -88,9 +90,9 @@ impl From<postgres::Store> for Store {
 /// Where the store stands. It moves after each commit that has something to show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tick {
-    /// The id of the last committed reading: where the feed ends.
-    pub reading: i64,
-    /// Grows with each commit.
+    /// Where the feed ends.
+    pub end: Place,
+    /// Grows with each commit, as far as it was heard of.
     pub commits: u64,
 }
 

@@ -32,11 +32,77 @@ fn the_example_states_the_defaults() {
     assert_eq!(example, bare);
 }
 
+/// The example with what it offers as well: lines that begin with a # and no space.
+fn whole_example() -> String {
+    let line = |line: &'static str| match line.strip_prefix('#') {
+        Some(offered) if !offered.is_empty() && !offered.starts_with(' ') => offered,
+        _ => line,
+    };
+    include_str!("../gateway.example.toml").lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_the_example_offers_states_the_defaults_too() {
+    let whole: Config = toml::from_str(&whole_example()).unwrap();
+    let bare: Config = toml::from_str(
+        r#"
+        [listener]
+        certificate_file = "x"
+        key_file = "x"
+        authority_file = "x"
+        [store]
+        path = "x"
+        [broker]
+        address = "broker.example.org:8883"
+        authority_file = "/etc/tributary/ca.crt"
+        certificate_file = "/etc/tributary/broker-client.crt"
+        key_file = "/etc/tributary/broker-client.key"
+        username = "tributary"
+        password_file = "/etc/tributary/broker.password"
+        canary_certificate_file = "/etc/tributary/canary.crt"
+        canary_key_file = "/etc/tributary/canary.key"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(whole.broker, bare.broker);
+    assert!(whole.broker().unwrap().is_some());
+}
+
+#[test]
+fn settings_of_the_broker_that_cannot_work_are_named() {
+    let settings = |text: &str| toml::from_str::<tributary_gateway::config::Broker>(text).unwrap().settings();
+    let tls = "authority_file = \"ca\"\n";
+    let wrong = [
+        ("address = \"broker\"", "broker.address"),
+        ("address = \"broker:0x1\"", "broker.address"),
+        ("address = \"broker:8883\"", "broker.authority_file"),
+        ("address = \"broker:1883\"\ntls = false", "broker.tls"),
+        ("address = \"192.0.2.1:1883\"\ntls = false", "broker.tls"),
+        (&format!("address = \"b:1\"\n{tls}key_file = \"k\""), "broker.key_file"),
+        (&format!("address = \"b:1\"\n{tls}username = \"u\""), "broker.password_file"),
+        (&format!("address = \"b:1\"\n{tls}client_id = \"\""), "broker.client_id"),
+        (&format!("address = \"b:1\"\n{tls}group = \"a/b\""), "broker.group"),
+        (&format!("address = \"b:1\"\n{tls}connections = 0"), "broker.connections"),
+        (&format!("address = \"b:1\"\n{tls}keep_alive_s = 0"), "broker.keep_alive_s"),
+        (&format!("address = \"b:1\"\n{tls}window_messages = 0"), "broker.window_messages"),
+        (&format!("address = \"b:1\"\n{tls}window_bytes = 1000"), "broker.window_bytes"),
+        (&format!("address = \"b:1\"\n{tls}reconnect_s_min = -1.0"), "broker.reconnect_s_min"),
+        (&format!("address = \"b:1\"\n{tls}reconnect_s_max = nan"), "broker.reconnect_s_max"),
+        (&format!("address = \"b:1\"\n{tls}canary_key_file = \"k\""), "broker.canary_key_file"),
+    ];
+    for (text, setting) in wrong {
+        assert_eq!(settings(text).unwrap_err().0, setting, "{text}");
+    }
+    for plain in ["localhost:1883", "127.0.0.1:1883", "[::1]:1883"] {
+        assert!(settings(&format!("address = \"{plain}\"\ntls = false")).is_ok(), "{plain}");
+    }
+}
+
 #[test]
 fn the_example_names_every_setting() {
-    let example: toml::Table = toml::from_str(include_str!("../gateway.example.toml")).unwrap();
+    let example: toml::Table = toml::from_str(&whole_example()).unwrap();
     // serde lists the settings it knows when it meets one that it does not.
-    for path in ["listener", "http", "store", "store.postgres"] {
+    for path in ["listener", "broker", "http", "store", "store.postgres"] {
         fn table<'t>(whole: &'t mut toml::Table, path: &str) -> &'t mut toml::Table {
             path.split('.').fold(whole, |table, name| table[name].as_table_mut().unwrap())
         }

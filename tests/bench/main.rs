@@ -13,6 +13,7 @@ use anyhow::Context;
 
 use crate::table::Table;
 
+mod batching;
 mod buffer;
 mod codec;
 mod data;
@@ -20,15 +21,20 @@ mod drain;
 mod drain_aws;
 mod flash;
 mod footprint;
+mod handshakes;
 mod latency;
+mod load;
 mod pipeline;
 mod proc;
 mod query;
 mod queued;
 mod rivals;
 mod rounds;
+mod sessions;
 mod shipped;
+mod stores;
 mod table;
+mod whole_path;
 mod wire;
 
 /// How a group of measures is taken.
@@ -43,7 +49,10 @@ const GROUPS: &[(&[&str], Measurer)] = &[
     (&["gateway_sqlite", "stored_sqlite"], pipeline::measure),
     (&["gateway_start", "gateway_rss", "agent_rss_idle", "agent_binary"], footprint::measure),
     (&["year_query_sqlite"], query::measure),
+    (&["whole_path_sqlite", "whole_path_postgres", "whole_path_timescale"], whole_path::measure),
+    (&["single_messages", "batching_10", "batching_100", "batching_1000"], batching::measure),
     (&["receipt_p50", "receipt_p99"], latency::measure),
+    (&["handshakes", "session_kib_1000", "sessions_back_1000", "session_kib", "sessions_back"], sessions::measure),
     (&["backlog_drain", "agent_rss_drain"], drain::measure),
     (&["backlog_drain_aws"], drain_aws::measure),
     (&["agent_rss_backlog", "first_publish"], queued::measure),

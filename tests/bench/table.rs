@@ -12,6 +12,8 @@ pub(crate) enum Limit {
     AtMost(f64),
     /// The value is less than this.
     Below(f64),
+    /// The value is at least this.
+    AtLeast(f64),
     /// The value divided by what it is compared with is at least this.
     RatioAtLeast(f64),
 }
@@ -21,13 +23,14 @@ impl Limit {
         match self {
             Self::AtMost(most) => format!("at most {}", number(most)),
             Self::Below(bound) => format!("below {}", number(bound)),
+            Self::AtLeast(least) => format!("at least {}", number(least)),
             Self::RatioAtLeast(least) => format!("ratio at least {}", number(least)),
         }
     }
 
     fn bound(self) -> f64 {
         match self {
-            Self::AtMost(bound) | Self::Below(bound) | Self::RatioAtLeast(bound) => bound,
+            Self::AtMost(bound) | Self::Below(bound) | Self::AtLeast(bound) | Self::RatioAtLeast(bound) => bound,
         }
     }
 }
@@ -85,6 +88,7 @@ impl Measure {
             None => true,
             Some(Limit::AtMost(most)) => self.value <= most,
             Some(Limit::Below(bound)) => self.value < bound,
+            Some(Limit::AtLeast(least)) => self.value >= least,
             Some(Limit::RatioAtLeast(least)) => self.ratio().is_some_and(|ratio| ratio >= least),
         }
     }
@@ -210,6 +214,8 @@ mod tests {
         assert!(ends_well(measure(2.0).limit(Limit::AtMost(2.0))));
         assert!(!ends_well(measure(2.1).limit(Limit::AtMost(2.0))));
         assert!(!ends_well(measure(2.0).limit(Limit::Below(2.0))));
+        assert!(ends_well(measure(2.0).limit(Limit::AtLeast(2.0))));
+        assert!(!ends_well(measure(1.9).limit(Limit::AtLeast(2.0))));
         assert!(ends_well(measure(5.0).against("b", 10.0).limit(Limit::RatioAtLeast(0.5))));
         assert!(!ends_well(measure(4.9).against("b", 10.0).limit(Limit::RatioAtLeast(0.5))));
         assert!(!ends_well(measure(f64::NAN).limit(Limit::AtMost(2.0))), "what is no number keeps no limit");

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub struct Gateway {
     /// A revocation list, from the next start on.
     pub crl: Option<PathBuf>,
     subjects: String,
-    /// Its `[store]` tables, from the next start on; none for a file of its own.
+    /// Its `[store]` tables, from the next start on; none: a SQLite file in its folder.
     pub store: Option<String>,
     /// What is added to its environment, from the next start on.
     pub environment: Vec<(String, String)>,
@@ -88,7 +88,7 @@ impl Gateway {
         write!(
             text,
             "[listener]\naddress = \"127.0.0.1:{}\"\ncertificate_file = {certificate:?}\nkey_file = {key:?}\n\
-             authority_file = {authority:?}\n{}[http]\naddress = \"{http}\"\n{}{}",
+             authority_file = {authority:?}\n{}[http]\naddress = \"{http}\"\n{}\n{}",
             self.mqtt_port,
             self.crl.as_ref().map_or_else(String::new, |crl| format!("crl_file = {crl:?}\n")),
             self.store.clone().unwrap_or_else(|| format!("[store]\npath = {:?}\n", self.database())),
@@ -98,12 +98,23 @@ impl Gateway {
         std::fs::write(self.config(), text).expect("write the gateway's configuration");
     }
 
+    /// Runs another of its commands, such as `migrate`, with its configuration.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    #[must_use]
+    pub fn command(&self, command: &str) -> Output {
+        self.write_config();
+        let mut program = Command::new(binary("tributary-gateway"));
+        program.args([command, "--config"]).arg(self.config()).output().expect("run the gateway")
+    }
+
     /// Starts it (again), on the ports it had.
     ///
     /// # Panics
     /// When it does not start.
     pub fn restart(&mut self) {
-        self.process = None; // the ports have to be free
+        self.process = None;
         self.write_config();
         let mut command = Command::new(binary("tributary-gateway"));
         command.args(["run", "--config"]).arg(self.config()).env("TRIBUTARY_LOG", "info");

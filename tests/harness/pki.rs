@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use certs::Authority;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::load::Member;
 
 /// 365 days.
 pub const YEAR_S: i64 = 365 * 86_400;
@@ -67,6 +71,33 @@ impl Pki {
     pub fn device_at(&self, device: &str, seconds: i64) -> Files {
         let made = self.authority.issue_device(device, 30, at(seconds)).expect("issue a device's certificate");
         self.write(&named(device, seconds), &made.leaf.pem, made.key_pem.as_bytes())
+    }
+
+    /// Names (`fleet-0`, `fleet-1`, …), certificates and keys for `count` devices in one file, for
+    /// [`crate::load::Job::fleet`].
+    ///
+    /// # Panics
+    /// When they cannot be made.
+    #[must_use]
+    pub fn fleet(&self, count: usize) -> PathBuf {
+        let names: Vec<String> = (0..count).map(|place| format!("fleet-{place}")).collect();
+        let made =
+            self.authority.issue_devices(names.iter().map(String::as_str), 30, now()).expect("issue for a fleet");
+        let member = |(name, made): (String, certs::authority::LeafWithKey)| -> Member {
+            let key = PrivateKeyDer::from_pem_slice(made.key_pem.as_bytes()).expect("a key in PEM");
+            (name, made.leaf.der.to_vec(), key.secret_der().to_vec())
+        };
+        let members: Vec<Member> = names.into_iter().zip(made).map(member).collect();
+        let path = self.folder.join(format!("fleet-{count}"));
+        let bytes = postcard::to_allocvec(&members).expect("a list is written");
+        certs::key_file::create_private(&path, &bytes).expect("write a fleet's certificates and keys");
+        path
+    }
+
+    /// The authority's certificate.
+    #[must_use]
+    pub fn anchor(&self) -> PathBuf {
+        self.folder.join("authority/ca.crt")
     }
 
     /// Key and certificate for a gateway on loopback.

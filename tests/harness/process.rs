@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -38,6 +38,17 @@ impl Process {
         let words = File::options().create(true).append(true).open(log)?;
         let child = command.stdin(Stdio::null()).stdout(words.try_clone()?).stderr(words).spawn()?;
         Ok(Self { child, log: log.into() })
+    }
+
+    /// As [`Process::start`], with its standard input to be written to.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_led(mut command: Command, log: &Path) -> io::Result<(Self, ChildStdin)> {
+        let errors = File::options().create(true).append(true).open(log)?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors).spawn()?;
+        let input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok((Self { child, log: log.into() }, input))
     }
 
     /// The process's id.

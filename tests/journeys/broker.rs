@@ -80,7 +80,7 @@ impl Behind {
     fn logs(&self) -> String {
         let gateway = self.world.cloud.gateway.process.as_ref().map(|process| process.log_text());
         let agents = self.world.devices.iter().map(Device::log_tail).collect::<Vec<_>>().join("\n");
-        format!("{agents}\n{}\n{}", gateway.unwrap_or_default(), self.broker.log())
+        format!("{agents}\n{}\n{}", gateway.unwrap_or_default(), self.broker.said())
     }
 }
 
@@ -106,9 +106,9 @@ fn mosquitto_killed_again_and_again_loses_nothing_and_doubles_nothing() {
     let Some(mut behind) = Behind::start(folder.path()) else { return };
     for _ in 0..6 {
         behind.go_on();
-        behind.broker.kill();
+        behind.broker.kill().unwrap();
         behind.go_on();
-        behind.broker.restart();
+        behind.broker.restart().unwrap();
     }
     behind.judge();
 }
@@ -122,9 +122,9 @@ fn mosquitto_that_forgets_all_it_had_for_the_gateway_costs_nothing_because_no_pu
         // With the gateway away, Mosquitto acknowledges what it keeps for it, and then it keeps nothing.
         behind.world.cloud.gateway.kill();
         behind.go_on();
-        behind.broker.kill();
-        behind.broker.forget();
-        behind.broker.restart();
+        behind.broker.kill().unwrap();
+        behind.broker.forget().unwrap();
+        behind.broker.restart().unwrap();
         behind.world.cloud.gateway.restart();
         behind.go_on();
     }

@@ -8,6 +8,7 @@ mod footprint;
 mod kills;
 mod links;
 mod mosquitto;
+mod postgres;
 mod restart;
 mod revocation;
 mod servers;

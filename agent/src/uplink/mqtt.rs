@@ -20,8 +20,10 @@ use super::NETWORK_DEADLINE;
 
 /// What the kernel may hold of what is sent (it takes twice as much, its bookkeeping included). Little, so that bytes
 /// that were flushed have left soon, even at 2G's 20 kbit/s, and the session can tell a slow link from a dead one. It
-/// still lets through some 500 KiB/s over a round trip of 100 ms.
-const SEND_BUFFER_BYTES: u32 = 32 * 1024;
+/// still lets through some 500 KiB/s over a round trip of 100 ms. More than the 64 KiB of loopback's largest segment
+/// with its bookkeeping: where only one segment fits, each waits 40 ms for an acknowledgement that the other end delays
+/// until it has two.
+const SEND_BUFFER_BYTES: u32 = 40 * 1024;
 /// Frames that may wait for the client at once: the largest window.
 pub const FRAMES_MAX: usize = 32;
 /// Requests that wait for the client. More than the window's frames, the notices of gaps and hellos together, so that a
@@ -86,6 +88,8 @@ impl Connection {
         let (client, mut event_loop) = AsyncClient::new(options, REQUESTS_MAX);
         event_loop.network_options.set_connection_timeout(NETWORK_DEADLINE.as_secs());
         event_loop.network_options.set_tcp_send_buffer_size(SEND_BUFFER_BYTES);
+        // Packets are written whole: to hold back the last piece until the others are acknowledged only delays it.
+        event_loop.network_options.set_tcp_nodelay(true);
         let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
         let pump = tokio::spawn(pump(event_loop, client.clone(), device.clone(), sender));
         Self { client, device: device.clone(), arrivals, pump }

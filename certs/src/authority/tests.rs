@@ -275,3 +275,18 @@ fn a_leaf_does_not_open_as_an_authority() {
     fs::write(dir.join("ca.key"), issued.key_pem.as_bytes()).unwrap();
     assert!(matches!(Authority::open(&dir), Err(AuthorityError::NotAnAuthority { .. })));
 }
+
+#[test]
+fn a_fleet_gets_a_key_and_a_certificate_each_and_all_are_in_the_index() {
+    let (_folder, authority) = authority();
+    let names: Vec<String> = (0..50).map(|place| format!("meter-{place}")).collect();
+    let made = authority.issue_devices(names.iter().map(String::as_str), 30, day(1)).unwrap();
+    let named: Vec<String> = made.iter().map(|made| identity::device_id(&made.leaf.der).unwrap()).collect();
+    assert_eq!(named, names);
+    let keys: BTreeSet<&str> = made.iter().map(|made| made.key_pem.as_str()).collect();
+    assert_eq!(keys.len(), 50, "no two have the same key");
+    let issued: Vec<Record> = made.into_iter().map(|made| made.leaf.record).collect();
+    assert_eq!(authority.list().unwrap(), issued);
+    assert!(authority.issue_devices(["fine", "not/fine"], 30, day(1)).is_err());
+    assert_eq!(authority.list().unwrap().len(), 50, "all of a fleet or none");
+}

@@ -22,6 +22,7 @@ use super::State;
 use super::json::{Point, many};
 use super::problem::Problem;
 use super::query::{Parameters, parse};
+use crate::store::Place;
 use crate::store::view::{Device, Reading};
 
 /// Clients at once.
@@ -78,12 +79,12 @@ pub(super) async fn drive(state: &State, stop: &CancellationToken) {
             changed = feed.changed() => if changed.is_err() { return stop.cancelled().await },
             () = sleep_until(devices_due.unwrap_or_else(Instant::now)), if devices_due.is_some() => {}
         }
-        let reading = feed.borrow_and_update().reading;
+        let end = feed.borrow_and_update().end;
         if state.0.live.events.receiver_count() == 0 {
-            teller.skip_to(reading);
-        } else if let Err(problem) = teller.tell(reading).await {
+            teller.skip_to(end);
+        } else if let Err(problem) = teller.tell(end).await {
             tracing::warn!(?problem, "live views could not be told; they are to read again");
-            teller.skip_to(reading);
+            teller.skip_to(end);
             let _ = state.0.live.events.send(Event::Resync);
         }
         tokio::select! {
@@ -96,7 +97,7 @@ pub(super) async fn drive(state: &State, stop: &CancellationToken) {
 /// What is told, and how far.
 struct Teller<'a> {
     state: &'a State,
-    told: i64,
+    told: Place,
     /// By series.
     device_of: HashMap<i64, Arc<str>>,
     devices: HashMap<String, Device>,
@@ -106,21 +107,23 @@ struct Teller<'a> {
 
 impl<'a> Teller<'a> {
     fn new(state: &'a State) -> Self {
-        let (told, device_of, devices) = (state.0.feed.borrow().reading, HashMap::new(), HashMap::new());
+        let (told, device_of, devices) = (state.0.feed.borrow().end, HashMap::new(), HashMap::new());
         Self { state, told, device_of, devices, devices_looked: None, devices_due: None }
     }
 
     /// Nobody looks: there is nothing to tell, and nothing to remember.
-    fn skip_to(&mut self, reading: i64) {
-        *self = Self { told: reading, ..Self::new(self.state) };
+    fn skip_to(&mut self, end: Place) {
+        *self = Self { told: end, ..Self::new(self.state) };
     }
 
-    async fn tell(&mut self, end: i64) -> Result<(), Problem> {
-        if usize::try_from(end - self.told).is_ok_and(|behind| behind > READINGS_MAX) {
+    async fn tell(&mut self, end: Place) -> Result<(), Problem> {
+        if end > self.told {
+            self.tell_readings().await?;
+        }
+        if end > self.told {
+            // There is more than is told at once.
             self.told = end;
             self.send(Event::Resync);
-        } else if end > self.told {
-            self.tell_readings().await?;
         }
         match self.devices_looked.map(|looked| looked + DEVICES_EVERY).filter(|due| *due > Instant::now()) {
             Some(due) => self.devices_due = Some(due),

@@ -25,6 +25,7 @@ mod backoff;
 mod client;
 pub mod counters;
 mod devices;
+pub mod doctor;
 mod member;
 mod session;
 mod settings;
@@ -64,7 +65,7 @@ impl Broker {
 
     /// Is there for the broker's devices until `stop`, whatever becomes of the broker. Then nothing more is taken in,
     /// what was taken gets its verdict within `stop_grace`, and all connections have ended when this returns. It
-    /// returns early only when the pipeline has gone.
+    /// returns early only when the pipeline has gone, or by a defect.
     pub async fn run(self, stop: CancellationToken) {
         let mut members = JoinSet::new();
         for place in 1..=self.settings.connections {
@@ -76,6 +77,7 @@ impl Broker {
         while let Some(ended) = members.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a connection to the broker failed; this is a defect, please report it");
+                return; // whoever runs this notices, where a missing connection among several might go unnoticed
             }
         }
     }

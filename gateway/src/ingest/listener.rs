@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Identify, Intake};
@@ -105,7 +105,7 @@ impl Listener {
             io::ErrorKind::PermissionDenied => BindError::NotPermitted { address },
             _ => BindError::Other { address, source },
         };
-        let socket = TcpListener::bind(address).await.map_err(failed)?;
+        let socket = listen(address).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         let control = Control::new(tls);
         let counters = Arc::default();
@@ -143,7 +143,7 @@ impl Listener {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = tasks.join_next() => note(ended),
-                accepted = socket.accept() => match accepted {
+                accepted = accept(&half_open, &socket) => match accepted {
                     Ok((socket, peer)) if tasks.len() < shared.settings.connections_max => {
                         full = false;
                         admit(&shared, &half_open, &mut tasks, socket, peer, stop.clone());
@@ -169,6 +169,19 @@ impl Listener {
     }
 }
 
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?; // a restart need not wait for the ports of closed connections
+    socket.bind(address)?;
+    socket.listen(QUEUE_MAX)
+}
+
+/// The next connection, once a handshake more may be under way. Cancel safe.
+async fn accept(half_open: &HalfOpen, socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    half_open.room().await;
+    socket.accept().await
+}
+
 fn admit(
     shared: &Arc<Shared>,
     half_open: &Arc<HalfOpen>,
@@ -182,7 +195,7 @@ fn admit(
         tracing::debug!(%peer, %error, "gone before it was served");
         return;
     }
-    let (place, evicted) = half_open.enter();
+    let (place, evicted) = half_open.enter(Instant::now());
     if evicted {
         shared.counters.handshakes_evicted.add();
     }
@@ -217,5 +230,8 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+/// Connections that wait in the system's queue when a fleet comes back at once; who finds no room there comes again by
+/// itself, seconds later. Linux allows 4096 unless told otherwise (`net.core.somaxconn`).
+const QUEUE_MAX: u32 = 4_096;
 /// After a failed accept: 10 tries a second.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

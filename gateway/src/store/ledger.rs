@@ -117,8 +117,7 @@ impl<'a> Work<'a> {
             }
             Item::Presence { device, connected } => {
                 let device = self.device(device, Some(self.now))?;
-                let sql = "update device set connected = ?2 where id = ?1";
-                self.db.prepare(sql).execute(params![device, connected])?;
+                self.db.driver().note_presence(device, *connected)?;
                 Ok(Outcome::Recorded)
             }
         }

@@ -9,8 +9,10 @@ use super::reader::Reader;
 use super::{Now, postgres::pool::Pool};
 
 mod cells;
+mod companion;
 mod copy;
 mod driver;
+mod leases;
 mod months;
 mod placeholders;
 mod pool;
@@ -20,6 +22,7 @@ mod session;
 mod settings;
 mod writer;
 
+pub use leases::Leases;
 pub use schema::migrate;
 pub use settings::{Password, Settings, Tls};
 pub use writer::Writer;

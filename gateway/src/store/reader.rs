@@ -43,6 +43,10 @@ impl<'a> View<'a> {
         Self { db }
     }
 
+    pub(super) fn db(&self) -> Db<'a> {
+        self.db
+    }
+
     /// Answers if the database does.
     ///
     /// # Errors

@@ -5,6 +5,8 @@
 
 use proto::{DeviceId, Number};
 
+use super::feed::{Place, Span};
+
 mod cell;
 
 pub(crate) use cell::{Cell, FromCell, ToCell};
@@ -37,6 +39,17 @@ pub(crate) trait Driver {
 
     /// Notes for those who read the feed that this transaction added the readings after `before` up to `last`.
     fn note_feed(&self, before: i64, last: i64) -> Result<(), SqlError>;
+
+    /// What was committed after `after`, in the order of commits, at most `readings_max` readings. A span that goes to
+    /// the end of all ids may have more than that.
+    fn feed(&self, after: Place, readings_max: usize) -> Result<Vec<Span>, SqlError>;
+
+    /// Where the feed ends.
+    fn feed_end(&self) -> Result<Place, SqlError>;
+
+    /// Notes whether a device has a connection to this gateway. That it has none any more does not undo that it has
+    /// one to another.
+    fn note_presence(&self, device: i64, connected: bool) -> Result<(), SqlError>;
 
     /// Where others write as well: enters `devices` as far as they are new, locks them in this order for the
     /// transaction, and answers the key and the version of each.

@@ -14,15 +14,15 @@ const TOPIC: &str = "trib/1/meter-7/batch";
 async fn while_the_pipeline_takes_nothing_pings_go_on_and_nothing_is_acknowledged() {
     let mut rig = Rig::start_with(1, |settings| settings.keep_alive = Duration::from_secs(1)).await;
     let mut peer = Peer::welcome(&rig.listener, true).await;
-    for id in 1..=100 {
-        peer.deliver(id, false, TOPIC, &id.to_be_bytes()).await;
+    for id in 1..=600 {
+        peer.deliver(id, false, TOPIC, &u16::to_be_bytes(id)).await;
     }
     for _ in 0..3 {
         assert_eq!(peer.next().await, Packet::Ping);
         peer.pong().await;
     }
     assert_eq!(rig.counters.connections_lost.get(), 0);
-    for id in 1..=100_u16 {
+    for id in 1..=600_u16 {
         let arrival = rig.arrival().await;
         assert_eq!(arrival.payload, &id.to_be_bytes()[..], "in order, each once");
         arrival.ticket.settle(Verdict::Settled);
@@ -102,5 +102,26 @@ async fn what_waits_for_the_broker_is_bounded_and_what_belongs_together_goes_who
     }
     assert!(link.send_all(Channel::Receipt, answer(0)), "there is room again");
     assert!(matches!(peer.next().await, Packet::Publish { .. }));
+    assert!(rig.end().await);
+}
+
+#[tokio::test]
+async fn messages_to_devices_leave_no_faster_than_the_broker_takes_them_and_acknowledgements_do_not_wait() {
+    let mut rig = Rig::start_with(64, |settings| settings.publishes_per_s_max = 10).await;
+    let mut peer = Peer::welcome(&rig.listener, true).await;
+    peer.deliver(1, false, TOPIC, b"x").await;
+    let link = rig.opened().await;
+    let first = rig.arrival().await;
+    for number in 0..6 {
+        assert!(link.send(Channel::Receipt, vec![number].into()));
+    }
+    let begun = std::time::Instant::now();
+    assert!(matches!(peer.next().await, Packet::Publish { .. }));
+    first.ticket.settle(Verdict::Settled);
+    assert_eq!(peer.next().await, Packet::PubAck(1));
+    for _ in 1..6 {
+        assert!(matches!(peer.next().await, Packet::Publish { .. }));
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(490), "{:?}", begun.elapsed());
     assert!(rig.end().await);
 }

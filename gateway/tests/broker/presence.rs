@@ -77,13 +77,13 @@ async fn a_device_that_was_first_heard_while_the_pipeline_was_full_can_be_answer
     let mut rig = Rig::start_with(1, |_| {}).await;
     let mut peer = Peer::welcome(&rig.listener, true).await;
     for (id, device) in [(1, "meter-1"), (2, "meter-2")] {
-        peer.deliver(id, false, &topic(device, Channel::Batch), b"x").await;
+        peer.deliver(id, false, &topic(device, Channel::Batch), b"first").await;
     }
     until("both", || rig.counters.messages.get() == 2).await;
     drop(peer);
     let mut peer = Peer::welcome(&rig.listener, true).await;
     for (id, device) in [(1, "meter-1"), (2, "meter-2")] {
-        peer.deliver(id, true, &topic(device, Channel::Batch), b"x").await;
+        peer.deliver(id, true, &topic(device, Channel::Batch), b"again").await;
     }
     let mut open: Vec<DeviceId> = Vec::new();
     let mut arrived = 0;
@@ -92,6 +92,7 @@ async fn a_device_that_was_first_heard_while_the_pipeline_was_full_can_be_answer
             Event::Opened(link) => open.push(link.device),
             Event::Arrived(arrival) => {
                 assert!(open.contains(&arrival.device), "{open:?} before {}", arrival.device);
+                assert_eq!(arrival.payload, "again", "what was not handed on is delivered again, and not kept as well");
                 arrival.ticket.settle(Verdict::Settled);
                 arrived += 1;
             }

@@ -39,6 +39,21 @@ fn command(programs: &Path, name: &str) -> Command {
     command
 }
 
+/// An open session of the superuser's.
+pub(crate) struct Session {
+    sink: Option<std::pin::Pin<Box<tokio_postgres::CopyInSink<bytes::Bytes>>>>,
+    client: Option<tokio_postgres::Client>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop((self.sink.take(), self.client.take()));
+        // What it held is given back before this returns, or soon after.
+        drop(self.runtime.take());
+    }
+}
+
 impl Server {
     /// Starts one, with `lines` in its configuration; none where it is not installed.
     pub(crate) fn start(lines: &[&str]) -> Option<Self> {
@@ -74,6 +89,44 @@ impl Server {
             std::thread::sleep(Duration::from_millis(20));
         }
         Some(server)
+    }
+
+    /// The same, where each needs a password, and the superuser's is `known`.
+    pub(crate) fn start_with_passwords() -> Option<Self> {
+        let server = Self::start(&[])?;
+        server.sql("postgres", "alter role postgres password 'known'");
+        let hba = server.folder.path().join("data/pg_hba.conf");
+        let rules = "host postgres postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        std::fs::write(hba, rules).unwrap();
+        server.sql("postgres", "select pg_reload_conf()");
+        Some(server)
+    }
+
+    /// A session that has run `sql`, and stays open until it is dropped.
+    pub(crate) fn session(&self, database: &str, sql: &str) -> Session {
+        self.open(database, sql, None)
+    }
+
+    /// A session that looks like a writer's, locks what `sql` says, and then stands still in the middle of `copy`.
+    pub(crate) fn copying(&self, database: &str, sql: &str, copy: &str) -> Session {
+        self.open(database, &format!("begin; {sql}"), Some(copy))
+    }
+
+    fn open(&self, database: &str, sql: &str, copy: Option<&str>) -> Session {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(self.port).user("postgres").dbname(database).application_name("tributary writer");
+        let (client, sink) = runtime.block_on(async {
+            let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.batch_execute(sql).await.unwrap();
+            let sink = match copy {
+                Some(copy) => Some(Box::pin(client.copy_in(copy).await.unwrap())),
+                None => None,
+            };
+            (client, sink)
+        });
+        Session { sink, client: Some(client), runtime: Some(runtime) }
     }
 
     /// A database with the gateway's schema, empty.

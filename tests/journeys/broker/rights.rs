@@ -44,7 +44,7 @@ fn a_device_cannot_publish_as_another_nor_hear_another_nor_take_its_place() {
     assert!(String::from_utf8_lossy(&denied.stderr).contains("Not authorized"), "{denied:?}");
     // The other's client id gives none of its rights, and does not end its connection.
     let mut listening = client_that_stays(port, &victim);
-    wait_for("the victim to connect", Duration::from_secs(10), || broker.log().contains(" victim ").then_some(()));
+    wait_for("the victim to connect", Duration::from_secs(10), || broker.said().contains(" victim ").then_some(()));
     publish("mqttv311", "trib/1/victim/senml", &["-i", "victim"]).unwrap();
     assert!(publish("mqttv311", "trib/1/thief/senml", &["-i", "victim"]).unwrap().status.success());
 
@@ -55,8 +55,8 @@ fn a_device_cannot_publish_as_another_nor_hear_another_nor_take_its_place() {
     });
     let devices = cloud.gateway.get("/api/v1/devices").unwrap();
     assert_eq!(devices["devices"].as_array().unwrap().len(), 1, "{devices}");
-    assert_eq!(listening.try_wait().unwrap(), None, "the victim is still connected:\n{}", broker.log());
-    assert!(!broker.log().contains("victim already connected"), "{}", broker.log());
+    assert_eq!(listening.try_wait().unwrap(), None, "the victim is still connected:\n{}", broker.said());
+    assert!(!broker.said().contains("victim already connected"), "{}", broker.said());
     listening.kill().unwrap();
     listening.wait().unwrap();
 
@@ -74,6 +74,42 @@ fn a_device_cannot_publish_as_another_nor_hear_another_nor_take_its_place() {
         let stored = judge::stored(&cloud.gateway.database(), "victim").ok()?;
         (stored.len() == 1).then_some(())
     });
+}
+
+#[test]
+fn the_doctor_finds_each_hole_in_an_access_list_and_none_in_the_one_that_is_shipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::create(&folder.path().join("pki"));
+    let server = pki.server();
+    let Some(mut broker) = Mosquitto::start(&folder.path().join("broker"), &server) else { return };
+    let Files { certificate, key, .. } = pki.device("canary");
+    let canary = format!("canary_certificate_file = {certificate:?}\ncanary_key_file = {key:?}\n");
+    let table = format!("{}{canary}", broker.table(&pki));
+    let mut cloud = Cloud::start_with(&folder.path().join("cloud"), server, &table);
+    cloud.stop().unwrap();
+    let examine = || {
+        let mut doctor = Command::new(harness::binary("tributary-gateway"));
+        let output = doctor.args(["doctor", "--config"]).arg(cloud.gateway.config()).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(examine(), (true, String::new()));
+    let holes = [
+        ("pattern write trib/1/+/status\n", "canary can publish as canary-victim."),
+        ("pattern read trib/1/+/receipt\n", "canary can hear what is meant for canary-victim."),
+        ("pattern write trib/1/%u/receipt\n", "canary can write receipts."),
+    ];
+    for (hole, finding) in holes {
+        broker.allow(|shipped| format!("{hole}{shipped}"));
+        let (is_well, said) = examine();
+        assert!(!is_well && said.contains(finding), "{hole}: {said}");
+    }
+    // Where nothing can be tried, nothing is proven.
+    broker.allow(|shipped| shipped.replace("topic read trib/1/+/status", ""));
+    let (is_well, said) = examine();
+    assert!(!is_well && said.contains("could not be examined"), "{said}");
+    broker.kill().unwrap();
+    let (is_well, said) = examine();
+    assert!(!is_well && said.contains("could not be examined"), "{said}");
 }
 
 fn client_that_stays(port: u16, files: &Files) -> std::process::Child {

@@ -58,7 +58,9 @@ mod tests {
             assert!(many.iter().all(|waits| waits[at].as_secs_f64() <= ceiling));
         }
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-        (0..12).for_each(|_| drop(backoff.failed(None, now)));
+        for _ in 0..12 {
+            backoff.failed(None, now);
+        }
         backoff.failed(Some(now), now + Duration::from_secs(59));
         assert!(backoff.failures > 12, "a short success is no success");
         assert!(backoff.failed(Some(now), now + Duration::from_secs(60)) <= Duration::from_secs(1));

@@ -219,7 +219,7 @@ impl Pump {
 }
 
 /// An error of the client, in words that say what to do where we know it.
-fn explain(error: &ConnectionError) -> String {
+pub(super) fn explain(error: &ConnectionError) -> String {
     use ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
     match error {
         ConnectionError::ConnectionRefused(code @ (NotAuthorized | BadUserNamePassword)) => {

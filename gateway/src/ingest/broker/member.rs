@@ -87,7 +87,14 @@ impl Member {
         let dialling = Dialling { settings: &self.settings, client_id: &self.client_id, tls, password };
         let (mut inlet, outlet) = client::dial(dialling);
         let deadline = Instant::now() + self.settings.network_deadline + self.settings.subscribe_deadline;
-        let mut serving = Serving { member: self, session: Session::default(), up: None, outgoing: None, deadline };
+        let mut serving = Serving {
+            member: self,
+            session: Session::default(),
+            up: None,
+            outgoing: None,
+            quiet_until: Instant::now(),
+            deadline,
+        };
         let end = match serving.run(&mut inlet, &outlet, stop).await {
             Ok(never) => match never {},
             Err(end) => end,
@@ -111,6 +118,8 @@ struct Serving<'a> {
     up: Option<Instant>,
     /// What waits for room in the client.
     outgoing: Option<Outgoing>,
+    /// Until when no message to a device may leave.
+    quiet_until: Instant,
     /// Until when the subscriptions must stand; once the gateway stops, until when all must be settled.
     deadline: Instant,
 }
@@ -150,7 +159,7 @@ impl Serving<'_> {
                     Err(_) if is_stopping => return Err(End::Stopping),
                     Err(end) => return Err(end),
                 },
-                message = self.member.messages.recv_addressed(), if is_free && self.up.is_some() => {
+                message = message(&mut self.member.messages, self.quiet_until), if is_free && self.up.is_some() => {
                     // There is one as long as there is a trunk, which we have ourselves.
                     self.outgoing = message.map(|(topic, payload)| Outgoing::Message(topic, payload));
                 }
@@ -158,6 +167,9 @@ impl Serving<'_> {
                     Some(Outgoing::Ack(packet_id)) => outlet.acknowledge(room, packet_id),
                     Some(Outgoing::Message(topic, payload)) => {
                         self.member.door.counters.messages_sent.add();
+                        if let Some(pause) = Duration::from_secs(1).checked_div(self.member.settings.publishes_per_s_max) {
+                            self.quiet_until = Instant::now() + pause;
+                        }
                         outlet.publish(room, &topic, payload);
                     }
                     None => {}
@@ -212,6 +224,14 @@ impl Serving<'_> {
     }
 }
 
+/// The next message to a device, not before `quiet_until`. Cancel safe.
+async fn message(messages: &mut Messages, quiet_until: Instant) -> Option<(Topic, Bytes)> {
+    if quiet_until > Instant::now() {
+        sleep_until(quiet_until).await;
+    }
+    messages.recv_addressed().await
+}
+
 const UNANSWERED: &str = "the broker does not answer our subscription";
 
 async fn permit(reserving: &mut Reserving) -> Permit {
@@ -230,6 +250,6 @@ async fn identity(settings: &Settings) -> anyhow::Result<(Option<Arc<ClientConfi
 /// The same; blocks.
 pub(super) fn read_identity(settings: &Settings) -> anyhow::Result<(Option<Arc<ClientConfig>>, Option<String>)> {
     let tls = settings.tls.as_ref().map(tls::client_config).transpose()?;
-    let password = settings.login.as_ref().map(|login| login.password()).transpose()?;
+    let password = settings.login.as_ref().map(super::settings::Login::password).transpose()?;
     Ok((tls, password))
 }

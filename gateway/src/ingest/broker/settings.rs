@@ -28,6 +28,8 @@ pub struct Settings {
     pub window_messages: usize,
     /// The same in bytes.
     pub window_bytes: usize,
+    /// Messages to devices a second, of each connection; 0 for no limit.
+    pub publishes_per_s_max: u32,
     /// The first wait before another connection; a random part of it, doubling.
     pub reconnect_min: Duration,
     /// The longest such wait.
@@ -100,6 +102,7 @@ impl Settings {
             keep_alive: Duration::from_secs(30),
             window_messages: 1_024,
             window_bytes: 32 * 1024 * 1024,
+            publishes_per_s_max: 0,
             reconnect_min: Duration::from_millis(500),
             reconnect_max: Duration::from_secs(30),
             network_deadline: Duration::from_secs(30),

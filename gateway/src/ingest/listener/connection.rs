@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use proto::DeviceId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -45,7 +45,10 @@ async fn handshake(shared: &Shared, socket: TcpStream, peer: SocketAddr, place: 
     let acceptor = TlsAcceptor::from(shared.control.tls());
     let why = tokio::select! {
         done = timeout(shared.settings.handshake_deadline, Box::pin(acceptor.accept(socket))) => match done {
-            Ok(Ok(stream)) => return Some(Box::new(stream)),
+            Ok(Ok(stream)) => {
+                place.succeeded(Instant::now());
+                return Some(Box::new(stream));
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it took too long".to_owned(),
         },

@@ -11,7 +11,8 @@ pub struct Settings {
     /// Connections at once, half-open ones included; more are closed at once. 20 000 at the 50 KiB a session may take
     /// are 1 GiB.
     pub connections_max: usize,
-    /// TLS handshakes at once. One more pushes out the oldest, so that stalled ones never keep a live device out.
+    /// TLS handshakes at once. One more pushes out the oldest as soon as that is stalled, so that stalled ones never keep
+    /// a live device out for long; until then it waits in the system's queue.
     pub handshakes_max: usize,
     /// For a whole TLS handshake. Slow links take 2 s; whoever takes longer than 10 s is holding a place.
     pub handshake_deadline: Duration,

@@ -22,6 +22,9 @@ mod form {
     pub(super) const CALIBRATION_NEEDED: i64 = 10;
     pub(super) const OTHER: i64 = 11;
     pub(super) const ABSENT: i64 = 12;
+    /// Text and JSON where a database does not keep the character NUL; see [`super::escaped`].
+    pub(super) const TEXT_ESCAPED: i64 = 13;
+    pub(super) const JSON_ESCAPED: i64 = 14;
 }
 
 /// A value as it lies in its four columns.
@@ -75,6 +78,8 @@ pub(in crate::store) fn read(row: &Row<'_>, first: usize) -> Result<Value, SqlEr
         form::BOOL => Value::Bool(number()? != 0.0),
         form::TEXT => Value::Text(text()?),
         form::JSON => Value::Json(text()?),
+        form::TEXT_ESCAPED => Value::Text(unescaped(&text()?)),
+        form::JSON_ESCAPED => Value::Json(unescaped(&text()?)),
         form::LOW => Value::State(State::Low(code()?)),
         form::HIGH => Value::State(State::High(code()?)),
         form::WARMING_UP => Value::State(State::WarmingUp),
@@ -120,6 +125,24 @@ pub(in crate::store) fn share(value: Option<f64>, form: i64) -> Share {
         (form::HIGH, _) => Share::Above,
         _ => Share::Other,
     }
+}
+
+/// Form and text for a database that does not keep the character NUL, if there is one in it.
+pub(in crate::store) fn escaped(form: i64, text: &str) -> Option<(i64, String)> {
+    let form = if form == form::JSON { form::JSON_ESCAPED } else { form::TEXT_ESCAPED };
+    text.contains('\0').then(|| (form, text.replace('\\', "\\\\").replace('\0', "\\0")))
+}
+
+/// The reverse.
+fn unescaped(text: &str) -> String {
+    let (mut plain, mut characters) = (String::with_capacity(text.len()), text.chars());
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => plain.push(if characters.next() == Some('0') { '\0' } else { '\\' }),
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 /// How high a reading stands among others: `low` below and `high` above any number. None for what is neither.

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::cells::put_text;
-use crate::store::ledger::{TENANT, to_sql};
+use crate::store::ledger::{TENANT, to_sql, value};
 use crate::store::sql::{ReadingRow, Run, SqlError};
 
 /// The statement that takes them.
@@ -41,6 +41,8 @@ impl Rows {
         }
         self.rows += 1;
         let out = &mut self.chunk;
+        let escaped = row.text.and_then(|text| value::escaped(row.form, text));
+        let (form, text) = escaped.as_ref().map_or((row.form, row.text), |(form, text)| (*form, Some(&**text)));
         let (epoch, number) = run.batch.map(|(epoch, number)| (epoch, to_sql(number))).unzip();
         out.put_i16(COLUMNS);
         int8(out, Some(row.id));
@@ -55,12 +57,12 @@ impl Rows {
             }
             None => out.put_i32(NULL),
         }
-        int2(out, Some(row.form))?;
+        int2(out, Some(form))?;
         int8(out, row.code);
-        text(out, row.text)?;
+        put_nullable(out, text)?;
         int2(out, Some(run.quality))?;
         int2(out, row.utc_offset_minutes.map(i64::from))?;
-        text(out, row.local_text)?;
+        put_nullable(out, row.local_text)?;
         int8(out, epoch);
         int8(out, number);
         int2(out, Some(row.flags))
@@ -103,7 +105,7 @@ fn int2(out: &mut BytesMut, number: Option<i64>) -> Result<(), SqlError> {
     Ok(())
 }
 
-fn text(out: &mut BytesMut, text: Option<&str>) -> Result<(), SqlError> {
+fn put_nullable(out: &mut BytesMut, text: Option<&str>) -> Result<(), SqlError> {
     let Some(text) = text else {
         out.put_i32(NULL);
         return Ok(());

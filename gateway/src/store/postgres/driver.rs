@@ -10,6 +10,7 @@ use proto::DeviceId;
 use super::copy::{COPY, Rows};
 use super::months::Months;
 use super::session::{Patience, Session};
+use crate::store::feed::{Place, Span};
 use crate::store::ledger::TENANT;
 use crate::store::sql::{self, Cell, Locked, Many, ReadingRow, Row, Run, SqlError};
 
@@ -17,11 +18,18 @@ use crate::store::sql::{self, Cell, Locked, Many, ReadingRow, Row, Run, SqlError
 const ANSWER: Duration = Duration::from_secs(35);
 /// Bits of a reading's id that count within a commit; the others are the commit's number.
 const COMMIT_BITS: u32 = 20;
+/// Commits of one page of the feed.
+const COMMITS_MAX: i64 = 4_096;
+/// Where the feed ends.
+pub(super) const FEED_END: &str = "select cast(cast(xid as text) as bigint), last_reading from commit_feed
+      where xid < pg_snapshot_xmin(pg_current_snapshot()) order by xid desc, id desc limit 1";
 
 /// One connection at work.
 pub(super) struct Driver<'s> {
     session: &'s Session,
     patience: Patience,
+    /// Which gateway this is.
+    instance: i64,
     /// Appended, and not yet sent.
     rows: RefCell<Rows>,
     /// What the readings of this transaction need to be there.
@@ -32,12 +40,19 @@ pub(super) struct Driver<'s> {
 
 impl<'s> Driver<'s> {
     /// For one transaction of the writer.
-    pub(super) fn writing(session: &'s Session) -> Self {
-        Self::new(session, Patience::Each(ANSWER))
+    pub(super) fn writing(session: &'s Session, instance: i64) -> Self {
+        Self { instance, ..Self::new(session, Patience::Each(ANSWER)) }
     }
 
     pub(super) fn new(session: &'s Session, patience: Patience) -> Self {
-        Self { session, patience, rows: RefCell::default(), months: RefCell::default(), span: Slot::new(None) }
+        Self {
+            session,
+            patience,
+            instance: 0,
+            rows: RefCell::default(),
+            months: RefCell::default(),
+            span: Slot::new(None),
+        }
     }
 
     /// Begins a transaction.
@@ -164,6 +179,51 @@ impl sql::Driver for Driver<'_> {
                    values (?1, ?2, ?3, ?4, ?5, ?6)";
         let values = [before >> COMMIT_BITS, TENANT, before + 1, last, from, to].map(Cell::Int);
         self.execute(sql, &values)?;
+        Ok(())
+    }
+
+    fn feed(&self, after: Place, readings_max: usize) -> Result<Vec<Span>, SqlError> {
+        // What has a lower transaction id than every one that still runs is complete.
+        let sql =
+            "select cast(cast(xid as text) as bigint), first_reading, last_reading, from_us, to_us from commit_feed
+              where (xid, id) >= (cast(cast(cast(?1 as bigint) as text) as xid8), cast(?2 as bigint) >> 20)
+                and xid < pg_snapshot_xmin(pg_current_snapshot()) order by xid, id limit ?3";
+        let mut left = i64::try_from(readings_max).unwrap_or(i64::MAX);
+        let mut spans = Vec::new();
+        let values = [after.turn, after.reading, COMMITS_MAX].map(Cell::Int);
+        self.each(sql, &values, &mut |row| {
+            let span = Span {
+                turn: row.get(0)?,
+                first: row.get(1)?,
+                last: row.get(2)?,
+                from_us: row.get(3)?,
+                to_us: row.get(4)?,
+            };
+            let is_begun = span.first <= after.reading && after.reading <= span.last;
+            let first = if is_begun { after.reading + 1 } else { span.first };
+            let last = span.last.min(first.saturating_add(left - 1));
+            if first <= last {
+                left -= last - first + 1;
+                spans.push(Span { first, last, ..span });
+            }
+            Ok(())
+        })?;
+        Ok(spans)
+    }
+
+    fn feed_end(&self) -> Result<Place, SqlError> {
+        let mut end = Place::default();
+        self.each(FEED_END, &[], &mut |row| {
+            end = Place { turn: row.get(0)?, reading: row.get(1)? };
+            Ok(())
+        })?;
+        Ok(end)
+    }
+
+    fn note_presence(&self, device: i64, connected: bool) -> Result<(), SqlError> {
+        let sql = "update device set connected = ?2, instance = ?3
+                   where id = ?1 and (?2 = 1 or instance is not distinct from ?3)";
+        self.execute(sql, &[device, connected.into(), self.instance].map(Cell::Int))?;
         Ok(())
     }
 

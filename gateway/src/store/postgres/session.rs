@@ -57,7 +57,7 @@ impl Session {
     pub(super) fn open(settings: &Settings, role: &str, options: &str) -> Result<Self, StoreError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| SqlError::Away(format!("no runtime for a connection: {error}")))?;
-        let client = runtime.block_on(settings.connect(role, options))?;
+        let client = runtime.block_on(settings.connect(role, options, None))?;
         Ok(Self { runtime: Some(runtime), client, prepared: RefCell::default(), months: RefCell::default() })
     }
 

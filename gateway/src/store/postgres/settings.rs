@@ -1,6 +1,7 @@
 //! Where the server is, who asks, and by what rules a connection lives.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::Notify;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::refusal;
@@ -94,7 +96,13 @@ impl Settings {
     }
 
     /// Connects. What drives the connection is spawned on the runtime that this is called in, and ends with the client.
-    pub(super) async fn connect(&self, role: &str, options: &str) -> Result<Client, StoreError> {
+    /// `heard` is told of notifications.
+    pub(super) async fn connect(
+        &self,
+        role: &str,
+        options: &str,
+        heard: Option<Arc<Notify>>,
+    ) -> Result<Client, StoreError> {
         let mut config = tokio_postgres::Config::new();
         config.host(&self.host).port(self.port).dbname(&self.database).user(&self.user);
         config.application_name(role).options(options).connect_timeout(CONNECT);
@@ -104,27 +112,41 @@ impl Settings {
             config.password(password);
         }
         match &self.tls {
-            Tls::Disable => self.connect_by(config.ssl_mode(SslMode::Disable), NoTls).await,
+            Tls::Disable => self.connect_by(config.ssl_mode(SslMode::Disable), NoTls, heard).await,
             Tls::VerifyFull { ca_file } => {
                 let tls = MakeRustlsConnect::new(verifying(ca_file)?);
-                self.connect_by(config.ssl_mode(SslMode::Require), tls).await
+                self.connect_by(config.ssl_mode(SslMode::Require), tls, heard).await
             }
         }
     }
 
-    async fn connect_by<T>(&self, config: &tokio_postgres::Config, tls: T) -> Result<Client, StoreError>
+    async fn connect_by<T>(
+        &self,
+        config: &tokio_postgres::Config,
+        tls: T,
+        heard: Option<Arc<Notify>>,
+    ) -> Result<Client, StoreError>
     where
         T: MakeTlsConnect<Socket>,
         T::Stream: Send + 'static,
     {
         let connected = tokio::time::timeout(CONNECT, config.connect(tls)).await;
         let connected = connected.map_err(|_| refusal::silent(self, CONNECT))?;
-        let (client, connection) = connected.map_err(|error| refusal::explain(self, error))?;
+        let (client, mut connection) = connected.map_err(|error| refusal::explain(self, error))?;
         // It ends when the client or the server does; both sides of it learn of that by their own errors.
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = %super::told(&error), "a connection to the database ended");
+            while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+                match message {
+                    Ok(AsyncMessage::Notification(_)) => heard.iter().for_each(|heard| heard.notify_one()),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::debug!(error = %super::told(&error), "a connection to the database ended");
+                        break;
+                    }
+                }
             }
+            // Whoever waits for news looks and finds out.
+            heard.iter().for_each(|heard| heard.notify_one());
         });
         Ok(client)
     }

@@ -1,6 +1,7 @@
 //! The one of this process that writes: many items in one durable transaction, beside other gateways.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{DeviceId, Epoch, Range};
@@ -8,6 +9,7 @@ use tokio::sync::watch;
 use tokio_postgres::error::SqlState;
 use tracing::{info, warn};
 
+use super::companion::{self, Companion};
 use super::driver::Driver;
 use super::session::{Patience, Session};
 use super::settings::Settings;
@@ -35,7 +37,10 @@ pub struct Writer {
     /// Of whom `memory` is as of the last commit, because that had them locked.
     locked: HashSet<DeviceId>,
     now: Now,
-    tick: watch::Sender<Tick>,
+    /// Which gateway this is, once the database has said so.
+    instance: i64,
+    companion: Companion,
+    tick: Arc<watch::Sender<Tick>>,
 }
 
 impl Ledger for Writer {
@@ -43,17 +48,15 @@ impl Ledger for Writer {
         let outcomes = self.transact(|work| work.record(items))?;
         self.memory.forget_much();
         self.locked = items.iter().map(|item| item.device().clone()).collect();
-        self.tick.send_modify(|tick| {
-            tick.reading = self.memory.last_reading;
-            tick.commits += 1;
-        });
+        self.tick.send_modify(|tick| tick.commits += 1);
+        self.companion.tell();
         Ok(outcomes)
     }
 
     fn settled_around(&mut self, device: &DeviceId, epoch: Epoch, around: Range) -> Result<SettledRanges, StoreError> {
         self.at_work()?;
         let Some(session) = &self.session else { return Err(SqlError::Late.into()) };
-        let db = &Driver::writing(session);
+        let db = &Driver::writing(session, self.instance);
         if !self.locked.contains(device) {
             self.memory = Memory::default();
         }
@@ -67,10 +70,12 @@ impl Ledger for Writer {
 
 impl Writer {
     pub(super) fn open(settings: Settings, now: Now) -> Result<Self, StoreError> {
-        let (memory, tick) = (Memory::default(), watch::Sender::default());
-        let mut writer = Self { settings, session: None, memory, locked: HashSet::new(), now, tick };
-        writer.at_work()?;
-        Ok(writer)
+        let session = connect(&settings)?;
+        let tick = Arc::new(watch::Sender::default());
+        let instance = enter(&session)?;
+        let companion = Companion::start(settings.clone(), instance, &tick)?;
+        let (session, memory, locked) = (Some(session), Memory::default(), HashSet::new());
+        Ok(Self { settings, session, memory, locked, now, instance, companion, tick })
     }
 
     /// Where the store stands, now and after each commit.
@@ -88,7 +93,7 @@ impl Writer {
         self.at_work()?;
         self.locked.clear();
         let Some(session) = &self.session else { return Err(SqlError::Late.into()) };
-        let (driver, now) = (Driver::writing(session), (self.now)());
+        let (driver, now) = (Driver::writing(session, self.instance), (self.now)());
         let attempt: Result<T, StoreError> = (|| {
             driver.begin()?;
             let answer = act(&mut Work::new(Db::new(&driver), &mut self.memory, now))?;
@@ -113,12 +118,9 @@ impl Writer {
         if self.session.is_some() {
             return Ok(());
         }
-        let session = Session::open(&self.settings, "tributary writer", OPTIONS)?;
-        refusal::check_server(&session, Patience::Each(SETTLE), &self.settings)?;
-        schema::check(&session, Patience::Each(SETTLE), &self.settings)?;
-        info!(database = self.settings.told(), "connected");
+        self.session = Some(connect(&self.settings)?);
         self.memory = Memory::default();
-        self.session = Some(session);
+        self.locked.clear();
         Ok(())
     }
 
@@ -141,4 +143,23 @@ impl Writer {
             }
         }
     }
+}
+
+/// A connection to a server that is fit to be written to.
+fn connect(settings: &Settings) -> Result<Session, StoreError> {
+    let session = Session::open(settings, "tributary writer", OPTIONS)?;
+    refusal::check_server(&session, Patience::Each(SETTLE), settings)?;
+    schema::check(&session, Patience::Each(SETTLE), settings)?;
+    info!(database = settings.told(), "connected");
+    Ok(session)
+}
+
+/// Enters this gateway among those that live. Answers its number.
+fn enter(session: &Session) -> Result<i64, SqlError> {
+    session.wait(Patience::Each(SETTLE), async {
+        let entered = session.client().query_one("insert into instance default values returning id", &[]).await?;
+        // What others left behind need not wait for a round of theirs.
+        session.client().execute(companion::CLEAR, &[]).await?;
+        Ok(entered.try_get(0)?)
+    })
 }

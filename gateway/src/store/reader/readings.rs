@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::View;
 use crate::store::error::ReadError;
+use crate::store::feed::{self, Place};
 use crate::store::ledger::batches::{FLAG_FUTURE, QUALITY_SOURCE};
 use crate::store::ledger::value;
 use crate::store::sql::{Row, SqlError};
@@ -100,22 +101,21 @@ impl View<'_> {
         Ok(days)
     }
 
-    /// Readings that were committed after the one with id `after`, in that order, and the id to go on from.
+    /// Readings that were committed after `after`, at most `readings_max` with those that do not count, and the place to
+    /// go on from.
     ///
     /// # Errors
     /// Too late, or the disk.
-    pub fn readings_after(&self, after: i64, readings_max: usize) -> Result<(Vec<Reading>, i64), ReadError> {
-        let sql = format!("select {COLUMNS}, {VISIBLE} from reading r where r.id > ?1 order by r.id limit ?2");
-        let limit = i64::try_from(readings_max).unwrap_or(i64::MAX);
-        let (mut readings, mut last) = (Vec::new(), after);
-        self.db.prepare(&sql).each([after, limit], |row| {
-            last = row.get(0)?;
+    pub fn readings_after(&self, after: Place, readings_max: usize) -> Result<(Vec<Reading>, Place), ReadError> {
+        let mut readings = Vec::new();
+        let columns = format!("{}, {VISIBLE}", COLUMNS.trim_start_matches("r.id, "));
+        let end = feed::each(self.db, &columns, after, readings_max, |row| {
             if row.get(11)? {
                 readings.push(read_reading(row)?);
             }
             Ok(())
         })?;
-        Ok((readings, last))
+        Ok((readings, end))
     }
 }
 

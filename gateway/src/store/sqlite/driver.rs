@@ -4,6 +4,7 @@ use proto::DeviceId;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
+use crate::store::feed::{Place, Span};
 use crate::store::ledger::{TENANT, to_sql};
 use crate::store::sql::{self, Cell, Locked, Many, ReadingRow, Run, SqlError};
 
@@ -119,6 +120,27 @@ impl sql::Driver for Driver<'_> {
 
     fn note_feed(&self, _before: i64, last: i64) -> Result<(), SqlError> {
         self.execute("update feed set last_reading = ?2 where tenant = ?1", &[Cell::Int(TENANT), Cell::Int(last)])?;
+        Ok(())
+    }
+
+    fn feed(&self, after: Place, _readings_max: usize) -> Result<Vec<Span>, SqlError> {
+        // Its ids are in the order of commits.
+        let first = after.reading.saturating_add(1);
+        Ok(vec![Span { turn: 0, first, last: i64::MAX, from_us: i64::MIN, to_us: i64::MAX }])
+    }
+
+    fn feed_end(&self) -> Result<Place, SqlError> {
+        let mut reading = 0;
+        self.each("select last_reading from feed where tenant = ?1", &[Cell::Int(TENANT)], &mut |row| {
+            reading = row.get(0)?;
+            Ok(())
+        })?;
+        Ok(Place { turn: 0, reading })
+    }
+
+    fn note_presence(&self, device: i64, connected: bool) -> Result<(), SqlError> {
+        let values = [Cell::Int(device), Cell::Int(connected.into())];
+        self.execute("update device set connected = ?2 where id = ?1", &values)?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use super::{Driver, Now, Roller, settings};
 use crate::store::error::StoreError;
 use crate::store::ledger::{Memory, SubjectSeed, TENANT, Work};
 use crate::store::sql::Db;
-use crate::store::{Item, Ledger, Outcome, SettledRanges, Tick};
+use crate::store::{Item, Ledger, Outcome, Place, SettledRanges, Tick};
 
 /// Records items. One thread has it, and calls it with as much as has come meanwhile.
 pub struct Writer {
@@ -45,7 +45,7 @@ impl Ledger for Writer {
         let reading = pen.memory.last_reading;
         drop(pen);
         self.tick.send_modify(|tick| {
-            tick.reading = reading;
+            tick.end = Place { turn: 0, reading };
             tick.commits += 1;
         });
         Ok(outcomes)
@@ -66,7 +66,7 @@ impl Ledger for Writer {
 impl Writer {
     pub(super) fn new(db: Connection, path: &Path, lock: File, now: Now) -> Result<Self, StoreError> {
         let memory = read_memory(&db)?;
-        let tick = watch::Sender::new(Tick { reading: memory.last_reading, commits: 0 });
+        let tick = watch::Sender::new(Tick { end: Place { turn: 0, reading: memory.last_reading }, commits: 0 });
         let pen = Pen { db, path: path.to_owned(), is_suspect: false, memory, now, _lock: lock };
         Ok(Self { desk: Desk(Arc::new(Mutex::new(pen))), tick })
     }
