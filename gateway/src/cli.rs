@@ -100,6 +100,7 @@ fn migrate(path: &Path) -> anyhow::Result<()> {
 fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
     crate::renewal::read(&config.listener)?;
+    config.timeseries.as_ref().map(crate::open_sink).transpose()?;
     if let Some(broker) = config.broker()? {
         crate::ingest::broker::check_files(&broker)?;
     }

@@ -13,9 +13,11 @@ use crate::{api, ingest::listener};
 
 mod broker;
 mod postgres;
+pub mod timeseries;
 
 pub use broker::Broker;
 pub use postgres::{Postgres, TlsMode};
+pub use timeseries::TimeSeries;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -30,6 +32,8 @@ pub struct Config {
     pub http: Http,
     /// Where readings are kept.
     pub store: Store,
+    /// Where they go as well.
+    pub timeseries: Option<TimeSeries>,
     /// Whom readings are about.
     #[serde(default, rename = "subject")]
     pub subjects: Vec<Subject>,
@@ -178,6 +182,9 @@ impl Config {
         }
         if let Some(Err((setting, wrong))) = self.broker.as_ref().map(Broker::settings) {
             return Some((setting.to_owned(), wrong));
+        }
+        if let Some(fault) = self.timeseries.as_ref().and_then(TimeSeries::first_fault) {
+            return Some(fault);
         }
         if let Some((setting, wrong)) = self.store.postgres.first_fault() {
             return Some((format!("store.postgres.{setting}"), wrong.to_owned()));

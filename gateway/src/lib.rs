@@ -15,7 +15,9 @@ use crate::ingest::broker::Broker;
 use crate::ingest::listener::Listener;
 use crate::ingest::pipeline::{Recorder, judge_all};
 use crate::ingest::totals::Totals;
-use crate::store::{Store, SubjectSeed, postgres, sqlite};
+use crate::store::influx::Influx;
+use crate::store::sink::{Sink, SinkError};
+use crate::store::{Store, SubjectSeed, outbox, postgres, sqlite};
 
 pub mod api;
 pub mod cli;
@@ -49,9 +51,9 @@ pub struct Addresses {
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
     let (tls, _) = renewal::read(&config.listener)?;
     let subjects: Vec<_> = config.subjects().collect();
-    let store = config.store.clone();
+    let settings = config.clone();
     // Off the async threads: a server may be slow to answer.
-    let opening = tokio::task::spawn_blocking(move || open_store(&store, &subjects)).await;
+    let opening = tokio::task::spawn_blocking(move || open_store(&settings, &subjects)).await;
     let Store { ledger, reader, feed } = opening.context("open the store")??;
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
@@ -103,21 +105,41 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
 }
 
 /// Opens the store that the settings choose, and makes sure that `subjects` are there.
-fn open_store(config: &config::Store, subjects: &[SubjectSeed]) -> anyhow::Result<Store> {
+fn open_store(config: &Config, subjects: &[SubjectSeed]) -> anyhow::Result<Store> {
     let of = |subject: &SubjectSeed| format!("set up subject {}", subject.id);
-    match config.kind {
+    // First, because it may refuse its settings.
+    let sink = config.timeseries.as_ref().map(open_sink).transpose()?;
+    let beside = outbox::Settings::default();
+    match config.store.kind {
         config::StoreKind::Sqlite => {
-            let path = &config.path;
+            let path = &config.store.path;
             let mut store = sqlite::Store::open(path, now).with_context(|| format!("open store {}", path.display()))?;
             subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
-            Ok(store.into())
+            match sink {
+                Some(sink) => store.beside(sink, beside, now).context("set the time-series store beside"),
+                None => Ok(store.into()),
+            }
         }
         config::StoreKind::Postgres => {
-            let mut store = postgres::Store::open(&config.postgres.ingest()?, now).context("open the store")?;
+            let settings = config.store.postgres.ingest()?;
+            let mut store = postgres::Store::open(&settings, now).context("open the store")?;
             subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
-            Ok(store.into())
+            match sink {
+                Some(sink) => store.beside(sink, beside, now).context("set the time-series store beside"),
+                None => Ok(store.into()),
+            }
         }
     }
+}
+
+/// Prepares to write to the time-series store that the settings choose. It need not be there yet.
+fn open_sink(config: &config::TimeSeries) -> anyhow::Result<Box<dyn Sink>> {
+    use config::TimeSeries::{Influx1, Influx2};
+    let sink: Result<Box<dyn Sink>, SinkError> = match config {
+        Influx1(influx) => Influx::new(&influx.settings()).map(|sink| Box::new(sink) as _),
+        Influx2(influx) => Influx::new(&influx.settings()).map(|sink| Box::new(sink) as _),
+    };
+    sink.context("prepare the time-series store")
 }
 
 /// The door to the broker, if there is one: until `stop` either way.

@@ -6,6 +6,7 @@ use crate::api::{Metric, MetricKind};
 use crate::ingest::broker;
 use crate::ingest::listener::Counters;
 use crate::ingest::totals::{Total, Totals};
+use crate::store::outbox::{self, totals::Count, totals::Totals as Sent};
 
 /// The metrics of pipeline and doors.
 pub(crate) fn of(
@@ -14,7 +15,25 @@ pub(crate) fn of(
     broker: Option<Arc<broker::Counters>>,
 ) -> Vec<Metric> {
     let broker = broker.iter().flat_map(behind);
-    pipeline(totals).into_iter().chain(listener(&counters)).chain(broker).collect()
+    pipeline(totals).into_iter().chain(timeseries()).chain(listener(&counters)).chain(broker).collect()
+}
+
+fn timeseries() -> [Metric; 5] {
+    use MetricKind::{Counter, Gauge};
+    let metric = |name, help, kind, count: &'static Count| Metric {
+        name,
+        help,
+        kind,
+        read: Box::new(move || float(count.get())),
+    };
+    let Sent { waiting, written, refused, collisions, failures } = &outbox::totals::TOTALS;
+    [
+        metric("tributary_timeseries_waiting", "Readings that wait for the time-series store.", Gauge, waiting),
+        metric("tributary_timeseries_written_total", "Records written to it.", Counter, written),
+        metric("tributary_timeseries_refused_total", "Records that it does not take.", Counter, refused),
+        metric("tributary_timeseries_collisions_total", "Records that needed another rank.", Counter, collisions),
+        metric("tributary_timeseries_failures_total", "Times it took nothing.", Counter, failures),
+    ]
 }
 
 fn pipeline(totals: &'static Totals) -> [Metric; 9] {

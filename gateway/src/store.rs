@@ -9,10 +9,13 @@ use tokio::sync::watch;
 
 mod error;
 pub(crate) mod feed;
+pub mod influx;
 mod ledger;
+pub mod outbox;
 pub mod postgres;
 mod reader;
 mod rollup;
+pub mod sink;
 mod sql;
 pub mod sqlite;
 pub mod view;

@@ -13,4 +13,5 @@ mod restart;
 mod revocation;
 mod servers;
 mod terminal;
+mod timeseries;
 mod wire;

@@ -53,6 +53,14 @@ pub enum StoreError {
     /// The database cannot be used as it is; the text says what to do.
     #[error("{0}")]
     Unfit(String),
+    /// The time-series store beside this one is too far behind.
+    #[error("{waiting} readings wait for the time-series store, so no more are taken: {why}")]
+    SinkBehind {
+        /// How many.
+        waiting: u64,
+        /// What it says.
+        why: String,
+    },
     /// A subject's zone.
     #[error("`{zone}` is no time zone; use an IANA name such as Europe/Berlin")]
     Zone {

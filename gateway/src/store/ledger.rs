@@ -14,6 +14,7 @@ use super::{Item, Outcome, SettledRanges};
 use held::Extent;
 
 pub(super) mod batches;
+mod claims;
 mod clocks;
 pub(super) mod epochs;
 mod gaps;
@@ -28,6 +29,7 @@ mod ranges;
 mod tidy;
 pub(super) mod value;
 
+pub(super) use claims::{Claim, Claimed};
 pub use people::SubjectSeed;
 
 /// The one tenant until accounts exist; the first migration creates it.
@@ -60,13 +62,16 @@ pub(super) struct Work<'a> {
     marks: BTreeSet<(i64, i64)>,
     /// How many batch rows this transaction may still let go of; the rest can wait.
     batch_rows_to_go: u64,
+    /// What this transaction claims for a time-series store beside this one, if there is one.
+    claims: Option<Vec<Claim>>,
 }
 
 impl<'a> Work<'a> {
     /// Begins to work in the transaction that `db` is in.
     pub(super) fn new(db: Db<'a>, memory: &'a mut Memory, now: Instant) -> Self {
         let (batch_rows, marks) = (BTreeMap::new(), BTreeSet::new());
-        Self { db, memory, now, first_reading: None, batch_rows, marks, batch_rows_to_go: tidy::BATCH_ROWS_AT_ONCE }
+        let batch_rows_to_go = tidy::BATCH_ROWS_AT_ONCE;
+        Self { db, memory, now, first_reading: None, batch_rows, marks, batch_rows_to_go, claims: None }
     }
 
     /// Records `items`, in their order.
@@ -126,6 +131,7 @@ impl<'a> Work<'a> {
     /// Writes what was gathered in memory: one row per device, series and epoch that was touched.
     fn write_back(&mut self) -> Result<(), StoreError> {
         self.write_batch_rows()?;
+        self.write_claims()?;
         self.write_marks()?;
         self.memory.names.write_back(self.db)?;
         self.memory.epochs.write_back(self.db)?;
@@ -160,11 +166,16 @@ impl<'a> Work<'a> {
 
     /// Notes something that a person should look at.
     fn alarm(&self, device: i64, kind: &str) -> Result<(), StoreError> {
-        let sql = "insert into alarm (tenant, device, kind, first_us, last_us, count) values (?1, ?2, ?3, ?4, ?4, 1)
-                   on conflict (device, kind) do update set last_us = ?4, count = alarm.count + 1";
-        self.db.prepare(sql).execute(params![TENANT, device, kind, self.now.0])?;
-        Ok(())
+        alarm(self.db, device, kind, 1, self.now)
     }
+}
+
+/// Notes something that a person should look at, so many times.
+pub(super) fn alarm(db: Db<'_>, device: i64, kind: &str, count: i64, now: Instant) -> Result<(), StoreError> {
+    let sql = "insert into alarm (tenant, device, kind, first_us, last_us, count) values (?1, ?2, ?3, ?4, ?4, ?5)
+               on conflict (device, kind) do update set last_us = excluded.last_us, count = alarm.count + excluded.count";
+    db.prepare(sql).execute(params![TENANT, device, kind, now.0, count])?;
+    Ok(())
 }
 
 impl Memory {

@@ -3,9 +3,13 @@
 //! One [`Writer`] in each gateway, and any number of gateways: the devices of a commit are locked first, in the order of
 //! their names, and the ledger decides. A few connections beside it read, each question within a deadline.
 
+use std::time::Duration;
+
 use super::error::StoreError;
 use super::ledger::SubjectSeed;
+use super::outbox::{self, Outbox};
 use super::reader::Reader;
+use super::sink::Sink;
 use super::{Now, postgres::pool::Pool};
 
 mod cells;
@@ -27,6 +31,9 @@ pub use schema::migrate;
 pub use settings::{Password, Settings, Tls};
 pub use writer::Writer;
 
+/// What a gateway claims for a time-series store is its own to write for so long; after that, anybody's.
+const GRACE: Duration = Duration::from_secs(15);
+
 /// An open database: what writes it and what reads it, to be given to different threads.
 pub struct Store {
     /// The only one of this process that writes.
@@ -44,6 +51,18 @@ impl Store {
     pub fn open(settings: &Settings, now: Now) -> Result<Self, StoreError> {
         let writer = Writer::open(settings.clone(), now)?;
         Ok(Self { writer, reader: Reader::new(Pool::new(settings.clone())) })
+    }
+
+    /// Sets `sink` beside it. What was claimed for one before and is still to be written, is written from now on.
+    ///
+    /// # Errors
+    /// The server, or the system has no thread to give.
+    pub fn beside(self, sink: Box<dyn Sink>, settings: outbox::Settings, now: Now) -> Result<super::Store, StoreError> {
+        let feed = self.writer.subscribe();
+        // What another gateway has just claimed is in its hands.
+        let settings = outbox::Settings { grace: settings.grace.max(GRACE), ..settings };
+        let ledger = Box::new(Outbox::open(Box::new(self.writer), sink, settings, now)?);
+        Ok(super::Store { ledger, reader: self.reader, feed })
     }
 
     /// Makes sure that a person or place of the settings is there as they say. Said twice, it changes nothing.

@@ -10,7 +10,9 @@ use rusqlite::{Connection, OpenFlags};
 use super::Now;
 use super::error::StoreError;
 use super::ledger::SubjectSeed;
+use super::outbox::{self, Outbox};
 use super::reader::Reader;
+use super::sink::Sink;
 
 mod driver;
 mod pool;
@@ -48,6 +50,16 @@ impl Store {
         db.execute("update device set connected = 0 where connected <> 0", [])?;
         let readers = (0..READERS).map(|_| open_reader(path)).collect::<Result<_, _>>()?;
         Ok(Self { writer: Writer::new(db, path, lock, now)?, reader: Reader::new(pool::Pool::new(readers)) })
+    }
+
+    /// Sets `sink` beside it. What was claimed for one before and is still to be written, is written from now on.
+    ///
+    /// # Errors
+    /// The disk, or the system has no thread to give.
+    pub fn beside(self, sink: Box<dyn Sink>, settings: outbox::Settings, now: Now) -> Result<super::Store, StoreError> {
+        let feed = self.writer.subscribe();
+        let ledger = Box::new(Outbox::open(Box::new(self.writer), sink, settings, now)?);
+        Ok(super::Store { ledger, reader: self.reader, feed })
     }
 
     /// Makes sure that a person or place of the settings is there as they say. Said twice, it changes nothing.

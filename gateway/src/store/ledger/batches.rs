@@ -3,6 +3,7 @@
 use proto::message::{Refusal, Settlement};
 use proto::{Basis, BodyHash, Channel, Clock, Column, Instant, Lane, Number, Quality, Range};
 
+use super::claims::Claimed;
 use super::value::Cells;
 use super::{Memory, StoreError, TENANT, Work, to_sql};
 use crate::seeded::Bug;
@@ -83,6 +84,7 @@ impl Work<'_> {
             self.note_unset(device, &clock, before)?;
         }
         let readings = self.memory.last_reading - before;
+        self.claim(device, Claimed::Batch { epoch: key, number: batch.number }, before);
         let (lane, clock) = (Some(batch.lane), Some(clock));
         self.batch_row(key, batch.number, BatchRow { hash: batch.hash, lane, clock, arrived: batch.arrived, readings });
         let epoch = self.epoch(device, batch.epoch)?;

@@ -72,6 +72,7 @@ impl Work<'_> {
         let mut newest = None;
         for run in runs {
             newest = newest.max(self.retime(&run, clock)?);
+            self.claim_again(device, run.first, run.last)?;
         }
         let sql = "delete from unset_run where device = ?1 and boot = ?2";
         self.db.prepare(sql).execute(params![device, clock.boot.0])?;

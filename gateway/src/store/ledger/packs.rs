@@ -4,6 +4,7 @@ use proto::message::Refusal;
 use proto::{Clock, Column, Instant};
 
 use super::batches::Arrived;
+use super::claims::Claimed;
 use super::{StoreError, TENANT, Work};
 use crate::store::sql::params;
 use crate::store::{Outcome, Pack};
@@ -29,7 +30,10 @@ impl Work<'_> {
         }
         let columns = &pack.columns;
         let clock = Clock::default();
+        self.reserve_readings()?;
+        let before = self.memory.last_reading;
         self.append(&Arrived { device, at: pack.arrived, batch: None, lane: None, clock, columns })?;
+        self.claim(device, Claimed::Pack { hash: pack.hash }, before);
         self.remember(device, pack)?;
         Ok(Outcome::Recorded)
     }

@@ -8,7 +8,11 @@ use crate::store::error::StoreError;
 use crate::store::sql::SqlError;
 
 /// Migration n is the n-th; one that was released is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/1_first.sql"),
+    include_str!("migrations/2_rollup.sql"),
+    include_str!("migrations/3_outbox.sql"),
+];
 /// A migration may rewrite a large table.
 const MIGRATION: Duration = Duration::from_secs(24 * 3_600);
 /// Two that migrate at once take turns: any number that is nobody else's.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::{DeviceId, Epoch, Range};
+use proto::{DeviceId, Epoch, Instant, Range};
 use tokio::sync::watch;
 use tokio_postgres::error::SqlState;
 use tracing::{info, warn};
@@ -15,7 +15,8 @@ use super::session::{Patience, Session};
 use super::settings::Settings;
 use super::{refusal, schema};
 use crate::store::error::StoreError;
-use crate::store::ledger::{Memory, SubjectSeed, Work};
+use crate::store::ledger::{Claim, Memory, SubjectSeed, Work};
+use crate::store::outbox::Relational;
 use crate::store::sql::{Db, SqlError};
 use crate::store::{Item, Ledger, Now, Outcome, SettledRanges, Tick};
 
@@ -36,6 +37,10 @@ pub struct Writer {
     memory: Memory,
     /// Of whom `memory` is as of the last commit, because that had them locked.
     locked: HashSet<DeviceId>,
+    /// Whether what is recorded is claimed for a time-series store beside this one.
+    is_claiming: bool,
+    /// What the last commit claimed.
+    claims: Vec<Claim>,
     now: Now,
     /// Which gateway this is, once the database has said so.
     instance: i64,
@@ -45,7 +50,13 @@ pub struct Writer {
 
 impl Ledger for Writer {
     fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
-        let outcomes = self.transact(|work| work.record(items))?;
+        self.claims.clear();
+        let is_claiming = self.is_claiming;
+        let (outcomes, claims) = self.work(|work| {
+            work.claim_from_now_on(is_claiming);
+            Ok((work.record(items)?, work.take_claims()))
+        })?;
+        self.claims = claims;
         self.memory.forget_much();
         self.locked = items.iter().map(|item| item.device().clone()).collect();
         self.tick.send_modify(|tick| tick.commits += 1);
@@ -68,6 +79,21 @@ impl Ledger for Writer {
     }
 }
 
+impl Relational for Writer {
+    fn claim_from_now_on(&mut self) {
+        self.is_claiming = true;
+    }
+
+    fn take_claims(&mut self) -> Vec<Claim> {
+        std::mem::take(&mut self.claims)
+    }
+
+    fn transact(&mut self, act: &mut dyn FnMut(Db<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        // The ledger is not touched by it, so what is remembered stays as true as it was.
+        self.transact(|db, _, _| act(db))
+    }
+}
+
 impl Writer {
     pub(super) fn open(settings: Settings, now: Now) -> Result<Self, StoreError> {
         let session = connect(&settings)?;
@@ -75,7 +101,8 @@ impl Writer {
         let instance = enter(&session)?;
         let companion = Companion::start(settings.clone(), instance, &tick)?;
         let (session, memory, locked) = (Some(session), Memory::default(), HashSet::new());
-        Ok(Self { settings, session, memory, locked, now, instance, companion, tick })
+        let (is_claiming, claims) = (false, Vec::new());
+        Ok(Self { settings, session, memory, locked, is_claiming, claims, now, instance, companion, tick })
     }
 
     /// Where the store stands, now and after each commit.
@@ -85,18 +112,25 @@ impl Writer {
     }
 
     pub(super) fn ensure_subject(&mut self, seed: &SubjectSeed) -> Result<(), StoreError> {
-        self.transact(|work| work.ensure_subject(seed))
+        self.work(|work| work.ensure_subject(seed))
+    }
+
+    fn work<T>(&mut self, act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.locked.clear();
+        self.transact(|db, memory, now| act(&mut Work::new(db, memory, now)))
     }
 
     /// All of `act` or nothing of it.
-    fn transact<T>(&mut self, act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn transact<T>(
+        &mut self,
+        act: impl FnOnce(Db<'_>, &mut Memory, Instant) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.at_work()?;
-        self.locked.clear();
         let Some(session) = &self.session else { return Err(SqlError::Late.into()) };
         let (driver, now) = (Driver::writing(session, self.instance), (self.now)());
         let attempt: Result<T, StoreError> = (|| {
             driver.begin()?;
-            let answer = act(&mut Work::new(Db::new(&driver), &mut self.memory, now))?;
+            let answer = act(Db::new(&driver), &mut self.memory, now)?;
             driver.commit()?;
             Ok(answer)
         })();

@@ -9,6 +9,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/1_first.sql"),
     include_str!("migrations/2_losses.sql"),
     include_str!("migrations/3_rollup.sql"),
+    include_str!("migrations/4_outbox.sql"),
 ];
 
 /// Brings the schema to the newest version. Refuses a database that is already beyond it.

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 
 use super::{Driver, Now, Roller, settings};
 use crate::store::error::StoreError;
-use crate::store::ledger::{Memory, SubjectSeed, TENANT, Work};
+use crate::store::ledger::{Claim, Memory, SubjectSeed, TENANT, Work};
+use crate::store::outbox::Relational;
 use crate::store::sql::Db;
 use crate::store::{Item, Ledger, Outcome, Place, SettledRanges, Tick};
 
@@ -32,6 +33,10 @@ struct Pen {
     /// The connection has seen the disk fail: it is not used any more.
     is_suspect: bool,
     memory: Memory,
+    /// Whether what is recorded is claimed for a time-series store beside this one.
+    is_claiming: bool,
+    /// What the last commit claimed.
+    claims: Vec<Claim>,
     now: Now,
     /// Held for as long as the writer lives.
     _lock: File,
@@ -40,7 +45,13 @@ struct Pen {
 impl Ledger for Writer {
     fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
         let mut pen = self.desk.turn();
-        let outcomes = pen.work(|work| work.record(items))?;
+        pen.claims.clear();
+        let is_claiming = pen.is_claiming;
+        let (outcomes, claims) = pen.work(|work| {
+            work.claim_from_now_on(is_claiming);
+            Ok((work.record(items)?, work.take_claims()))
+        })?;
+        pen.claims = claims;
         pen.memory.forget_much();
         let reading = pen.memory.last_reading;
         drop(pen);
@@ -63,11 +74,26 @@ impl Ledger for Writer {
     }
 }
 
+impl Relational for Writer {
+    fn claim_from_now_on(&mut self) {
+        self.desk.turn().is_claiming = true;
+    }
+
+    fn take_claims(&mut self) -> Vec<Claim> {
+        std::mem::take(&mut self.desk.turn().claims)
+    }
+
+    fn transact(&mut self, act: &mut dyn FnMut(Db<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.desk.transact(act)
+    }
+}
+
 impl Writer {
     pub(super) fn new(db: Connection, path: &Path, lock: File, now: Now) -> Result<Self, StoreError> {
         let memory = read_memory(&db)?;
         let tick = watch::Sender::new(Tick { end: Place { turn: 0, reading: memory.last_reading }, commits: 0 });
-        let pen = Pen { db, path: path.to_owned(), is_suspect: false, memory, now, _lock: lock };
+        let (is_claiming, claims) = (false, Vec::new());
+        let pen = Pen { db, path: path.to_owned(), is_suspect: false, memory, is_claiming, claims, now, _lock: lock };
         Ok(Self { desk: Desk(Arc::new(Mutex::new(pen))), tick })
     }
 
