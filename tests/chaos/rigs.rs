@@ -7,6 +7,7 @@ mod clocks;
 mod commitcut;
 mod cuts;
 mod damage;
+mod database;
 mod diskfull;
 mod gateways;
 mod iofaults;
@@ -38,6 +39,7 @@ pub(crate) const ALL: &[(&str, Rig)] = &[
     ("diskfull", diskfull::run),
     ("restore", restore::run),
     ("gateways", gateways::run),
+    ("database", database::run),
     ("sensitivity", sensitivity::run),
     ("machine", machine::run),
 ];
