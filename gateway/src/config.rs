@@ -4,12 +4,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use proto::DeviceId;
 use serde::Deserialize;
 
 use crate::store::SubjectSeed;
-use crate::{api, ingest::listener};
+use crate::{api, ingest::listener, rollup};
 
 mod broker;
 mod postgres;
@@ -32,6 +33,12 @@ pub struct Config {
     pub http: Http,
     /// Where readings are kept.
     pub store: Store,
+    /// How they are summed up.
+    #[serde(default)]
+    pub rollup: Rollup,
+    /// How long they are kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// Where they go as well.
     pub timeseries: Option<TimeSeries>,
     /// Whom readings are about.
@@ -111,6 +118,28 @@ pub enum StoreKind {
     Postgres,
 }
 
+/// `[rollup]`
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rollup {
+    /// Seconds from one look for new readings to the next.
+    pub interval_s: u64,
+}
+
+impl Default for Rollup {
+    fn default() -> Self {
+        Self { interval_s: 10 }
+    }
+}
+
+/// `[retention]`
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Days that readings are kept; none: for ever.
+    pub raw_days: Option<u32>,
+}
+
 /// `[[subject]]`
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -180,6 +209,14 @@ impl Config {
         if self.listener.connections_max == 0 {
             return Some(("listener.connections_max".to_owned(), "must be at least 1".to_owned()));
         }
+        if !(1..=30).contains(&self.rollup.interval_s) {
+            let wrong = "must be 1 to 30 seconds, so that sums are right within a minute";
+            return Some(("rollup.interval_s".to_owned(), wrong.to_owned()));
+        }
+        if self.retention.raw_days == Some(0) {
+            let wrong = "must be at least 1; leave it out to keep readings for ever";
+            return Some(("retention.raw_days".to_owned(), wrong.to_owned()));
+        }
         if let Some(Err((setting, wrong))) = self.broker.as_ref().map(Broker::settings) {
             return Some((setting.to_owned(), wrong));
         }
@@ -204,6 +241,13 @@ impl Config {
     pub fn listener(&self) -> listener::Settings {
         let Listener { address, connections_max, .. } = self.listener;
         listener::Settings { address, connections_max, ..listener::Settings::default() }
+    }
+
+    /// How rollups are kept.
+    #[must_use]
+    pub fn rollups(&self) -> rollup::Settings {
+        let interval = Duration::from_secs(self.rollup.interval_s);
+        rollup::Settings { interval, raw_days: self.retention.raw_days }
     }
 
     /// The settings of the door to the broker, if there is one.

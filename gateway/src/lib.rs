@@ -25,6 +25,7 @@ pub mod config;
 pub mod ingest;
 mod metrics;
 mod renewal;
+pub mod rollup;
 mod seeded;
 pub mod store;
 
@@ -33,6 +34,8 @@ const EVENTS_MAX: usize = 256;
 
 /// What the pipeline of this process has done.
 static TOTALS: Totals = Totals::zero();
+/// What the rollups of this process have done.
+static ROLLUPS: rollup::Totals = rollup::Totals::zero();
 
 /// Where the gateway can be reached.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +57,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let settings = config.clone();
     // Off the async threads: a server may be slow to answer.
     let opening = tokio::task::spawn_blocking(move || open_store(&settings, &subjects)).await;
-    let Store { ledger, reader, feed } = opening.context("open the store")??;
+    let Store { ledger, reader, feed, roller } = opening.context("open the store")??;
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
     let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()));
@@ -62,11 +65,14 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let http = api::bind(config.http.address).await?;
     let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()? };
     let watcher = tokio::spawn(renewal::watch(config.listener.clone(), listener.control(), stop.clone()));
-    let metrics = metrics::of(&TOTALS, listener.counters(), broker.as_ref().map(Broker::counters));
+    let metrics = metrics::of(&TOTALS, &ROLLUPS, listener.counters(), broker.as_ref().map(Broker::counters));
     let hopeless = CancellationToken::new();
     let (recorder, recorder_thread) =
         Recorder::spawn_until(ledger, now, &TOTALS, hopeless.clone()).context("start the recorder's thread")?;
 
+    let stop_rollups = CancellationToken::new();
+    let rollups = rollup::keep(roller, config.rollups(), now, &ROLLUPS, stop_rollups.clone());
+    let mut rollups = tokio::spawn(rollups);
     let stop_api = CancellationToken::new();
     let mut judge = tokio::spawn(judge_all(arriving, recorder, now));
     let mut doors = tokio::spawn(listener.run(stop.clone()));
@@ -83,6 +89,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         ended = &mut doors => anyhow::bail!("the listener ended early: {ended:?}"),
         ended = &mut broker => anyhow::bail!("the door to the broker ended early: {ended:?}"),
         ended = &mut api => anyhow::bail!("the API ended early: {ended:?}"),
+        ended = &mut rollups => anyhow::bail!("the rollups ended early: {ended:?}"),
     }
     watcher.await?;
     doors.await?;
@@ -94,6 +101,8 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     tokio::task::spawn_blocking(move || recorder_thread.join())
         .await?
         .map_err(|_| anyhow::anyhow!("the recorder's thread panicked"))?;
+    stop_rollups.cancel();
+    rollups.await?;
     stop_api.cancel();
     api.await??;
     if TOTALS.store_failures.get() > failures {

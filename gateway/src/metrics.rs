@@ -6,16 +6,35 @@ use crate::api::{Metric, MetricKind};
 use crate::ingest::broker;
 use crate::ingest::listener::Counters;
 use crate::ingest::totals::{Total, Totals};
+use crate::rollup;
 use crate::store::outbox::{self, totals::Count, totals::Totals as Sent};
 
-/// The metrics of pipeline and doors.
+/// The metrics of pipeline, rollups and doors.
 pub(crate) fn of(
     totals: &'static Totals,
+    rollup_totals: &'static rollup::Totals,
     counters: Arc<Counters>,
     broker: Option<Arc<broker::Counters>>,
 ) -> Vec<Metric> {
     let broker = broker.iter().flat_map(behind);
-    pipeline(totals).into_iter().chain(timeseries()).chain(listener(&counters)).chain(broker).collect()
+    let rollups = rollups(rollup_totals).into_iter().chain(timeseries());
+    pipeline(totals).into_iter().chain(rollups).chain(listener(&counters)).chain(broker).collect()
+}
+
+fn rollups(totals: &'static rollup::Totals) -> [Metric; 5] {
+    let total = |name, help, total: &'static Total| Metric {
+        name,
+        help,
+        kind: MetricKind::Counter,
+        read: Box::new(move || float(total.get())),
+    };
+    [
+        total("tributary_rollup_readings_total", "Readings summed up.", &totals.readings),
+        total("tributary_rollup_remade_total", "Minutes made anew: readings moved or withdrawn.", &totals.marks),
+        total("tributary_rollup_rows_total", "Rows of sums written.", &totals.rows),
+        total("tributary_rollup_failures_total", "Steps that failed and are tried again.", &totals.failures),
+        total("tributary_readings_removed_total", "Old readings removed; their sums stay.", &totals.removed),
+    ]
 }
 
 fn timeseries() -> [Metric; 5] {

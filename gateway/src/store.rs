@@ -64,6 +64,8 @@ pub struct Store {
     pub reader: Reader,
     /// Where the store stands, now and after each commit.
     pub feed: watch::Receiver<Tick>,
+    /// Who keeps its rollups.
+    pub roller: Box<dyn Roll>,
 }
 
 impl Ledger for Box<dyn Ledger> {
@@ -78,15 +80,15 @@ impl Ledger for Box<dyn Ledger> {
 
 impl From<sqlite::Store> for Store {
     fn from(store: sqlite::Store) -> Self {
-        let feed = store.writer.subscribe();
-        Self { ledger: Box::new(store.writer), reader: store.reader, feed }
+        let (feed, roller) = (store.writer.subscribe(), Box::new(store.writer.roller()));
+        Self { ledger: Box::new(store.writer), reader: store.reader, feed, roller }
     }
 }
 
 impl From<postgres::Store> for Store {
     fn from(store: postgres::Store) -> Self {
-        let feed = store.writer.subscribe();
-        Self { ledger: Box::new(store.writer), reader: store.reader, feed }
+        let (feed, roller) = (store.writer.subscribe(), Box::new(store.roller));
+        Self { ledger: Box::new(store.writer), reader: store.reader, feed, roller }
     }
 }
 

@@ -102,7 +102,7 @@ fn settings_of_the_broker_that_cannot_work_are_named() {
 fn the_example_names_every_setting() {
     let example: toml::Table = toml::from_str(&whole_example()).unwrap();
     // serde lists the settings it knows when it meets one that it does not.
-    for path in ["listener", "broker", "http", "store", "store.postgres"] {
+    for path in ["listener", "broker", "http", "store", "store.postgres", "rollup", "retention"] {
         fn table<'t>(whole: &'t mut toml::Table, path: &str) -> &'t mut toml::Table {
             path.split('.').fold(whole, |table, name| table[name].as_table_mut().unwrap())
         }
@@ -120,4 +120,11 @@ fn the_example_names_every_setting() {
             );
         }
     }
+}
+
+#[test]
+fn the_example_shows_how_readings_are_removed_but_removes_none() {
+    let example: Config = toml::from_str(include_str!("../gateway.example.toml")).unwrap();
+    let whole: Config = toml::from_str(&whole_example()).unwrap();
+    assert_eq!((example.retention.raw_days, whole.retention.raw_days), (None, Some(400)));
 }

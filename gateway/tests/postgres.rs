@@ -308,7 +308,7 @@ fn each_role_may_do_its_work_and_nothing_more() {
         ("tributary_query", "insert into tenant (id, name) values (2, 'other')"),
         ("tributary_query", "set default_transaction_read_only = off; delete from reading"),
         ("tributary_query", "set default_transaction_read_only = off; create table mine (id int)"),
-        ("tributary_query", "set default_transaction_read_only = off; select ensure_reading_months('{1}')"),
+        ("tributary_query", "set default_transaction_read_only = off; select ensure_reading_room('{1}', '{}')"),
     ] {
         let told = server.try_sql_as(user, "roles", sql).unwrap_err();
         assert!(
@@ -322,4 +322,27 @@ fn each_role_may_do_its_work_and_nothing_more() {
     assert!(stranger.unwrap_err().contains("permission denied for database"));
     let device: DeviceId = "meter-7".parse().unwrap();
     assert_eq!(store.writer.settled(&device, batches::EPOCH).unwrap().0.len(), 1);
+}
+
+#[test]
+fn a_feed_that_was_restored_from_a_dump_goes_on_where_it_was() {
+    let Some(server) = Server::start(&[]) else { return };
+    let settings = server.database("restored");
+    let mut store = Store::open(&settings, now).unwrap();
+    for number in 1..=3 {
+        store.writer.record(&[batch_from("meter-7", number, &[(NOW, 1.0)])]).unwrap();
+    }
+    drop(store);
+    // Where it came from, many more transactions had been.
+    let many = "update commit_feed set xid = (xid::text::bigint + 1000000)::text::xid8";
+    server.sql("restored", many);
+    let turn = server.sql("restored", "select xid::text from commit_feed where id = 2");
+    let after_two = Place::of(turn[0].parse().unwrap(), (2 << 20) + 1);
+    let there = Store::open(&settings, now).unwrap();
+    let pages = |after| ask(&there, |view| view.readings_after(after, 10)).0.len();
+    assert_eq!(pages(after_two), 1, "the third is still to be shown");
+    let mut writer = Store::open(&settings, now).unwrap().writer;
+    writer.record(&[batch_from("meter-7", 4, &[(NOW, 1.0)])]).unwrap();
+    until("what is new as well", || pages(after_two) == 2);
+    assert_eq!(pages(Place::default()), 4);
 }

@@ -48,7 +48,7 @@ const GROUPS: &[(&[&str], Measurer)] = &[
     (&["flash_bytes", "flash_day", "flash_fsyncs"], flash::measure),
     (&["gateway_sqlite", "stored_sqlite"], pipeline::measure),
     (&["gateway_start", "gateway_rss", "agent_rss_idle", "agent_binary"], footprint::measure),
-    (&["year_query_sqlite"], query::measure),
+    (&["year_query_sqlite", "year_query_postgres", "year_query_timescale"], query::measure),
     (&["whole_path_sqlite", "whole_path_postgres", "whole_path_timescale"], whole_path::measure),
     (&["single_messages", "batching_10", "batching_100", "batching_1000"], batching::measure),
     (&["receipt_p50", "receipt_p99"], latency::measure),

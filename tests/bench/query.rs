@@ -1,13 +1,13 @@
-//! A year of glucose at a thousand points, asked for as the dashboard asks, beside SQLite reading the same rows.
+//! A year of glucose at a thousand points, asked for as the dashboard asks, from each store, beside a bare client that reads
+//! the same rows.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use gateway::store::Ledger as _;
-use gateway::store::sqlite::Store;
-use gateway::store::{Batch, Item};
-use harness::{Gateway, Pki};
+use gateway::store::{Batch, Item, Ledger, postgres, sqlite};
+use harness::servers::{Edition, Missing, Postgres, Sql};
+use harness::{Gateway, Pki, wait_for};
 use proto::{BodyHash, DeviceId, Lane};
 use rusqlite::{Connection, OpenFlags};
 
@@ -23,35 +23,105 @@ const SPACING_US: i64 = 300_000_000;
 const POINTS: usize = 1_000;
 /// Queries of one round.
 const QUERIES: usize = 10;
+/// Within this, everything must be summed up.
+const SUMMED_UP: Duration = Duration::from_secs(60);
 
 /// Takes the measures of this group.
 ///
 /// # Errors
-/// When the gateway does not answer as it should.
+/// When a gateway does not answer as it should.
 pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
-    let folder = bench.fresh("year")?;
+    sqlite(bench, table)?;
+    for (name, edition) in [("year_query_postgres", Edition::Plain15), ("year_query_timescale", Edition::Timescale17)] {
+        let folder = bench.fresh(name)?;
+        match Postgres::start(&folder.join("server"), edition) {
+            Ok(server) => on_server(bench, table, name, &folder, &server)?,
+            Err(error) => match error.downcast_ref::<Missing>() {
+                Some(missing) => table.skip(name, &missing.to_string()),
+                None => return Err(error),
+            },
+        }
+    }
+    Ok(())
+}
+
+fn sqlite(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
+    let name = "year_query_sqlite";
+    let folder = bench.fresh(name)?;
     let of_gateway = folder.join("gateway");
     std::fs::create_dir_all(&of_gateway)?;
-    let readings = fill(&of_gateway.join("gateway.db"))?;
+    let sqlite::Store { mut writer, reader: _reader } =
+        sqlite::Store::open(&of_gateway.join("gateway.db"), gateway::now)?;
+    let readings = fill(&mut writer)?;
+    drop(writer);
     let gateway = Gateway::start(&of_gateway, Pki::create(&folder.join("pki")).server(), "");
+    let database = gateway.database();
+    compare(bench, table, name, &gateway, readings, "bare rusqlite", |series| read_all(&database, series, readings))
+}
+
+fn on_server(bench: &Bench, table: &mut Table, name: &str, folder: &Path, server: &Postgres) -> anyhow::Result<()> {
+    let admin = Sql::connect(&server.database("year")?)?;
+    let mut settings = postgres::Settings::local(server.port, "year", "postgres");
+    settings.password = Some(postgres::Password::new(server.password()));
+    postgres::migrate(&settings)?;
+    let postgres::Store { mut writer, .. } = postgres::Store::open(&settings, gateway::now)?;
+    let readings = fill(&mut writer)?;
+    drop(writer);
+    admin.run("analyze")?;
+    let password = folder.join("password");
+    std::fs::write(&password, server.password())?;
+    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let mut gateway = Gateway::prepare(&folder.join("gateway"), Pki::create(&folder.join("pki")).server(), "");
+    gateway.store = Some(format!(
+        "[store]\nkind = \"postgres\"\n[store.postgres]\nport = {}\ndatabase = \"year\"\nuser = \"postgres\"\n\
+         password_file = {password:?}\n",
+        server.port
+    ));
+    gateway.restart();
+    compare(bench, table, name, &gateway, readings, "a bare client (text protocol)", |series| {
+        let sql = format!("select time_us, value, form from reading where series = {series} order by time_us");
+        let rows = admin.rows(&sql)?.len();
+        anyhow::ensure!(rows == readings, "{rows} of {readings} rows");
+        Ok(())
+    })
+}
+
+/// Measures the gateway's answer beside `bare`, which reads all rows of a series.
+fn compare(
+    bench: &Bench,
+    table: &mut Table,
+    name: &str,
+    gateway: &Gateway,
+    readings: usize,
+    who: &str,
+    bare: impl Fn(i64) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let series = gateway.get("/api/v1/series")?["series"][0]["id"].as_i64().context("a series")?;
     let address = format!("{}/api/v1/series/{series}/readings?points={POINTS}", gateway.http);
+    let began = Instant::now();
+    let all = format!("tributary_rollup_readings_total {readings}\n");
+    wait_for("all to be summed up", SUMMED_UP, || {
+        let metrics = ureq::get(&format!("{}/metrics", gateway.http)).call().ok()?.body_mut().read_to_string().ok()?;
+        metrics.contains(&all).then_some(())
+    });
+    let summed_up = began.elapsed();
     let cold = Instant::now();
     check(&address, readings)?;
     let cold = cold.elapsed();
-    let database = gateway.database();
     let compared = alternate(
         bench.rounds(),
         || per_query(|| Ok(ureq::get(&address).call()?.body_mut().read_to_vec()?)),
-        || per_query(|| read_all(&database, series, readings)),
+        || per_query(|| bare(series)),
     )?;
     // Rates of queries, turned into the milliseconds of one.
-    let measure = Measure::new("year_query_sqlite", 1e3 / compared.ours, "ms")
-        .against("bare rusqlite reading all rows", 1e3 / compared.theirs)
+    let measure = Measure::new(name, 1e3 / compared.ours, "ms")
+        .against(format!("{who} reading all rows"), 1e3 / compared.theirs)
         .limit(Limit::AtMost(50.0))
         .note(format!(
-            "{readings} readings at {POINTS} points over HTTP; the first query took {:.1} ms",
-            cold.as_secs_f64() * 1e3
+            "{readings} readings at {POINTS} points over HTTP; the first query took {:.1} ms; all were summed up {:.1} s \
+             after the start",
+            cold.as_secs_f64() * 1e3,
+            summed_up.as_secs_f64()
         ))
         .note(format!("{QUERIES} queries a round; here a ratio above 1 is slower; {}", compared.words()));
     table.add(&measure);
@@ -59,10 +129,9 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
 }
 
 /// Puts a year into a new database: the committed readings over and over, a batch a day.
-fn fill(path: &Path) -> anyhow::Result<usize> {
+fn fill(ledger: &mut dyn Ledger) -> anyhow::Result<usize> {
     let set = Set::cgm();
     let device: DeviceId = "cgm-year".parse()?;
-    let Store { mut writer, reader: _reader } = Store::open(path, gateway::now)?;
     let start_us = START_US - SPACING_US * i64::try_from(READINGS_A_DAY * DAYS)?;
     let mut items = Vec::with_capacity(DAYS);
     for day in 0..DAYS {
@@ -84,7 +153,7 @@ fn fill(path: &Path) -> anyhow::Result<usize> {
             body: body.into(),
         }));
     }
-    writer.record(&items)?;
+    ledger.record(&items)?;
     Ok(READINGS_A_DAY * DAYS)
 }
 

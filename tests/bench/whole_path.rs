@@ -45,9 +45,8 @@ fn of_store(bench: &Bench, table: &mut Table, name: &str, store: Store) -> anyho
     let mut measure = Measure::new(name, median(rates), "readings/s")
         .limit(Limit::AtLeast(WANTED))
         .note(format!(
-            "{DEVICES} devices over TLS 1.3 with a certificate each, {messages} messages of one batch of {READINGS} readings each, \
-             window {WINDOW}; {rounds} rounds, {:.0} to {:.0}",
-            least, most
+            "{DEVICES} devices over TLS 1.3 with a certificate each, {messages} messages of one batch of {READINGS} readings \
+             each, window {WINDOW}; {rounds} rounds, {least:.0} to {most:.0}"
         ))
         .note(site.proof()?);
     for run in runs.iter().take(1).chain(runs.iter().skip(1).last()) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use harness::device::Shape;
 use harness::oracle::Allowed;
+use harness::process::Process;
 use harness::{Cloud, Device, Pki, World, wait_for};
 
 mod mosquitto;
@@ -78,7 +79,7 @@ impl Behind {
     }
 
     fn logs(&self) -> String {
-        let gateway = self.world.cloud.gateway.process.as_ref().map(|process| process.log_text());
+        let gateway = self.world.cloud.gateway.process.as_ref().map(Process::log_text);
         let agents = self.world.devices.iter().map(Device::log_tail).collect::<Vec<_>>().join("\n");
         format!("{agents}\n{}\n{}", gateway.unwrap_or_default(), self.broker.said())
     }

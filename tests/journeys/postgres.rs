@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use gateway::store::postgres::{Password, Settings, Store, Timescale, migrate};
+use gateway::store::{Batch, Item, Ledger as _, Outcome};
 use harness::pty::Port;
 use harness::servers::{Edition, Postgres, Sql, or_skip};
 use harness::{Agent, Gateway, Pki, wait_for};
+use proto::{Basis, BodyHash, Clock, Column, Epoch, Instant, Kind, Lane, Reading, Series, Value};
 
 const ROLES: &str = include_str!("../../gateway/src/store/postgres/roles.sql");
 
@@ -65,6 +68,8 @@ fn readings_arrive(edition: Edition) {
             None
         })
     });
+    let hypertables = "select count(*) from pg_class where relname = 'reading' and relkind = 'r'";
+    assert_eq!(admin.number(hypertables).unwrap() == 1, edition.has_timescale(), "a hypertable where there can be one");
     let devices = gateway.get("/api/v1/devices").unwrap();
     assert!(devices.to_string().contains("meter-7"), "{devices}");
 }
@@ -72,4 +77,52 @@ fn readings_arrive(edition: Edition) {
 #[test]
 fn readings_reach_postgres_and_their_device_hears_of_it() {
     readings_arrive(Edition::Plain15);
+}
+
+#[test]
+fn readings_reach_timescale_and_their_device_hears_of_it() {
+    readings_arrive(Edition::Timescale17);
+}
+
+fn now() -> Instant {
+    Instant(1_772_323_200_000_000)
+}
+
+/// A batch of readings that are said to be of `times`.
+fn batch(number: u64, times: impl Iterator<Item = i64>) -> Item {
+    let readings = times.map(|time| Reading::new(Instant(time), Value::Number(1.0))).collect();
+    let series = Series { name: "glucose".parse().unwrap(), unit: "mg/dL".parse().unwrap(), kind: Kind::Gauge };
+    let columns = vec![Column { series, basis: Basis::Source, readings }];
+    Item::Batch(Batch {
+        device: "meter-7".parse().unwrap(),
+        epoch: Epoch([7; 8]),
+        number,
+        hash: BodyHash([7; 16]),
+        lane: Lane::Live,
+        clock: Clock::default(),
+        arrived: now(),
+        columns,
+        body: bytes::Bytes::new(),
+    })
+}
+
+#[test]
+fn a_device_that_claims_any_time_at_all_makes_no_end_of_chunks() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = or_skip(Postgres::start(&folder.path().join("postgres"), Edition::Timescale17)) else { return };
+    let admin = Sql::connect(&server.database("far").unwrap()).unwrap();
+    let password = server.admin_dsn("far").split(['@', ':']).nth(2).unwrap().to_owned();
+    let settings =
+        Settings { password: Some(Password::new(password)), ..Settings::local(server.port, "far", "postgres") };
+    migrate(&Settings { timescale: Timescale::Require, ..settings.clone() }).unwrap();
+    let mut store = Store::open(&settings, now).unwrap();
+    const WEEK_US: i64 = 7 * 86_400 * 1_000_000;
+    let near = [i64::MIN, -1, 0, now().0, now().0 + 1, i64::MAX];
+    assert_eq!(store.writer.record(&[batch(1, near.into_iter())]).unwrap(), [Outcome::Recorded]);
+    let error = store.writer.record(&[batch(2, (2..1_002).map(|weeks| -weeks * WEEK_US))]).unwrap_err();
+    assert!(!error.is_unavailable() && error.to_string().contains("too many weeks"), "{error}");
+    assert_eq!(store.writer.record(&[batch(2, (2..8).map(|weeks| -weeks * WEEK_US))]).unwrap(), [Outcome::Recorded]);
+    assert_eq!(admin.number("select count(*) from reading").unwrap(), 12);
+    let far = "select count(*) from timescaledb_information.chunks where range_start_integer < 0";
+    assert_eq!(admin.number(far).unwrap(), 8);
 }

@@ -41,6 +41,76 @@ impl From<view::Reading> for Point {
     }
 }
 
+/// Readings of one span summed up, so that what knows readings alone takes it for its mean at its first instant.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct SpanPoint {
+    t: i64,
+    /// The mean of its finite numbers, if there are any.
+    v: Option<f64>,
+    /// Where there are none: `low`, `high`, or else `state`.
+    s: Option<&'static str>,
+    sum: Sum,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Sum {
+    /// The first instant behind it.
+    to: i64,
+    /// Finite numbers.
+    n: i64,
+    min: Option<f64>,
+    max: Option<f64>,
+    first: Option<f64>,
+    last: Option<f64>,
+    /// Readings that said `low`.
+    below: i64,
+    /// Readings that said `high`.
+    above: i64,
+    /// Readings that were neither number nor one of these.
+    others: i64,
+}
+
+impl From<view::Span> for SpanPoint {
+    fn from(view::Span { from_us, to_us, bucket }: view::Span) -> Self {
+        let numbers = bucket.numbers;
+        let s = match numbers {
+            Some(_) => None,
+            None if bucket.below > 0 => Some("low"),
+            None if bucket.above > 0 => Some("high"),
+            None => Some("state"),
+        };
+        let sum = Sum {
+            to: to_us,
+            n: numbers.map_or(0, |numbers| numbers.n),
+            min: numbers.map(|numbers| numbers.min),
+            max: numbers.map(|numbers| numbers.max),
+            first: numbers.map(|numbers| numbers.first),
+            last: numbers.map(|numbers| numbers.last),
+            below: bucket.below,
+            above: bucket.above,
+            others: bucket.others,
+        };
+        Self { t: from_us, v: numbers.map(|numbers| numbers.mean()), s, sum }
+    }
+}
+
+/// What a chart is drawn from.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Points {
+    Readings(Vec<Point>),
+    Spans(Vec<SpanPoint>),
+}
+
+impl From<view::ChartPoints> for Points {
+    fn from(points: view::ChartPoints) -> Self {
+        match points {
+            view::ChartPoints::Readings(readings) => Self::Readings(many(readings)),
+            view::ChartPoints::Spans(spans) => Self::Spans(many(spans)),
+        }
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct Series {
     id: i64,
@@ -108,5 +178,31 @@ mod tests {
         ] {
             assert_eq!(shown(value), format!(r#"{{"t":5,"v":null,"s":"{word}","q":"source","o":-300}}"#));
         }
+    }
+
+    #[test]
+    fn a_sum_is_its_mean_for_those_who_know_readings_alone() {
+        use crate::store::{Bucket, Numbers};
+        let numbers = Numbers {
+            n: 3,
+            sum: 12.0,
+            sum_squares: 50.0,
+            min: 3.0,
+            max: 5.0,
+            first: 4.0,
+            first_us: 1,
+            last: 5.0,
+            last_us: 9,
+        };
+        let shown =
+            |bucket| serde_json::to_string(&SpanPoint::from(view::Span { from_us: 0, to_us: 10, bucket })).unwrap();
+        assert_eq!(
+            shown(Bucket { numbers: Some(numbers), below: 2, ..Bucket::default() }),
+            r#"{"t":0,"v":4.0,"s":null,"sum":{"to":10,"n":3,"min":3.0,"max":5.0,"first":4.0,"last":5.0,"below":2,"above":0,"others":0}}"#
+        );
+        assert_eq!(
+            shown(Bucket { below: 1, others: 4, ..Bucket::default() }),
+            r#"{"t":0,"v":null,"s":"low","sum":{"to":10,"n":0,"min":null,"max":null,"first":null,"last":null,"below":1,"above":0,"others":4}}"#
+        );
     }
 }

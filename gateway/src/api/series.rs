@@ -9,9 +9,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::State;
-use super::json::{self, Dated, Point, many};
+use super::json::{self, Dated, Point, Points, many};
 use super::problem::Problem;
 use super::query::{Parameters, parse};
+use crate::store::view::ChartLevel;
 
 /// Points of one answer: enough for the widest screen.
 const POINTS: RangeInclusive<usize> = 2..=10_000;
@@ -31,10 +32,10 @@ pub(super) struct Readings {
     series: json::Series,
     from_us: i64,
     to_us: i64,
-    level: &'static str,
+    level: ChartLevel,
     readings_in_range: i64,
     newest_us: Option<i64>,
-    points: Vec<Point>,
+    points: Points,
 }
 
 pub(super) async fn readings(
@@ -58,18 +59,18 @@ pub(super) async fn readings(
         let last_us = series.latest.as_ref().map(|latest| latest.time_us);
         let from_us = from_us.or(series.first_us).unwrap_or(0);
         let to_us = to_us.or(last_us.map(|last| last.saturating_add(1))).unwrap_or(from_us).max(from_us);
-        let excerpt = view.excerpt(key, (from_us, to_us), points)?;
-        Ok(Some((series, (from_us, to_us), excerpt)))
+        let chart = view.chart(key, (from_us, to_us), points)?;
+        Ok(Some((series, (from_us, to_us), chart)))
     });
-    let Some((series, (from_us, to_us), excerpt)) = found.await? else { return Err(Problem::missing("series", &id)) };
+    let Some((series, (from_us, to_us), chart)) = found.await? else { return Err(Problem::missing("series", &id)) };
     let series = json::Series::from(series);
     let answer = Readings {
         from_us,
         to_us,
-        level: if excerpt.is_thinned { "min-max" } else { "raw" },
-        readings_in_range: excerpt.readings_in_range,
+        level: chart.level,
+        readings_in_range: chart.readings_in_range,
         newest_us: series.last_us,
-        points: many(excerpt.readings),
+        points: chart.points.into(),
         series,
     };
     Ok(Json(Dated { as_of_us: state.now_us(), answer }))

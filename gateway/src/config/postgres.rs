@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Deserialize;
 
-use crate::store::postgres::{Password, Settings, Tls};
+use crate::store::postgres::{Password, Settings, Timescale, Tls};
 
 /// Connections that do not read: the writer's, the feed's, and that of what runs beside.
 const NOT_READING: usize = 3;
@@ -35,6 +35,8 @@ pub struct Postgres {
     pub ca_file: Option<PathBuf>,
     /// Connections of one gateway.
     pub connections_max: usize,
+    /// Whether `migrate` makes the readings a hypertable.
+    pub timescaledb: Timescale,
 }
 
 /// How the way to the server is kept private.
@@ -63,6 +65,7 @@ impl Default for Postgres {
             tls: TlsMode::default(),
             ca_file: None,
             connections_max: 8,
+            timescaledb: Timescale::default(),
         }
     }
 }
@@ -109,6 +112,7 @@ impl Postgres {
             password: password_file.map(read_password).transpose()?,
             tls,
             readers_max: self.connections_max - NOT_READING,
+            timescale: self.timescaledb,
         })
     }
 

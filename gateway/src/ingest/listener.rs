@@ -28,6 +28,7 @@ mod connection;
 pub mod control;
 pub mod counters;
 mod deadlines;
+mod descriptors;
 mod drive;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -105,6 +106,7 @@ impl Listener {
             io::ErrorKind::PermissionDenied => BindError::NotPermitted { address },
             _ => BindError::Other { address, source },
         };
+        descriptors::make_room(settings.connections_max);
         let socket = listen(address).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         let control = Control::new(tls);

@@ -9,11 +9,11 @@ use crate::store::{Item, Outcome};
 pub struct Total(AtomicU64);
 
 impl Total {
-    const fn zero() -> Self {
+    pub(crate) const fn zero() -> Self {
         Self(AtomicU64::new(0))
     }
 
-    pub(super) fn add(&self, more: u64) {
+    pub(crate) fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 

@@ -15,6 +15,20 @@ pub struct Place {
     pub(crate) reading: i64,
 }
 
+impl Place {
+    /// After the reading with this id, which was committed in this turn: as it was kept.
+    #[must_use]
+    pub fn of(turn: i64, reading: i64) -> Self {
+        Self { turn, reading }
+    }
+
+    /// Turn and reading, to be kept.
+    #[must_use]
+    pub fn kept(self) -> (i64, i64) {
+        (self.turn, self.reading)
+    }
+}
+
 /// Readings with ids from first to last that one commit added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {

@@ -190,6 +190,14 @@ impl Memory {
         self.epochs.forget_all(device);
     }
 
+    /// Forgets what is remembered of a device that somebody else may have written of.
+    pub(super) fn doubt(&mut self, device: &DeviceId) {
+        if let Some(key) = self.names.remembered_key(device) {
+            self.forget_device(key);
+            self.versions.remove(&key);
+        }
+    }
+
     /// Keeps what is remembered within its bounds.
     pub(super) fn forget_much(&mut self) {
         if self.names.forget_much() {

@@ -21,14 +21,17 @@ mod months;
 mod placeholders;
 mod pool;
 mod refusal;
+mod roller;
 mod schema;
 mod session;
 mod settings;
+mod timescale;
 mod writer;
 
 pub use leases::Leases;
+pub use roller::Roller;
 pub use schema::migrate;
-pub use settings::{Password, Settings, Tls};
+pub use settings::{Password, Settings, Timescale, Tls};
 pub use writer::Writer;
 
 /// What a gateway claims for a time-series store is its own to write for so long; after that, anybody's.
@@ -40,6 +43,8 @@ pub struct Store {
     pub writer: Writer,
     /// As many as there are who read; clones share a few connections.
     pub reader: Reader,
+    /// Who keeps the rollups, if no other gateway does.
+    pub roller: Roller,
 }
 
 impl Store {
@@ -50,7 +55,8 @@ impl Store {
     /// of this program.
     pub fn open(settings: &Settings, now: Now) -> Result<Self, StoreError> {
         let writer = Writer::open(settings.clone(), now)?;
-        Ok(Self { writer, reader: Reader::new(Pool::new(settings.clone())) })
+        let reader = Reader::new(Pool::new(settings.clone()));
+        Ok(Self { writer, reader, roller: Roller::new(settings.clone()) })
     }
 
     /// Sets `sink` beside it. What was claimed for one before and is still to be written, is written from now on.
@@ -62,7 +68,7 @@ impl Store {
         // What another gateway has just claimed is in its hands.
         let settings = outbox::Settings { grace: settings.grace.max(GRACE), ..settings };
         let ledger = Box::new(Outbox::open(Box::new(self.writer), sink, settings, now)?);
-        Ok(super::Store { ledger, reader: self.reader, feed })
+        Ok(super::Store { ledger, reader: self.reader, feed, roller: Box::new(self.roller) })
     }
 
     /// Makes sure that a person or place of the settings is there as they say. Said twice, it changes nothing.

@@ -8,6 +8,7 @@ use super::ledger::TENANT;
 use super::sql::Db;
 
 mod buckets;
+mod chart;
 mod devices;
 mod ledger;
 mod people;

@@ -9,6 +9,7 @@ use super::error::StoreError;
 pub(super) mod bucket;
 pub(super) mod pass;
 pub(super) mod remake;
+pub(super) mod retain;
 pub(super) mod rows;
 
 pub use bucket::{Bucket, Numbers};
@@ -87,4 +88,10 @@ pub trait Roll: Send {
     /// # Errors
     /// Nothing was changed; the next step tries again.
     fn step(&mut self) -> Result<Rolled, StoreError>;
+
+    /// Removes some readings of before `before_us`; what they sum up to stays. Bounded work, one durable transaction.
+    ///
+    /// # Errors
+    /// Nothing was changed; the next step tries again.
+    fn remove(&mut self, before_us: i64) -> Result<Rolled, StoreError>;
 }

@@ -3,8 +3,10 @@
 use proto::Value;
 use serde::Serialize;
 
+mod chart;
 mod ledger;
 
+pub use chart::{Chart, ChartLevel, ChartPoints, Span};
 pub use ledger::{Gap, Ledger, LedgerCounts, LedgerEpoch, LedgerRange, Lost, Raised};
 
 /// A device and how it is doing.

@@ -50,6 +50,17 @@ async fn a_client_in_the_middle_of_sending_hears_why_it_is_closed_and_is_not_res
 }
 
 #[tokio::test]
+async fn a_listener_sees_to_it_that_its_connections_find_file_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(300), maximum }).unwrap();
+    let rig = Rig::start_with(64, |settings| settings.connections_max = 500).await;
+    let current = getrlimit(Resource::Nofile).current;
+    assert_eq!(current, maximum.map_or(Some(756), |maximum| Some(maximum.min(756))));
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn stalled_handshakes_keep_nobody_out() {
     let rig = Rig::start_with(64, |settings| settings.handshakes_max = 2).await;
     let mut stalled = Vec::new();

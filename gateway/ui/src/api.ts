@@ -5,9 +5,24 @@ export interface Point {
   readonly t: number;
   readonly v: number | null;
   readonly s: string | null;
-  readonly q: "synced" | "held" | "unset" | "source";
-  readonly o: number | null;
+  readonly q?: "synced" | "held" | "unset" | "source";
+  readonly o?: number | null;
   readonly future?: true;
+  /** There if this is not one reading but the sum of all in `[t, to)`: `v` is their mean. */
+  readonly sum?: Sum;
+}
+
+/** What the readings of a span come to: `n` numbers from `min` to `max`, and states counted apart. */
+export interface Sum {
+  readonly to: number;
+  readonly n: number;
+  readonly min: number | null;
+  readonly max: number | null;
+  readonly first: number | null;
+  readonly last: number | null;
+  readonly below: number;
+  readonly above: number;
+  readonly others: number;
 }
 
 export interface Series {
@@ -52,7 +67,8 @@ export interface Readings {
   readonly series: Series;
   readonly from_us: number;
   readonly to_us: number;
-  readonly level: "raw" | "min-max";
+  /** All readings; the least and greatest of equal buckets; or sums of whole minutes, quarters or hours. */
+  readonly level: "raw" | "min-max" | "1m" | "15m" | "1h";
   readonly readings_in_range: number;
   readonly newest_us: number | null;
   readonly points: Point[];
@@ -223,7 +239,7 @@ export const api = {
   subjects: (signal?: AbortSignal) => get<{ as_of_us: number; subjects: Subject[] }>("/api/v1/subjects", signal),
   subject: (subject: string, signal?: AbortSignal) =>
     get<{ as_of_us: number; subject: Subject }>(`/api/v1/subjects/${id(subject)}`, signal),
-  /** Readings of `[fromUs, toUs)`: all of them up to `points`, else the least and greatest of equal buckets. */
+  /** Readings of `[fromUs, toUs)`: all of them up to `points`, else as `level` says. */
   readings: (series: number, fromUs: number, toUs: number, points: number, signal?: AbortSignal) =>
     get<Readings>(`/api/v1/series/${series}/readings?from_us=${fromUs}&to_us=${toUs}&points=${points}`, signal),
   days: (series: number, zone: string, signal?: AbortSignal) =>

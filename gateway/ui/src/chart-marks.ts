@@ -16,7 +16,7 @@ interface Words {
 }
 
 /** The drawing surface in CSS pixels: uPlot's own coordinates are canvas pixels, `ratio` times as many. */
-interface Brush {
+export interface Brush {
   readonly ctx: CanvasRenderingContext2D;
   readonly ratio: number;
   readonly left: number;
@@ -41,7 +41,7 @@ function brushFor(plot: uPlot): Brush {
 }
 
 /** Paints within the plot only, and leaves the canvas as it was found. */
-function clipped(plot: uPlot, paint: (brush: Brush) => void): void {
+export function clipped(plot: uPlot, paint: (brush: Brush) => void): void {
   const brush = brushFor(plot);
   const { ctx, left, top, right, bottom } = brush;
   ctx.save();

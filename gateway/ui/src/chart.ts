@@ -4,7 +4,8 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Point } from "./api";
 import { bandFill, marksOver } from "./chart-marks";
-import { h, setText } from "./dom";
+import { paintSpread, spreadRange } from "./chart-spread";
+import { countText, h, setText } from "./dom";
 import { palette } from "./palette";
 import { changes } from "./prefs";
 import type { Band } from "./range";
@@ -14,7 +15,7 @@ import { stateText, usualInterval, withBreaks } from "./readings";
 import type { Tick } from "./ticks";
 import { ticksFor } from "./ticks";
 import type { Span } from "./time";
-import { SECOND_US, instantText } from "./time";
+import { SECOND_US, instantText, timeText } from "./time";
 import type { Shown } from "./units";
 
 /** All that a chart shows at one moment. Values are scaled by `shown` (glucose: mg/dL), and so is the band. */
@@ -137,7 +138,12 @@ export class Chart {
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 9, fill: () => palette().ink, stroke: () => palette().panel } },
       scales: {
         x: { time: false, range: () => [drawn().span.fromUs / SECOND_US, drawn().span.toUs / SECOND_US] },
-        y: { range: (_, least, most) => valueRange(drawn(), least, most) },
+        y: {
+          range: (_, least, most) => {
+            const spread = spreadRange(drawn());
+            return spread ? valueRange(drawn(), spread.least, spread.most) : valueRange(drawn(), least, most);
+          },
+        },
       },
       axes: [
         { ...axis, size: 30, splits: () => drawn().ticks.map((tick) => tick.us / SECOND_US), values: () => drawn().ticks.map((tick) => tick.label) },
@@ -149,7 +155,7 @@ export class Chart {
       ],
       series: [{}, { width: this.compact ? 1.5 : 1.75, stroke: (plot) => lineStroke(plot, drawn()), spanGaps: false, points: this.dots() }],
       hooks: {
-        drawClear: [(plot) => bandFill(plot, drawn())],
+        drawClear: [(plot) => bandFill(plot, drawn()), (plot) => paintSpread(plot, drawn(), lineStroke(plot, drawn()))],
         draw: [(plot) => marksOver(plot, drawn())],
         setCursor: [(plot) => this.tell(plot.cursor.left !== undefined && plot.cursor.left >= 0 ? (plot.cursor.idx ?? null) : null)],
       },
@@ -217,7 +223,14 @@ export class Chart {
 /** A reading in words: time, value and unit or state, and what there is to know about it. */
 export function pointText(point: Point, how: Pick<Picture, "zone" | "shown" | "band" | "seconds">): string {
   const words = [instantText(how.zone, point.t, how.seconds)];
-  if (point.v === null) {
+  if (point.sum && point.v !== null) {
+    words[0] += ` to ${timeText(how.zone, point.sum.to)}`;
+    words.push(`${how.shown.text(how.shown.scale(point.v))} ${how.shown.unit} on average`.replace("  ", " "));
+    const [least, most] = [point.sum.min!, point.sum.max!].map((v) => how.shown.text(how.shown.scale(v)));
+    words.push(`${least} to ${most}`, `${countText(point.sum.n)} readings`);
+    if (point.sum.below > 0) words.push(`${countText(point.sum.below)} low`);
+    if (point.sum.above > 0) words.push(`${countText(point.sum.above)} high`);
+  } else if (point.v === null) {
     words.push(point.s === null ? "no value" : stateText(point.s));
   } else {
     const scaled = how.shown.scale(point.v);

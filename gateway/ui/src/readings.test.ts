@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Point } from "./api";
-import { breakAfter, extremes, mergePoints, newestOf, readUpTo, staleAfter, stateRuns, stateSide, stateText, usualInterval, withBreaks } from "./readings";
+import { breakAfter, extremes, mergePoints, newestOf, readUpTo, spreadOf, staleAfter, stateRuns, stateSide, stateText, usualInterval, withBreaks } from "./readings";
 import { MINUTE_US, SECOND_US } from "./time";
 
 const point = (minute: number, v: number | null, s: string | null = null): Point => ({ t: minute * MINUTE_US, v, s, q: "source", o: null });
@@ -77,4 +77,22 @@ test("a reading from the far future is not the newest while there is another", (
   expect(newestOf([])).toBeNull();
   expect(readUpTo({ latest: far, last_us: far.t }, 77)).toBe(77);
   expect(readUpTo({ latest: point(1, 1), last_us: MINUTE_US }, 77)).toBe(MINUTE_US + 1);
+});
+
+const sumOf = (t: number, v: number, min: number, max: number, states: { below?: number; above?: number } = {}): Point => ({
+  t, v, s: null, sum: { to: t + 600, n: 10, min, max, first: v, last: v, below: 0, above: 0, others: 0, ...states },
+});
+
+test("a sum stands in the middle of its span", () => {
+  expect(withBreaks([sumOf(0, 1, 0, 2), sumOf(600, 1, 0, 2)], 900).map((row) => row.t)).toEqual([300, 900]);
+});
+
+test("a low that its mean would hide is told as an extreme, before a high", () => {
+  const rows = withBreaks([sumOf(0, 100, 90, 110), sumOf(600, 120, 50, 260), sumOf(1200, 150, 100, 200)], 10_000);
+  const found = extremes(rows, { low: 70, high: 180 }, (v) => v);
+  expect(found.map(({ value, side }) => [value, side])).toEqual([[50, "below"], [200, "above"]]);
+});
+
+test("a sum with readings below what could be measured has no least", () => {
+  expect(spreadOf(sumOf(0, 100, 90, 110, { below: 1 }))).toEqual({ least: null, most: 110 });
 });

@@ -39,6 +39,17 @@ export interface Row {
   readonly point: Point | null;
 }
 
+/** Where a point stands: a sum in the middle of its span. */
+export function middleOf(point: Point): number {
+  return point.sum ? point.t + (point.sum.to - point.t) / 2 : point.t;
+}
+
+/** The least and the greatest that a point tells of; an end is missing where some readings were beyond what could be measured. */
+export function spreadOf(point: Point): { least: number | null; most: number | null } {
+  if (!point.sum) return { least: point.v, most: point.v };
+  return { least: point.sum.below > 0 ? null : point.sum.min, most: point.sum.above > 0 ? null : point.sum.max };
+}
+
 /** Readings in order of time, with an empty row in each gap longer than `breakUs`, so that no line crosses it. */
 export function withBreaks(points: readonly Point[], breakUs: number): Row[] {
   const sorted = [...points].sort((a, b) => a.t - b.t);
@@ -48,7 +59,7 @@ export function withBreaks(points: readonly Point[], breakUs: number): Row[] {
     if (before && point.t - before.t > breakUs) {
       rows.push({ t: before.t + (point.t - before.t) / 2, point: null });
     }
-    rows.push({ t: point.t, point });
+    rows.push({ t: middleOf(point), point });
     before = point;
   }
   return rows;
@@ -126,7 +137,9 @@ export function extremes(rows: readonly Row[], band: { low: number; high: number
   const found: Extreme[] = [];
   let running: "below" | "above" | null = null;
   for (const { t, point } of rows) {
-    const value = point && point.v !== null ? scale(point.v) : null;
+    // Of a sum, what is farthest out; a low that is hidden in a mean matters most.
+    const farthest = point?.sum && point.v !== null ? (scale(point.sum.min!) < band.low ? point.sum.min : point.sum.max) : point?.v;
+    const value = farthest === null || farthest === undefined ? null : scale(farthest);
     const side = value === null ? null : value < band.low ? "below" : value > band.high ? "above" : null;
     if (value !== null && side !== null) {
       const last = found.at(-1);

@@ -174,14 +174,15 @@ mod tests {
             match half_open.full_until() {
                 None => places.push_back(half_open.enter(now).0),
                 Some(stalled_at) => {
-                    let ready_at = places.front().map(|oldest| oldest.since + takes).unwrap();
+                    let oldest = places.pop_front().unwrap();
+                    let ready_at = oldest.since + takes;
                     now = now.max(ready_at.min(stalled_at));
-                    if let Some(oldest) = places.pop_front().filter(|_| ready_at <= stalled_at) {
+                    if ready_at <= stalled_at {
                         oldest.succeeded(now);
                         done += 1;
                     } else {
+                        places.push_back(half_open.enter(now).0); // in the oldest one's place
                         out += 1;
-                        places.push_back(half_open.enter(now).0);
                     }
                 }
             }

@@ -74,6 +74,11 @@ impl Names {
         Ok(Some(key))
     }
 
+    /// The key of a device, as far as it is remembered.
+    pub(super) fn remembered_key(&self, id: &DeviceId) -> Option<i64> {
+        self.devices.get(id).copied()
+    }
+
     /// What this transaction adds to a device's row.
     pub(super) fn added(&mut self, device: i64) -> &mut Added {
         let entry = self.entries.entry(device).or_default();

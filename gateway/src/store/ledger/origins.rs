@@ -79,7 +79,7 @@ impl Work<'_> {
 
     /// Marks the minutes of the readings that count of a record of the origin, because they will not any more.
     fn mark_counting(&mut self, series: i64, origin: &str) -> Result<(), StoreError> {
-        let sql = "select r.time_us from reading_origin o join reading r on r.id = o.reading
+        let sql = "select r.time_us from reading_origin o join reading r on r.id = o.reading and r.series = o.series
                    where o.series = ?1 and o.origin = ?2 and o.hidden = 0";
         let times: Vec<i64> = self.db.prepare(sql).rows(params![series, origin], |row| row.get(0))?;
         times.into_iter().try_for_each(|time| self.mark(series, time))
@@ -89,12 +89,14 @@ impl Work<'_> {
     /// its cursor read it again.
     fn is_repeated(&self, series: i64, origin: &Origin, reading: &Reading, time: i64) -> Result<bool, StoreError> {
         let (revision, change) = standing(origin);
-        let sql = "select r.value, r.form, r.code, r.text from reading_origin o join reading r on r.id = o.reading and r.series = o.series
+        // What has been removed because it was old cannot be compared; its record was counted once, and that is enough.
+        let sql = "select r.value, r.form, r.code, r.text, r.id
+                   from reading_origin o left join reading r on r.id = o.reading and r.series = o.series
                    where o.series = ?1 and o.origin = ?2 and o.revision = ?3 and o.change = ?4 and o.hidden = 0
-                     and r.time_us = ?5";
+                     and (r.time_us = ?5 or r.id is null)";
         let mut is_there = false;
         self.db.prepare(sql).each(params![series, origin.id, revision, change, time], |row| {
-            is_there |= value::read(row, 0)?.same_bits(&reading.value);
+            is_there |= row.get::<Option<i64>>(4)?.is_none() || value::read(row, 0)?.same_bits(&reading.value);
             Ok(())
         })?;
         Ok(is_there)

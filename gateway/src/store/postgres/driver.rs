@@ -71,12 +71,13 @@ impl<'s> Driver<'s> {
 
     /// Makes the partitions that are missing, so that no reading fails for want of one.
     fn make_months(&self) -> Result<(), SqlError> {
-        let unknown = self.months.borrow().unknown(&self.session.months.borrow());
-        if unknown.is_empty() {
+        let months = self.months.borrow();
+        let (unknown, far) = (months.unknown(&self.session.months.borrow()), months.far());
+        if unknown.is_empty() && far.is_empty() {
             return Ok(());
         }
-        let sql = "select ensure_reading_months($1)";
-        self.session.wait(self.patience, async { Ok(self.session.client().execute(sql, &[&unknown]).await?) })?;
+        let sql = "select ensure_reading_room($1, $2)";
+        self.session.wait(self.patience, async { Ok(self.session.client().execute(sql, &[&unknown, &far]).await?) })?;
         Ok(())
     }
 
@@ -183,10 +184,12 @@ impl sql::Driver for Driver<'_> {
     }
 
     fn feed(&self, after: Place, readings_max: usize) -> Result<Vec<Span>, SqlError> {
-        // What has a lower transaction id than every one that still runs is complete.
+        // What has a lower transaction id than every one that still runs is complete. A turn that is yet to come is of
+        // the life before a restore, whose commits have 0 now: see `enter`.
         let sql =
             "select cast(cast(xid as text) as bigint), first_reading, last_reading, from_us, to_us from commit_feed
-              where (xid, id) >= (cast(cast(cast(?1 as bigint) as text) as xid8), cast(?2 as bigint) >> 20)
+              where (xid, id) >= (cast(cast(case when ?1 < cast(cast(pg_snapshot_xmax(pg_current_snapshot()) as text)
+                    as bigint) then ?1 else 0 end as text) as xid8), cast(?2 as bigint) >> 20)
                 and xid < pg_snapshot_xmin(pg_current_snapshot()) order by xid, id limit ?3";
         let mut left = i64::try_from(readings_max).unwrap_or(i64::MAX);
         let mut spans = Vec::new();

@@ -9,11 +9,14 @@ use jiff::tz::TimeZone;
 /// 2000-01-01 and 2100-01-01.
 const FIRST_US: i64 = 946_684_800_000_000;
 const END_US: i64 = 4_102_444_800_000_000;
+const WEEK_US: i64 = 7 * 86_400 * 1_000_000;
 
 /// Months, counted from 2000-01.
 #[derive(Default)]
 pub(super) struct Months {
     needed: BTreeSet<i32>,
+    /// Weeks of 7 days since 1970, of readings that are said to be of before it or after 2099.
+    far: BTreeSet<i64>,
     /// The month that was last needed, from and to: most readings are of the same one as the one before.
     last: (i64, i64),
 }
@@ -28,7 +31,14 @@ impl Months {
         if let Some((month, span)) = month_of(time_us) {
             self.needed.insert(month);
             self.last = span;
+        } else if !(0..END_US).contains(&time_us) {
+            self.far.insert(time_us.div_euclid(WEEK_US));
         }
+    }
+
+    /// Weeks for which there may be no room.
+    pub(super) fn far(&self) -> Vec<i64> {
+        self.far.iter().copied().collect()
     }
 
     /// Those that are not among `known`.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::session::{Patience, Session};
 use super::settings::Settings;
+use super::timescale;
 use crate::store::error::StoreError;
 use crate::store::sql::SqlError;
 
@@ -13,6 +14,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/2_rollup.sql"),
     include_str!("migrations/3_outbox.sql"),
 ];
+/// The second half of the first migration, where TimescaleDB is there and where not.
+const HYPERTABLE: &str = include_str!("migrations/1_reading_hypertable.sql");
+const PARTITIONS: &str = include_str!("migrations/1_reading_partitions.sql");
 /// A migration may rewrite a large table.
 const MIGRATION: Duration = Duration::from_secs(24 * 3_600);
 /// Two that migrate at once take turns: any number that is nobody else's.
@@ -28,6 +32,7 @@ pub(super) fn newest() -> i64 {
 /// # Errors
 /// The database is already beyond it, `settings` name a role that may not, or the server.
 pub fn migrate(settings: &Settings) -> Result<(i64, i64), StoreError> {
+    let readings = if timescale::is_wanted(settings)? { HYPERTABLE } else { PARTITIONS };
     let session = Session::open(settings, "tributary migrate", "-c client_min_messages=warning -c lock_timeout=60s")?;
     let patience = Patience::Each(MIGRATION);
     session.run(
@@ -43,6 +48,9 @@ pub fn migrate(settings: &Settings) -> Result<(i64, i64), StoreError> {
         // Another one may have done it meanwhile.
         if self::version(&session, patience)? < version {
             session.run(patience, sql)?;
+            if version == 1 {
+                session.run(patience, readings)?;
+            }
             session.run(patience, &format!("insert into migration (version) values ({version})"))?;
         }
         session.run(patience, "commit")?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::MakeTlsConnect;
@@ -41,6 +42,21 @@ pub struct Settings {
     pub tls: Tls,
     /// Connections that read at once.
     pub readers_max: usize,
+    /// Whether `migrate` makes the readings a hypertable.
+    pub timescale: Timescale,
+}
+
+/// Whether readings are kept in a hypertable of TimescaleDB's. Decided once, when the tables are made.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Timescale {
+    /// Where the extension is there, or can be had.
+    #[default]
+    Auto,
+    /// No: in partitions of PostgreSQL's own.
+    Off,
+    /// Yes, or not at all.
+    Require,
 }
 
 /// How the way to a server is kept private.
@@ -85,6 +101,7 @@ impl Settings {
             password: None,
             tls: Tls::Disable,
             readers_max: 4,
+            timescale: Timescale::Auto,
         }
     }
 

@@ -69,7 +69,7 @@ impl Ledger for Writer {
         let Some(session) = &self.session else { return Err(SqlError::Late.into()) };
         let db = &Driver::writing(session, self.instance);
         if !self.locked.contains(device) {
-            self.memory = Memory::default();
+            self.memory.doubt(device);
         }
         let told = self.memory.settled(Db::new(db), device, epoch, around);
         if let Err(error) = &told {
@@ -192,6 +192,10 @@ fn connect(settings: &Settings) -> Result<Session, StoreError> {
 fn enter(session: &Session) -> Result<i64, SqlError> {
     session.wait(Patience::Each(SETTLE), async {
         let entered = session.client().query_one("insert into instance default values returning id", &[]).await?;
+        // A server that was restored from a dump counts transactions anew. What has a higher number than any that was
+        // given comes before all that it will give.
+        let of_another_life = "update commit_feed set xid = '0' where xid >= pg_snapshot_xmax(pg_current_snapshot())";
+        session.client().execute(of_another_life, &[]).await?;
         // What others left behind need not wait for a round of theirs.
         session.client().execute(companion::CLEAR, &[]).await?;
         Ok(entered.try_get(0)?)

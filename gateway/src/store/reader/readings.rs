@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::View;
+use super::buckets::Rollups;
+use super::{View, chart};
 use crate::store::error::ReadError;
 use crate::store::feed::{self, Place};
 use crate::store::ledger::batches::{FLAG_FUTURE, QUALITY_SOURCE};
 use crate::store::ledger::value;
+use crate::store::rollup::Level;
 use crate::store::sql::{Row, SqlError};
 use crate::store::view::{Day, Excerpt, Reading, TimeQuality};
 
@@ -80,22 +82,17 @@ impl View<'_> {
     /// # Errors
     /// Too late, or the disk.
     pub fn days(&self, series: i64, zone: &TimeZone) -> Result<Vec<Day>, ReadError> {
+        let rollups = Rollups::of(*self, series)?;
         let mut days = Vec::new();
         let mut from_us = i64::MIN;
-        let next = format!(
-            "select r.time_us from reading r where r.series = ?1 and r.time_us >= ?2 and {VISIBLE}
-             order by r.time_us limit 1"
-        );
-        let count = format!(
-            "select count(*) from reading r where r.series = ?1 and r.time_us >= ?2 and r.time_us < ?3 and {VISIBLE}"
-        );
-        let (next, count) = (self.db.prepare(&next), self.db.prepare(&count));
         while days.len() < DAYS_MAX {
-            let Some(time) = next.first([series, from_us], |row| row.get(0))? else { break };
+            let Some((minute_us, _)) = rollups.minutes_from(from_us)? else { break };
             // Beyond the calendar (year 9999) there are no days.
-            let Some((date, first, end)) = day_of(time, zone) else { break };
-            let readings = count.one([series, first, end], |row| row.get(0))?;
-            days.push(Day { date, from_us: first, to_us: end, readings });
+            let Some((date, first, end)) = day_of(minute_us, zone) else { break };
+            let readings = chart::count(&rollups, level_of(first, end), (first, end))?;
+            if readings > 0 {
+                days.push(Day { date, from_us: first, to_us: end, readings });
+            }
             from_us = end;
         }
         Ok(days)
@@ -117,6 +114,13 @@ impl View<'_> {
         })?;
         Ok((readings, end))
     }
+}
+
+/// The longest spans of which a day is made. Offsets from UTC have been whole quarters of an hour everywhere since 1986
+/// (Nepal), and whole minutes since 1972 (Liberia); before that, a day is cut to the minute.
+fn level_of(first_us: i64, end_us: i64) -> Level {
+    let is_made_of = |level: &Level| level.start_us(first_us) == first_us && level.start_us(end_us) == end_us;
+    [Level::Hour, Level::Quarter].into_iter().find(is_made_of).unwrap_or(Level::Minute)
 }
 
 /// The day that holds an instant: its date, its first instant, and that of the next day.

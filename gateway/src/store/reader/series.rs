@@ -83,7 +83,12 @@ impl View<'_> {
     fn with_extent(&self, series: Series) -> Result<Series, ReadError> {
         let sql =
             format!("select r.time_us from reading r where r.series = ?1 and {VISIBLE} order by r.time_us limit 1");
-        let first_us = self.db.prepare(&sql).first([series.id], |row| row.get(0))?;
+        let first_us: Option<i64> = self.db.prepare(&sql).first([series.id], |row| row.get(0))?;
+        // Where the first readings have gone, what is left of them says when they were.
+        let sql = "select coalesce(first_us, start_us) from rollup where series = ?1 and level = 1
+                   order by start_us limit 1";
+        let first_summed_us = self.db.prepare(sql).first([series.id], |row| row.get(0))?;
+        let first_us = first_us.into_iter().chain(first_summed_us).min();
         Ok(Series { first_us, latest: self.latest(series.id)?, ..series })
     }
 

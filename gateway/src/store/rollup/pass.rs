@@ -2,6 +2,7 @@
 
 use super::remake::{Made, Touch, Touched, remake};
 use super::{Level, Rolled, rows};
+use crate::store::feed::{self, Place};
 use crate::store::ledger::TENANT;
 use crate::store::ledger::value;
 use crate::store::reader::VISIBLE;
@@ -14,8 +15,8 @@ const MARKS_MAX: usize = 2_000;
 
 /// What is to be written.
 pub(in crate::store) struct Pass {
-    before: i64,
-    after: i64,
+    before: Place,
+    after: Place,
     marks: Vec<i64>,
     made: Made,
     rolled: Rolled,
@@ -30,7 +31,7 @@ impl Pass {
         let mut touched = Touched::new();
         let (after, readings) = take_readings(db, before, &mut touched)?;
         let marks = take_marks(db, &mut touched)?;
-        if readings == 0 && marks.is_empty() {
+        if after == before && marks.is_empty() {
             return Ok(None);
         }
         let is_behind = readings == READINGS_MAX || marks.len() == MARKS_MAX;
@@ -40,8 +41,10 @@ impl Pass {
 
     /// Writes it.
     pub(in crate::store) fn write(self, db: Db<'_>) -> Result<Rolled, SqlError> {
-        let sql = "update rollup_state set last_reading = ?3 where tenant = ?1 and last_reading = ?2";
-        if db.prepare(sql).execute([TENANT, self.before, self.after])? == 0 {
+        let sql = "update rollup_state set last_turn = ?4, last_reading = ?5
+                   where tenant = ?1 and last_turn = ?2 and last_reading = ?3";
+        let values = [TENANT, self.before.turn, self.before.reading, self.after.turn, self.after.reading];
+        if db.prepare(sql).execute(values)? == 0 {
             // Somebody else has been here. What was read is of no use.
             return Ok(Rolled { is_behind: true, ..Rolled::default() });
         }
@@ -51,22 +54,18 @@ impl Pass {
     }
 }
 
-/// The last reading that has been summed up.
-pub(in crate::store) fn cursor(db: Db<'_>) -> Result<i64, SqlError> {
-    let sql = "select last_reading from rollup_state where tenant = ?1";
-    db.prepare(sql).one([TENANT], |row| row.get(0))
+/// How far the feed has been summed up.
+pub(in crate::store) fn cursor(db: Db<'_>) -> Result<Place, SqlError> {
+    let sql = "select last_turn, last_reading from rollup_state where tenant = ?1";
+    db.prepare(sql).one([TENANT], |row| Ok(Place { turn: row.get(0)?, reading: row.get(1)? }))
 }
 
-/// Enters the readings after `before`. Answers the last one, and how many there were.
-fn take_readings(db: Db<'_>, before: i64, touched: &mut Touched) -> Result<(i64, usize), SqlError> {
-    let sql = format!(
-        "select r.id, r.series, r.time_us, r.value, r.form, {VISIBLE} from reading r where r.id > ?1
-         order by r.id limit ?2"
-    );
-    let (mut after, mut readings) = (before, 0);
-    let limit = i64::try_from(READINGS_MAX).unwrap_or(i64::MAX);
-    db.prepare(&sql).each([before, limit], |row| {
-        after = row.get(0)?;
+/// Enters the readings after `before`. Answers where they end, and how many there were.
+fn take_readings(db: Db<'_>, before: Place, touched: &mut Touched) -> Result<(Place, usize), SqlError> {
+    // One that was moved out of the feed's span of time has marks.
+    let columns = format!("r.series, r.time_us, r.value, r.form, {VISIBLE}");
+    let mut readings = 0;
+    let after = feed::each(db, &columns, before, READINGS_MAX, |row| {
         readings += 1;
         if row.get(5)? {
             let time_us: i64 = row.get(2)?;

@@ -38,6 +38,17 @@ pub(in crate::store) fn read(row: &Row<'_>) -> Result<(Place, Bucket), SqlError>
     Ok(((level, row.get(1)?), Bucket { numbers, below, above, others, gone }))
 }
 
+/// What has gone of a minute.
+pub(in crate::store) fn gone(db: Db<'_>, series: i64, minute_us: i64) -> Result<Bucket, SqlError> {
+    // Level 0 before 1. Where it is not apart, all has gone or nothing.
+    let sql = format!(
+        "select {COLUMNS} from rollup where series = ?1 and level in (0, 1) and start_us = ?2 and gone > 0
+         order by level limit 1"
+    );
+    let found = db.prepare(&sql).first([series, minute_us], read)?;
+    Ok(found.map(|(_, bucket)| bucket).unwrap_or_default())
+}
+
 /// Writes what was made; what is empty is removed. Answers how many rows that were.
 pub(in crate::store) fn write(db: Db<'_>, made: &BTreeMap<(i64, Place), Bucket>) -> Result<usize, SqlError> {
     let (empty, full): (Vec<_>, Vec<_>) = made.iter().partition(|(_, bucket)| bucket.is_empty());

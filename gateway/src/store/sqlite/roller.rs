@@ -8,6 +8,7 @@ use super::writer::Desk;
 use super::{Driver, open_reader};
 use crate::store::error::StoreError;
 use crate::store::rollup::pass::Pass;
+use crate::store::rollup::retain::Retain;
 use crate::store::rollup::{Roll, Rolled};
 use crate::store::sql::Db;
 
@@ -17,11 +18,12 @@ pub struct Roller {
     path: PathBuf,
     /// Reads. Opened when it is first needed, and anew after an error.
     reader: Option<Connection>,
+    retain: Retain,
 }
 
 impl Roller {
     pub(super) fn new(desk: Desk, path: PathBuf) -> Self {
-        Self { desk, path, reader: None }
+        Self { desk, path, reader: None, retain: Retain::default() }
     }
 
     fn pass(&mut self) -> Result<Rolled, StoreError> {
@@ -45,5 +47,11 @@ impl Roller {
 impl Roll for Roller {
     fn step(&mut self) -> Result<Rolled, StoreError> {
         self.pass()
+    }
+
+    fn remove(&mut self, before_us: i64) -> Result<Rolled, StoreError> {
+        // Read and written in one turn: what is removed must be what was counted.
+        let Self { desk, retain, .. } = self;
+        desk.transact(|db| Ok(retain.step(db, before_us)?))
     }
 }

@@ -1,7 +1,7 @@
 //! The readings of a chart as a table, for whoever would rather read than look.
 
 import type { Point } from "../api";
-import { h, table } from "../dom";
+import { countText, h, table } from "../dom";
 import type { Picture } from "../chart";
 import { sideOf } from "../range";
 import { stateText } from "../readings";
@@ -10,7 +10,7 @@ import { instantText } from "../time";
 /** More rows than a day of glucose would make the page slow, and nobody reads them. */
 const ROWS_MAX = 300;
 
-const QUALITY: Readonly<Record<Point["q"], string>> = {
+const QUALITY: Readonly<Record<NonNullable<Point["q"]>, string>> = {
   synced: "set by the gateway", held: "set, then held by the device", unset: "never set", source: "from the source",
 };
 
@@ -36,7 +36,7 @@ function tableOf(picture: Picture): HTMLElement[] {
     `${instantText(zone, point.t, seconds)}${point.future ? " (future)" : ""}`,
     point.v === null ? stateText(point.s ?? "no value") : shown.text(shown.scale(point.v)),
     ...(band ? [point.v === null ? "–" : { below: "▼ below", in: "in range", above: "▲ above" }[sideOf(shown.scale(point.v), band)]] : []),
-    QUALITY[point.q] ?? point.q,
+    point.sum ? `mean of ${countText(point.sum.n)}` : point.q === undefined ? "" : (QUALITY[point.q] ?? point.q),
   ]);
   const cut = picture.points.length > ROWS_MAX ? h("p", { class: "muted" }, `The newest ${ROWS_MAX} of ${picture.points.length}.`) : null;
   return [...(cut ? [cut] : []), table({ hidden: "Readings, newest first" }, columns, rows, "No readings.")];

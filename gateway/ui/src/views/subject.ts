@@ -204,7 +204,7 @@ class SubjectPage implements View {
     if (readings) {
       const inside = points.filter((point) => point.t >= readings.from_us && point.t < readings.to_us);
       if (inside.length > 0) held.readings = { ...readings, points: mergePoints(readings.points, inside, 20_000) };
-      if (readings.level === "min-max") this.readSpanSoon();
+      if (readings.level !== "raw") this.readSpanSoon();
     }
     this.readDaysSoon();
     if (!this.asked.get("day") && this.newestDay() !== dayBefore) void this.readSpan();
@@ -263,14 +263,16 @@ class SubjectPage implements View {
     const recent = usualInterval(held.recent);
     const newest = newestOf(held.recent);
     const intervalUs = (level === "raw" ? usualInterval(points) : null) ?? recent;
-    const bucketUs = level === "raw" ? 0 : (2 * (span.toUs - span.fromUs)) / POINTS_OTHER;
+    const sum = points.find((point) => point.sum);
+    const bucketUs = level === "raw" ? 0 : sum ? sum.sum!.to - sum.t : (2 * (span.toUs - span.fromUs)) / POINTS_OTHER;
+    const drawnAs = sum ? "as the mean, and from the least to the greatest, of each" : "by the least and greatest of each";
     const isCurrentSpan = newest !== null && newest.t >= span.fromUs && newest.t < span.toUs;
     return {
       points, span, zone: this.zone, shown: shownAs(held.series.unit, glucoseUnit()), band: this.band(),
       breakUs: Math.max(breakAfter(intervalUs), 2.5 * bucketUs), nowUs: nowUs(),
       stale: isCurrentSpan && isStale({ series: held.series, point: newest, intervalUs: recent }, nowUs()),
       seconds: (intervalUs ?? 0) < MINUTE_US,
-      note: points.length === 0 ? "" : level === "raw" ? `${countText(points.length)} readings` : `${countText(held.readings!.readings_in_range)} readings, drawn by the least and greatest of each ${spanText(bucketUs)}`,
+      note: points.length === 0 ? "" : level === "raw" ? `${countText(points.length)} readings` : `${countText(held.readings!.readings_in_range)} readings, drawn ${drawnAs} ${spanText(bucketUs)}`,
     };
   }
 

@@ -38,7 +38,8 @@ create index rollup_mark_series on rollup_mark (series);
 -- How far the feed has been summed up, and from when on the readings themselves are there.
 create table rollup_state (
     tenant       integer primary key references tenant,
+    last_turn    integer not null,               -- 0: the feed goes by readings alone
     last_reading integer not null,
     raw_from_us  integer not null                -- -9223372036854775808: none was removed
 ) strict;
-insert into rollup_state (tenant, last_reading, raw_from_us) values (1, 0, -9223372036854775808);
+insert into rollup_state (tenant, last_turn, last_reading, raw_from_us) values (1, 0, 0, -9223372036854775808);

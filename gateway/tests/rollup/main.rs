@@ -9,11 +9,17 @@ use proptest::prelude::*;
 use proto::{Basis, BootId, Change, Clock, Column, Instant, Origin, Quality, Reading, State, Value};
 use tempfile::TempDir;
 use tributary_gateway::store::sqlite::{Roller, Store};
-use tributary_gateway::store::{Batch, Bucket, Item, Level, ReadError, Roll as _, Rolled, View};
+use tributary_gateway::store::{Batch, Bucket, Item, Level, ReadError, Reader, Roll, Rolled, View};
 
-#[path = "support/batches.rs"]
+#[path = "../support/batches.rs"]
 mod batches;
-use batches::{MINUTE, NOW, batch, batch_of, column, glucose, open, record};
+mod charts;
+mod old;
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod servers;
+mod work;
+use batches::{MINUTE, NOW, batch_of, column, glucose, open, record};
 
 fn fresh() -> (TempDir, Store, Roller) {
     let folder = TempDir::new().unwrap();
@@ -22,12 +28,29 @@ fn fresh() -> (TempDir, Store, Roller) {
     (folder, store, roller)
 }
 
-fn ask<T>(store: &Store, ask: impl FnOnce(View<'_>) -> Result<T, ReadError>) -> T {
-    store.reader.view(Moment::now() + Duration::from_secs(10), ask).unwrap()
+/// A store of any kind.
+trait Readable {
+    fn reader(&self) -> &Reader;
+}
+
+impl Readable for Store {
+    fn reader(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl Readable for tributary_gateway::store::postgres::Store {
+    fn reader(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+fn ask<T: Send>(store: &impl Readable, ask: impl FnOnce(View<'_>) -> Result<T, ReadError> + Send) -> T {
+    store.reader().view(Moment::now() + Duration::from_secs(10), ask).unwrap()
 }
 
 /// Rolls until nothing is left to do.
-fn roll(roller: &mut Roller) -> Rolled {
+fn roll(roller: &mut impl Roll) -> Rolled {
     let mut total = Rolled::default();
     loop {
         let step = roller.step().unwrap();
@@ -41,7 +64,7 @@ fn roll(roller: &mut Roller) -> Rolled {
 }
 
 /// What the table says of the first series, in words that show each bit.
-fn told(store: &Store) -> Vec<String> {
+fn told(store: &impl Readable) -> Vec<String> {
     let levels = [Level::Gone, Level::Minute, Level::Quarter, Level::Hour];
     let of = |level| ask(store, |view| view.buckets(1, level, (i64::MIN, i64::MAX)));
     let words = |level: Level, (start, bucket): &(i64, Bucket)| {
@@ -55,7 +78,7 @@ fn told(store: &Store) -> Vec<String> {
 }
 
 /// The same, reckoned here from all readings that count.
-fn reckoned(store: &Store) -> Vec<String> {
+fn reckoned(store: &impl Readable) -> Vec<String> {
     let mut readings = ask(store, |view| view.excerpt(1, (i64::MIN, i64::MAX), 100_000)).readings;
     let number = |value: &Value| match value {
         Value::Number(number) if number.is_finite() => Some(number + 0.0),
@@ -240,18 +263,4 @@ proptest! {
         prop_assert_eq!(told(&store), reckoned(&store));
         prop_assert_eq!(roll(&mut roller), Rolled::default(), "and then nothing is left to do");
     }
-}
-
-#[test]
-fn a_reading_that_comes_late_changes_its_own_minute_and_the_spans_around_it_alone() {
-    let (_folder, mut store, mut roller) = fresh();
-    let of_hours: Vec<(i64, f64)> = (0..600).map(|minute| (NOW + minute * MINUTE, minute as f64)).collect();
-    record(&mut store.writer, [Item::Batch(batch(1, &of_hours))]);
-    assert_eq!(roll(&mut roller).rows, 600 + 40 + 10);
-    let before = told(&store);
-    record(&mut store.writer, [Item::Batch(batch(2, &[(NOW + 90 * MINUTE + 1, 1e6)]))]);
-    assert_eq!(roll(&mut roller), Rolled { readings: 1, rows: 3, ..Rolled::default() });
-    let after = told(&store);
-    assert_eq!(before.iter().zip(&after).filter(|(before, after)| before != after).count(), 3);
-    assert_eq!(after, reckoned(&store));
 }
