@@ -10,8 +10,12 @@ use serde_json::{Value, json};
 use crate::rig::{Fault, Found, Size};
 
 /// What is reported even when it is 0.
-const FIGURES: [&str; 10] = [
+const FIGURES: [&str; 14] = [
     "kills",
+    "gateway_kills",
+    "pauses_in_commit",
+    "frames_to_two_gateways",
+    "database_kills",
     "powercut_images",
     "simulation_seeds",
     "cut_points",

@@ -7,7 +7,9 @@ mod clocks;
 mod commitcut;
 mod cuts;
 mod damage;
+mod database;
 mod diskfull;
+mod gateways;
 mod iofaults;
 mod kills;
 mod line;
@@ -36,6 +38,8 @@ pub(crate) const ALL: &[(&str, Rig)] = &[
     ("links", links::run),
     ("diskfull", diskfull::run),
     ("restore", restore::run),
+    ("gateways", gateways::run),
+    ("database", database::run),
     ("sensitivity", sensitivity::run),
     ("machine", machine::run),
 ];

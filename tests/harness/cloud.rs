@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::database::Shared;
 use crate::oracle::Ledger;
 use crate::pki::Files;
 use crate::{Database, Gateway, wait_for};
@@ -51,6 +52,24 @@ impl Cloud {
         gateway.environment = environment;
         gateway.restart();
         Self::of(folder, gateway)
+    }
+
+    /// As many gateways as there are `tables`, on one database: each has its own more tables in its configuration.
+    ///
+    /// # Panics
+    /// When one does not start, or there is none.
+    #[must_use]
+    pub fn start_many(folder: &Path, files: &Files, shared: &Shared, tables: &[String]) -> Self {
+        let start = |(place, tables): (usize, &String)| {
+            let mut gateway = Gateway::prepare(&folder.join(format!("gateway-{place}")), files.clone(), tables);
+            gateway.store = Some(shared.table().to_owned());
+            gateway.restart();
+            gateway
+        };
+        let mut gateways = tables.iter().enumerate().map(start);
+        let gateway = gateways.next().expect("a cloud has a gateway");
+        let (others, database) = (gateways.collect(), Database::Postgres(shared.clone()));
+        Self { gateway, others, door: None, database, folder: folder.into() }
     }
 
     fn of(folder: &Path, gateway: Gateway) -> Self {

@@ -141,6 +141,16 @@ impl Gateway {
         self.process = Some(process);
     }
 
+    /// SIGSTOP, if it runs.
+    pub fn freeze(&self) {
+        self.process.iter().for_each(Process::freeze);
+    }
+
+    /// SIGCONT, if it runs.
+    pub fn thaw(&self) {
+        self.process.iter().for_each(Process::thaw);
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it tried")]
 
 mod bad_input;
+mod bad_store;
 mod broker;
 mod footprint;
 mod kills;

@@ -44,7 +44,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
 }
 
 /// Readings on every line, for a while.
-fn live(world: &mut World, time: Duration) {
+pub(super) fn live(world: &mut World, time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {
         world.devices.iter_mut().for_each(|device| {

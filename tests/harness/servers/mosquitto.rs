@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use nix::sys::signal::Signal;
 
 use super::{Missing, Server, fetched, program};
@@ -56,6 +57,39 @@ impl Mosquitto {
             Ok(vec!["-c".into(), file.into()])
         })?;
         Ok(Self { server, folder: folder.into() })
+    }
+
+    /// Starts a broker in `folder` as it is shipped (`gateway/brokers/mosquitto`), with the server's certificate `tls`, for the
+    /// gateways whose certificates have these names.
+    ///
+    /// # Errors
+    /// The same, and when the shipped files are not what they were.
+    pub fn start_shipped(folder: &Path, tls: &Files, gateways: &[String]) -> anyhow::Result<Self> {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/brokers/mosquitto");
+        let text = std::fs::read_to_string(shipped.join("mosquitto.conf"))?;
+        let (acl, store) = (folder.join("acl"), folder.join("store"));
+        std::fs::create_dir_all(&store)?;
+        let rights = std::fs::read_to_string(shipped.join("acl"))?;
+        let (devices, gateway) = rights.split_once("user tributary-gateway").context("the shipped rights name none")?;
+        let blocks: Vec<String> = gateways.iter().map(|name| format!("user {name}{gateway}")).collect();
+        std::fs::write(&acl, format!("{devices}{}", blocks.join("\n")))?;
+        let quoted = |path: &Path| path.display().to_string();
+        let own = [
+            ("/etc/mosquitto/certs/ca.crt", quoted(&tls.authority)),
+            ("/etc/mosquitto/certs/broker.crt", quoted(&tls.certificate)),
+            ("/etc/mosquitto/certs/broker.key", quoted(&tls.key)),
+            ("/etc/mosquitto/acl", quoted(&acl)),
+            ("/var/lib/mosquitto/", format!("{}/", quoted(&store))),
+        ];
+        let text = own.iter().try_fold(text, |text, (shipped, own)| {
+            anyhow::ensure!(text.contains(shipped), "the shipped configuration has no {shipped}");
+            Ok(text.replace(shipped, own))
+        })?;
+        anyhow::ensure!(text.contains("listener 8883"), "the shipped configuration has another port");
+        // As root it would become another user, who may not read this folder.
+        Self::start_with(folder, |port| {
+            format!("user root\n{}", text.replace("listener 8883", &format!("listener {port} 127.0.0.1")))
+        })
     }
 
     /// Its configuration file; what is written to it holds from the next start or [`Self::reload`].
