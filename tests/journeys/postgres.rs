@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use gateway::store::postgres::{Password, Settings, Store, Timescale, migrate};
+use gateway::store::postgres::{Password, Settings, Store, Timescale, Tls, migrate};
 use gateway::store::{Batch, Item, Ledger as _, Outcome};
 use harness::pty::Port;
+use harness::servers::postgres as servers;
 use harness::servers::{Edition, Postgres, Sql, or_skip};
 use harness::{Agent, Gateway, Pki, wait_for};
 use proto::{Basis, BodyHash, Clock, Column, Epoch, Instant, Kind, Lane, Reading, Series, Value};
@@ -125,4 +126,36 @@ fn a_device_that_claims_any_time_at_all_makes_no_end_of_chunks() {
     assert_eq!(admin.number("select count(*) from reading").unwrap(), 12);
     let far = "select count(*) from timescaledb_information.chunks where range_start_integer < 0";
     assert_eq!(admin.number(far).unwrap(), 8);
+}
+
+#[test]
+fn a_server_elsewhere_is_spoken_to_only_by_tls_and_only_under_its_own_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pki, other) = (Pki::create(&folder.path().join("pki")), Pki::create(&folder.path().join("other")));
+    let with_tls = servers::Settings { tls: Some(pki.server()), ..servers::Settings::default() };
+    let started = Postgres::start_with(&folder.path().join("postgres"), Edition::Plain15, &with_tls);
+    let Some(server) = or_skip(started) else { return };
+    server.bare_database("tls").unwrap();
+    server.login("somebody", "secret").unwrap();
+    server.admin_of("tls").unwrap().run("grant all on schema public to somebody").unwrap();
+    let by = |tls: Tls| {
+        let password = Some(Password::new("secret"));
+        Settings { password, tls, host: "localhost".into(), ..Settings::local(server.port, "tls", "somebody") }
+    };
+    let told = |settings: &Settings| migrate(settings).unwrap_err().to_string();
+    let verified = by(Tls::VerifyFull { ca_file: pki.server().authority });
+    migrate(&verified).unwrap();
+    Store::open(&verified, now).unwrap();
+    let plain = told(&by(Tls::Disable));
+    assert!(plain.contains("no encryption") && plain.contains("pg_hba.conf"), "{plain}");
+    let stranger = told(&by(Tls::VerifyFull { ca_file: other.server().authority }));
+    assert!(stranger.contains("UnknownIssuer") && stranger.contains("`tls`"), "{stranger}");
+    drop(server);
+
+    // A device's certificate is of the same authority, and no server's.
+    let with_tls = servers::Settings { tls: Some(pki.device("meter-7")), ..servers::Settings::default() };
+    let started = Postgres::start_with(&folder.path().join("misnamed"), Edition::Plain15, &with_tls);
+    let Some(server) = or_skip(started) else { return };
+    let misnamed = told(&Settings { port: server.port, ..verified });
+    assert!(misnamed.contains("invalid peer certificate"), "{misnamed}");
 }

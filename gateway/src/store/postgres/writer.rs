@@ -140,6 +140,8 @@ impl Writer {
             // What is remembered may be of the transaction that has just been undone; or it is done, and the answer was
             // lost: then its batches are known when they are tried again.
             self.memory = Memory::default();
+            // Partitions that were thought to be there may be what is missing.
+            session.months.borrow_mut().clear();
             let is_undone = session.run(Patience::Each(SETTLE), "rollback").is_ok();
             if !is_undone {
                 self.session = None;
