@@ -63,6 +63,10 @@ fn in_postgresql_too_old_readings_go_and_late_ones_are_added_once() {
     store.writer.record(&[Item::Batch(first), Item::Batch(batch(2, &[(NOW + 5_000 * 1_000_000, 1.0)]))]).unwrap();
     roll(&mut store.roller);
     let before = told(&store);
+    let raw = ask(&store, |view| view.chart(1, (NOW, NOW + MINUTE), 100));
+    assert_eq!((raw.level, raw.readings_in_range), (ChartLevel::Raw, 60));
+    let days = ask(&store, |view| view.days(1, &jiff::tz::TimeZone::UTC));
+    assert_eq!(days.iter().map(|day| day.readings).collect::<Vec<_>>(), [2_501]);
     let mut removed = 0;
     loop {
         let step = store.roller.remove(NOW + 60 * MINUTE).unwrap();

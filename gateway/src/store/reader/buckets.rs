@@ -77,13 +77,14 @@ impl<'a> Rollups<'a> {
 
     /// The first instants of the first minute from `from_us` on that holds readings, and of the last of all.
     pub(super) fn minutes_from(&self, from_us: i64) -> Result<Option<(i64, i64)>, ReadError> {
-        let sql = "select min(start_us), max(start_us) from rollup where series = ?1 and level = 1 and start_us >= ?2";
-        // Two, because SQLite answers one extreme from its index, and both by walking.
-        let end = |sql: &str| -> Result<Option<i64>, ReadError> {
-            Ok(self.view.db.prepare(sql).one([self.series, from_us], |row| row.get(0))?)
+        // In the order of the key, so that no database walks over more than one row, whatever it believes of the table.
+        let end = |sql| -> Result<Option<i64>, ReadError> {
+            Ok(self.view.db.prepare(sql).first([self.series, from_us], |row| row.get(0))?)
         };
-        let first = end(&sql.replace(", max(start_us)", ""))?;
-        let last = end(&sql.replace("min(start_us), ", ""))?;
+        let first = end("select start_us from rollup where series = ?1 and level = 1 and start_us >= ?2
+                         order by start_us limit 1")?;
+        let last = end("select start_us from rollup where series = ?1 and level = 1 and start_us >= ?2
+                        order by start_us desc limit 1")?;
         let mut newer = self.newer(Level::Minute, from_us).filter(|(_, bucket)| !bucket.is_empty());
         let newer_first = newer.next().map(|((_, (_, start_us)), _)| *start_us);
         let newer_last = newer.next_back().map(|((_, (_, start_us)), _)| *start_us).or(newer_first);
@@ -118,8 +119,8 @@ fn touched(view: View<'_>, series: i64) -> Result<Touched, ReadError> {
         db.prepare(&sql).each([series, first, last, from_us, to_us], |row| touch(row.get(0)?))?;
     }
     // What is newest, also where there is too much to look through, or where it has not come to its place in the feed.
-    let sql = "select max(start_us) from rollup where series = ?1 and level = 1";
-    let newest: Option<i64> = db.prepare(sql).one([series], |row| row.get(0))?;
+    let sql = "select start_us from rollup where series = ?1 and level = 1 order by start_us desc limit 1";
+    let newest: Option<i64> = db.prepare(sql).first([series], |row| row.get(0))?;
     let sql = "select r.time_us from reading r where r.series = ?1 and r.time_us >= ?2
                order by r.time_us desc limit ?3";
     db.prepare(sql).each([series, newest.unwrap_or(i64::MIN), BEHIND_MAX], |row| touch(row.get(0)?))?;

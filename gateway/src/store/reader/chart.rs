@@ -70,7 +70,7 @@ impl View<'_> {
             }
         }
         let sql = "select count(*) from (select 1 from reading where series = ?1 and time_us >= ?2 and time_us < ?3
-                   limit ?4) as some";
+                   limit ?4) as counted";
         let readings: i64 = self.db.prepare(sql).one([series, from_us, to_us, READINGS_MAX + 1], |row| row.get(0))?;
         Ok(readings <= READINGS_MAX)
     }
