@@ -17,6 +17,7 @@ use proto::{
 mod http;
 mod influx;
 mod killed;
+mod postgres;
 mod sinks;
 #[cfg(feature = "aws")]
 mod timestream;

@@ -20,7 +20,7 @@ fn settings(influx: &Influx) -> Settings {
     Settings { url: influx.url(), access, authority_file: None, plain_http: false }
 }
 
-fn sink(influx: &Influx) -> Sink {
+pub(super) fn sink(influx: &Influx) -> Sink {
     Sink::new(&settings(influx)).unwrap()
 }
 
