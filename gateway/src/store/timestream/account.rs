@@ -5,6 +5,7 @@ use std::time::Duration;
 #[expect(deprecated, reason = "the name that replaces it is of a crate that nothing else here needs")]
 use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
 use aws_config::{BehaviorVersion, Region};
+use aws_smithy_http_client::tls;
 use aws_sdk_timestreamwrite::Client;
 use aws_sdk_timestreamwrite::config::retry::RetryConfig;
 use aws_sdk_timestreamwrite::config::timeout::TimeoutConfig;
@@ -58,7 +59,9 @@ impl Account {
 
     async fn open_however_long(settings: &Settings) -> Result<Self, SinkError> {
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_DEADLINE).operation_timeout(DEADLINE).build();
+        let https = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(aws_smithy_http_client::Builder::new().tls_provider(https).build_https())
             .region(Region::new(settings.region.clone()))
             .timeout_config(timeouts)
             // How often and when a call is made again is for the window to say.
