@@ -8,6 +8,7 @@ use proto::{DeviceId, Instant, Value};
 use tributary_gateway::store::postgres::{Leases, Password, Settings, Store, Tls, migrate};
 use tributary_gateway::store::{Batch, Item, Ledger as _, Outcome, Place, ReadError, View};
 
+#[allow(dead_code, reason = "each test file uses its part")]
 #[path = "support/batches.rs"]
 mod batches;
 #[path = "support/postgres.rs"]

@@ -1,7 +1,5 @@
 //! Batches as devices would send them, for the tests of the store and of the API.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-
 use proto::{
     Basis, Body, BodyHash, BootId, Clock, Column, DeviceId, Epoch, Instant, Kind, Lane, Quality, Reading, Series, Value,
 };

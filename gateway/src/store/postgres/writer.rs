@@ -175,10 +175,8 @@ impl Writer {
             ),
             _ => false,
         };
-        if error.is_unavailable() && !passes {
-            if self.session.take().is_some() {
-                warn!(%error, "the connection to the database is replaced");
-            }
+        if error.is_unavailable() && !passes && self.session.take().is_some() {
+            warn!(%error, "the connection to the database is replaced");
         }
     }
 }
