@@ -17,7 +17,7 @@ fn commits() -> Vec<Vec<Item>> {
         let reading = |index: u64| {
             let record = Origin { id: format!("{}", index % 5), revision: number % 11, change: Change::Replace };
             let tenths = i64::try_from((number * 131 + index * 97) % 9_000).unwrap();
-            (tenths, Value::Number((number * index) as f64 / 3.0), (index % 4 == 0).then_some(record))
+            (tenths, Value::Number((number * index) as f64 / 3.0), index.is_multiple_of(4).then_some(record))
         };
         let readings: Vec<_> = (0..15).map(reading).collect();
         commits.push(vec![Item::Batch(of_origin(number, &readings))]);

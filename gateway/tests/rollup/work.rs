@@ -59,7 +59,7 @@ fn what_is_committed_while_a_step_is_under_way_is_neither_missed_nor_counted_twi
             let reading = |index: u64| {
                 let record = Origin { id: format!("{}", index % 7), revision: number / 9, change: Change::Replace };
                 let tenths = i64::try_from((number * 31 + index * 97) % 3_000).unwrap();
-                (tenths, Value::Number((number * index) as f64 / 3.0), (index % 3 == 0).then_some(record))
+                (tenths, Value::Number((number * index) as f64 / 3.0), index.is_multiple_of(3).then_some(record))
             };
             let readings: Vec<_> = (0..20).map(reading).collect();
             record(&mut store.writer, [Item::Batch(of_origin(number, &readings))]);
