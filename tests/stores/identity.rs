@@ -116,6 +116,28 @@ pub(crate) fn a_transaction_that_fails_leaves_nothing_behind(backend: &dyn Backe
     assert!(kept[0].id < kept[1].id, "in the order of commits");
 }
 
+pub(crate) fn a_transaction_that_fails_while_much_of_it_is_on_its_way_leaves_nothing_behind(backend: &dyn Backend) {
+    let mut bed = backend.fresh();
+    bed.record([Item::Batch(batch(1, &[(NOW, 1.0)]))]);
+    bed.beside().refuse_666();
+    let many = |number: i64| {
+        let readings: Vec<(i64, f64)> = (1..=1_000).map(|place| (NOW + number * 1_000_000 + place, 1.0)).collect();
+        Item::Batch(batch(number.unsigned_abs(), &readings))
+    };
+    let aside = || Item::Contested { device: meter() };
+    let refused = Item::Batch(batch(3, &[(NOW, 666.0)]));
+    for place in [1, 3, 5] {
+        let mut items = vec![many(2), many(4), aside(), many(5), many(6)];
+        items.insert(place, refused.clone());
+        let error = bed.try_record(&items).unwrap_err();
+        assert!(!error.is_unavailable(), "{error}: it comes from what was to be written");
+        assert_eq!(bed.numbers(), [(NOW, 1.0)]);
+    }
+    bed.record([many(2), many(4), aside(), many(5), many(6)]);
+    assert_eq!(bed.beside().rows("select count(*), count(distinct time_us) from reading"), [["4001", "4001"]]);
+    assert_eq!(bed.settled(), [(1, 2, Settlement::Stored), (4, 6, Settlement::Stored)]);
+}
+
 pub(crate) fn only_what_is_settled_around_a_commit_is_told_after_it(backend: &dyn Backend) {
     let mut bed = backend.fresh();
     bed.record([1, 2, 5, 9].map(|number| Item::Batch(batch(number, &[(NOW, 1.0)]))));

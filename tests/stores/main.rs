@@ -29,6 +29,7 @@ macro_rules! behaviours {
                 a_pack_is_known_by_its_hash_or_by_its_packet_among_the_last_64,
                 a_restart_keeps_everything_and_takes_all_devices_for_disconnected,
                 a_transaction_that_fails_leaves_nothing_behind,
+                a_transaction_that_fails_while_much_of_it_is_on_its_way_leaves_nothing_behind,
                 only_what_is_settled_around_a_commit_is_told_after_it,
             }
             settling {

@@ -11,7 +11,7 @@ use proto::Channel;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::load::Load;
+use super::load::{Load, Published};
 use crate::rounds::rate;
 
 /// As many as the gateway's own channel takes.
@@ -79,7 +79,7 @@ async fn open_links(events: &mpsc::Sender<Event>, load: &Load) -> anyhow::Result
 }
 
 /// Answers how long it took until the last verdict.
-async fn feed(events: &mpsc::Sender<Event>, load: &Load, frames: &[(usize, bytes::Bytes)]) -> anyhow::Result<Duration> {
+async fn feed(events: &mpsc::Sender<Event>, load: &Load, frames: &[Published]) -> anyhow::Result<Duration> {
     let start = Instant::now();
     let mut verdicts = Vec::with_capacity(frames.len());
     for (place, payload) in frames {

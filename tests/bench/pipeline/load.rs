@@ -17,6 +17,9 @@ pub(super) struct Shape {
 /// Readings of a batch.
 pub(super) const READINGS_A_BATCH: usize = 100;
 
+/// The device's place, and what it publishes.
+pub(super) type Published = (usize, bytes::Bytes);
+
 /// A row of table `reading` as it must become: whose, what, and in which batch.
 #[derive(Clone, Copy)]
 pub(super) struct Stored {
@@ -30,8 +33,8 @@ pub(super) struct Stored {
 pub(super) struct Load {
     pub(super) shape: Shape,
     pub(super) devices: Vec<DeviceId>,
-    /// The device's place, and what it publishes: first one of each that does not count, then all in turns.
-    pub(super) frames: Vec<(usize, bytes::Bytes)>,
+    /// First one of each device that does not count, then all in turns.
+    pub(super) frames: Vec<Published>,
     pub(super) rows: Vec<Stored>,
 }
 
@@ -52,7 +55,7 @@ impl Load {
     }
 
     /// Frames that do not count, and those that do.
-    pub(super) fn frames(&self) -> (&[(usize, bytes::Bytes)], &[(usize, bytes::Bytes)]) {
+    pub(super) fn frames(&self) -> (&[Published], &[Published]) {
         self.frames.split_at(self.shape.devices)
     }
 

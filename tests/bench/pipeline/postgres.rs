@@ -1,7 +1,7 @@
 //! Into PostgreSQL, with and without TimescaleDB, beside a bare client's binary COPY.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gateway::store::postgres::{Password, Settings, Store, migrate};
 use harness::servers::{Edition, Missing, Postgres, Sql};
@@ -14,8 +14,8 @@ use crate::proc::{processor_time, processor_time_of_all};
 use crate::rounds::{alternate, float, rate};
 use crate::table::{Limit, Measure, Table};
 
-/// Two million readings, a batch a frame.
-const SHAPE: Shape = Shape { devices: 1_000, batches_a_frame: 1, frames: 20 };
+/// A million readings, a batch a frame.
+const SHAPE: Shape = Shape { devices: 1_000, batches_a_frame: 1, frames: 10 };
 /// Who writes, on both sides: the owner of the database.
 const USER: &str = "bench";
 const PASSWORD: &str = "bench-on-loopback";
@@ -54,7 +54,7 @@ fn measure(bench: &Bench, table: &mut Table, edition: Edition, (gateway, stored)
             let Store { writer, reader: _reader, roller: _roller } = Store::open(&database.settings, gateway::now)?;
             let mut shares = None;
             let fed = fed(writer, &load, || database.begin(&mut shares))?;
-            of_ours.add(shares, &server)?;
+            of_ours.add(shares, &server, &load)?;
             database.check(&load)?;
             sizes = Some(Sizes::of(&database.admin, load.rows.len())?);
             last.set(fed);
@@ -64,7 +64,7 @@ fn measure(bench: &Bench, table: &mut Table, edition: Edition, (gateway, stored)
             let database = server.fresh()?;
             let mut shares = None;
             let took = bare(&database.dsn, load.rows(), last.get().commits, || database.begin(&mut shares))?;
-            of_theirs.add(shares, &server)?;
+            of_theirs.add(shares, &server, &load)?;
             database.check(&load)?;
             Ok(rate(load.rows().1.len(), took))
         },
@@ -141,7 +141,7 @@ impl Database<'_> {
     fn begin(&self, shares: &mut Option<Began>) -> anyhow::Result<()> {
         self.admin.run("checkpoint")?;
         let (own, server) = (processor_time(std::process::id())?, self.of.processor_time()?);
-        *shares = Some(Began { at: Instant::now(), own, server });
+        *shares = Some(Began { own, server });
         Ok(())
     }
 
@@ -167,25 +167,24 @@ impl Database<'_> {
     }
 }
 
-/// When a round began, and the processor time of both sides by then.
+/// The processor time of both sides when a round began.
 struct Began {
-    at: Instant,
     own: Duration,
     server: Duration,
 }
 
-/// Processor time and wall time over all rounds.
+/// Processor time of all rounds: what others do on the machine is not in it.
 #[derive(Default)]
 struct Shares {
-    took: Duration,
+    readings: usize,
     own: Duration,
     server: Duration,
 }
 
 impl Shares {
-    fn add(&mut self, began: Option<Began>, server: &Server) -> anyhow::Result<()> {
+    fn add(&mut self, began: Option<Began>, server: &Server, load: &Load) -> anyhow::Result<()> {
         if let Some(began) = began {
-            self.took += began.at.elapsed();
+            self.readings += load.rows().1.len();
             self.own += processor_time(std::process::id())?.saturating_sub(began.own);
             self.server += server.processor_time()?.saturating_sub(began.server);
         }
@@ -193,8 +192,8 @@ impl Shares {
     }
 
     fn words(&self) -> String {
-        let share = |time: Duration| 100.0 * time.as_secs_f64() / self.took.as_secs_f64().max(1e-9);
-        format!("client {:.0} %, server {:.0} % of one processor", share(self.own), share(self.server))
+        let each = |time: Duration| time.as_secs_f64() * 1e6 / float(self.readings.max(1));
+        format!("client {:.2} µs and server {:.2} µs a reading", each(self.own), each(self.server))
     }
 }
 
