@@ -73,6 +73,7 @@ pub(super) fn server(name: &str) -> Kept {
     Kept { port: port.parse().unwrap(), password: password.to_owned() }
 }
 
+#[expect(clippy::zombie_processes, reason = "it outlives the test that happens to start it, and ends with the run")]
 fn start_keeper(folder: &Path) {
     let log = File::create(folder.join("keeper.log")).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
