@@ -1,14 +1,17 @@
 //! What a behaviour is shown on: a database of some kind, empty, in a folder of its own.
 
+use gateway::store::sink::Sink;
 use gateway::store::{Now, Store, StoreError, SubjectSeed};
 
 use crate::batches::now;
 use crate::bed::Bed;
 
+mod influx;
 mod keeper;
 mod postgres;
 pub(crate) mod sqlite;
 
+pub(crate) use influx::Influx;
 pub(crate) use postgres::Postgres;
 pub(crate) use sqlite::Sqlite;
 
@@ -39,7 +42,13 @@ pub(crate) trait Backend {
 /// Where a store lies.
 pub(crate) trait Place {
     /// Opens the store as the gateway does, with these people in its settings.
-    fn open(&self, now: Now, subjects: &[SubjectSeed]) -> Result<Store, StoreError>;
+    fn open(&self, now: Now, subjects: &[SubjectSeed]) -> Result<Store, StoreError> {
+        self.open_beside(now, subjects, None)
+    }
+
+    /// The same with a time-series store beside.
+    fn open_beside(&self, now: Now, subjects: &[SubjectSeed], sink: Option<Box<dyn Sink>>)
+    -> Result<Store, StoreError>;
 
     /// A connection of the test's own.
     fn beside(&self) -> Box<dyn Beside>;

@@ -115,6 +115,14 @@ mod postgres {
     behaviours!(on!(crate::backend::Postgres(harness::servers::Edition::Plain15)));
 }
 
+mod influx_beside_sqlite {
+    behaviours!(on!(crate::backend::Influx(crate::backend::Sqlite)));
+}
+
+mod influx_beside_postgres {
+    behaviours!(on!(crate::backend::Influx(crate::backend::Postgres(harness::servers::Edition::Plain15))));
+}
+
 mod timescale {
     behaviours!(on!(crate::backend::Postgres(harness::servers::Edition::Timescale17)));
 }

@@ -39,6 +39,15 @@ impl Influx {
         Ok(influx)
     }
 
+    /// Its program.
+    ///
+    /// # Errors
+    /// [`Missing`] when it is not on this machine.
+    pub fn program() -> anyhow::Result<std::path::PathBuf> {
+        let found = program("influxd", &fetched().join("debian12/root/usr/bin/influxd"));
+        Ok(found.ok_or_else(|| Missing("InfluxDB is not here: run `make servers`".to_owned()))?)
+    }
+
     /// Where it listens: `http://127.0.0.1:…`, without a path.
     #[must_use]
     pub fn url(&self) -> String {
@@ -76,8 +85,7 @@ impl Influx {
 }
 
 fn start(folder: &Path, asks: bool) -> anyhow::Result<Server> {
-    let found = program("influxd", &fetched().join("debian12/root/usr/bin/influxd"));
-    let program = found.ok_or_else(|| Missing("InfluxDB is not here: run `make servers`".to_owned()))?;
+    let program = Influx::program()?;
     std::fs::create_dir_all(folder)?;
     Server::start(program, &folder.join("influx.log"), |port| {
         let config = folder.join("influx.conf");

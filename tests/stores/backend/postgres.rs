@@ -1,9 +1,8 @@
 //! A database of its own on a PostgreSQL server that the tests of a run share, with or without TimescaleDB.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use gateway::store::postgres::{self, Password, Settings, Tls};
-use gateway::store::{Now, Store, StoreError, SubjectSeed};
+use gateway::store::sink::Sink;
+use gateway::store::{Now, Store, StoreError, SubjectSeed, outbox};
 use harness::servers::{Edition, Sql};
 
 use super::keeper::{self, Kept};
@@ -21,10 +20,8 @@ impl Backend for Postgres {
     }
 
     fn place(&self) -> Box<dyn Place> {
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        let server = keeper::server(self.0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let name = format!("t{}_{number}", std::process::id());
+        let server = keeper::server(&format!("{:?}", self.0));
+        let name = keeper::new_name();
         server.admin().run(&format!("create database {name} template {}", keeper::TEMPLATE)).unwrap();
         Box::new(Database { server, name })
     }
@@ -49,10 +46,18 @@ pub(super) fn settings(server: &Kept, database: &str) -> Settings {
 }
 
 impl Place for Database {
-    fn open(&self, now: Now, subjects: &[SubjectSeed]) -> Result<Store, StoreError> {
+    fn open_beside(
+        &self,
+        now: Now,
+        subjects: &[SubjectSeed],
+        sink: Option<Box<dyn Sink>>,
+    ) -> Result<Store, StoreError> {
         let mut store = postgres::Store::open(&settings(&self.server, &self.name), now)?;
         subjects.iter().try_for_each(|seed| store.ensure_subject(seed))?;
-        Ok(store.into())
+        match sink {
+            Some(sink) => store.beside(sink, outbox::Settings::default(), now),
+            None => Ok(store.into()),
+        }
     }
 
     fn beside(&self) -> Box<dyn Beside> {

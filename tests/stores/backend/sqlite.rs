@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use gateway::store::{Now, Store, StoreError, SubjectSeed, sqlite};
+use gateway::store::sink::Sink;
+use gateway::store::{Now, Store, StoreError, SubjectSeed, outbox, sqlite};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use tempfile::TempDir;
@@ -35,10 +36,18 @@ impl Folder {
 }
 
 impl Place for Folder {
-    fn open(&self, now: Now, subjects: &[SubjectSeed]) -> Result<Store, StoreError> {
+    fn open_beside(
+        &self,
+        now: Now,
+        subjects: &[SubjectSeed],
+        sink: Option<Box<dyn Sink>>,
+    ) -> Result<Store, StoreError> {
         let mut store = sqlite::Store::open(&self.path("gateway.db"), now)?;
         subjects.iter().try_for_each(|seed| store.ensure_subject(seed))?;
-        Ok(store.into())
+        match sink {
+            Some(sink) => store.beside(sink, outbox::Settings::default(), now),
+            None => Ok(store.into()),
+        }
     }
 
     fn beside(&self) -> Box<dyn Beside> {

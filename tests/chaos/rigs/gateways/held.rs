@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Writers that have locked their devices and wait.
 const WAITING: &str = "select count(*) from pg_stat_activity where application_name = 'tributary writer'
     and wait_event_type = 'Lock'";
+/// Devices that nobody has locked.
+const FREE: &str = "select name from device where name like 'device-%' for update skip locked";
 /// Writers that have done all but the COMMIT, and say nothing more.
 const HOLDING: &str = "select count(*) from pg_stat_activity where application_name = 'tributary writer'
     and state = 'idle in transaction' and clock_timestamp() - state_change > interval '250 ms'";
@@ -43,7 +45,7 @@ impl Stage {
             let since = Instant::now();
             drop(commits);
             live(&mut self.world, Duration::from_millis(400));
-            if judge.number(HOLDING)? > 0 {
+            if judge.number(HOLDING)? > 0 && judge.rows(FREE)?.len() < self.world.devices.len() {
                 break (which, since);
             }
             // That one had nothing under way.
