@@ -5,11 +5,11 @@ use std::time::Duration;
 #[expect(deprecated, reason = "the name that replaces it is of a crate that nothing else here needs")]
 use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
 use aws_config::{BehaviorVersion, Region};
-use aws_smithy_http_client::tls;
 use aws_sdk_timestreamwrite::Client;
 use aws_sdk_timestreamwrite::config::retry::RetryConfig;
 use aws_sdk_timestreamwrite::config::timeout::TimeoutConfig;
 use aws_sdk_timestreamwrite::error::DisplayErrorContext;
+use aws_smithy_http_client::tls;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
