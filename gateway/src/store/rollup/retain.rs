@@ -22,7 +22,8 @@ pub(in crate::store) struct Retain {
 }
 
 impl Retain {
-    /// Removes some readings of before `before_us`, all in the transaction that `db` is in. Those of which no rollup
+    /// Removes some readings of before `before_us`, all in the transaction that `db` is in. None that a time-series store
+    /// has not got yet goes, nor any that was committed after it. Those of which no rollup
     /// tells what matters stay: states, texts, and events have series of their own kinds. So do those whose time is not
     /// known yet.
     pub(in crate::store) fn step(&mut self, db: Db<'_>, before_us: i64) -> Result<Rolled, SqlError> {
@@ -73,7 +74,9 @@ fn take_old(db: Db<'_>, series: i64, before_us: i64) -> Result<Vec<Old>, SqlErro
     db.prepare(sql).execute([series])?;
     let sql = format!(
         "select r.id, r.time_us, r.value, r.form, {VISIBLE} from reading r
-         where r.series = ?1 and r.time_us < ?2 and r.quality <> 0 order by r.time_us, r.value limit ?3"
+         where r.series = ?1 and r.time_us < ?2 and r.quality <> 0
+           and r.id < (select coalesce(min(first_reading), {LAST}) from outbox) order by r.time_us, r.value limit ?3",
+        LAST = i64::MAX,
     );
     db.prepare(&sql).rows([series, before_us, READINGS_MAX], |row| {
         let share = if row.get(4)? { Some(value::share(row.get(2)?, row.get(3)?)) } else { None };
