@@ -25,8 +25,9 @@ use twin::Twin;
 const GATEWAYS: usize = 3;
 /// Devices at once, so that there is load on whatever dies.
 const DEVICES: usize = 3;
-/// How long the backlog may take once nothing fails any more: an agent whose hello met no gateway asks again after 10 s.
-const BACKLOG_DEADLINE: Duration = Duration::from_secs(60);
+/// How long the backlog may take once nothing fails any more: an agent whose hello met no gateway asks again after 10 s,
+/// then after 20, 40 and 80.
+const BACKLOG_DEADLINE: Duration = Duration::from_secs(160);
 /// How long to wait for load, where there is none: a kill without it does not count.
 const LOAD_DEADLINE: Duration = Duration::from_millis(500);
 
