@@ -337,8 +337,9 @@ fn a_feed_that_was_restored_from_a_dump_goes_on_where_it_was() {
     // Where it came from, many more transactions had been.
     let many = "update commit_feed set xid = (xid::text::bigint + 1000000)::text::xid8";
     server.sql("restored", many);
-    let turn = server.sql("restored", "select xid::text from commit_feed where id = 2");
-    let after_two = Place::of(turn[0].parse().unwrap(), (2 << 20) + 1);
+    let second = "from commit_feed order by id offset 1 limit 1";
+    let of_second = |column| server.sql("restored", &format!("select {column} {second}"))[0].parse().unwrap();
+    let after_two = Place::of(of_second("xid::text"), of_second("last_reading"));
     let there = Store::open(&settings, now).unwrap();
     let pages = |after| ask(&there, |view| view.readings_after(after, 10)).0.len();
     assert_eq!(pages(after_two), 1, "the third is still to be shown");
