@@ -6,14 +6,19 @@ use gateway::store::{Now, Store, StoreError, SubjectSeed};
 use crate::batches::now;
 use crate::bed::Bed;
 
+mod both;
 mod influx;
 mod keeper;
 mod postgres;
 pub(crate) mod sqlite;
+#[cfg(feature = "aws")]
+mod timestream;
 
 pub(crate) use influx::Influx;
 pub(crate) use postgres::Postgres;
 pub(crate) use sqlite::Sqlite;
+#[cfg(feature = "aws")]
+pub(crate) use timestream::Timestream;
 
 /// A kind of store.
 pub(crate) trait Backend {

@@ -119,6 +119,11 @@ mod influx_beside_sqlite {
     behaviours!(on!(crate::backend::Influx(crate::backend::Sqlite)));
 }
 
+#[cfg(feature = "aws")]
+mod timestream_beside_sqlite {
+    behaviours!(on!(crate::backend::Timestream(crate::backend::Sqlite)));
+}
+
 mod influx_beside_postgres {
     behaviours!(on!(crate::backend::Influx(crate::backend::Postgres(harness::servers::Edition::Plain15))));
 }

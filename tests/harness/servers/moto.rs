@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -24,15 +24,24 @@ pub struct Moto {
 }
 
 impl Moto {
+    /// What runs it.
+    ///
+    /// # Errors
+    /// [`Missing`] when it is not on this machine.
+    pub fn program() -> anyhow::Result<PathBuf> {
+        // Not by its own script, which names the folder that it was made in.
+        let program = fetched().join("moto/bin/python");
+        let ready = program.is_file() && fetched().join("moto/made").is_file();
+        anyhow::ensure!(ready, Missing("moto is not here: run tests/servers/moto/fetch".to_owned()));
+        Ok(program)
+    }
+
     /// Starts a server; its log goes to `folder`.
     ///
     /// # Errors
     /// [`Missing`] when it is not on this machine; others when it does not start.
     pub fn start(folder: &Path) -> anyhow::Result<Self> {
-        // Not by its own script, which names the folder that it was made in.
-        let program = fetched().join("moto/bin/python");
-        let ready = program.is_file() && fetched().join("moto/made").is_file();
-        anyhow::ensure!(ready, Missing("moto is not here: run tests/servers/moto/fetch".to_owned()));
+        let program = Self::program()?;
         std::fs::create_dir_all(folder)?;
         let arguments = |port: u16| {
             Ok(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()].map(OsString::from).to_vec())
@@ -51,7 +60,15 @@ impl Moto {
     /// # Errors
     /// When the server does not answer in time, or refuses.
     pub fn call(&self, action: &str, body: &serde_json::Value) -> anyhow::Result<serde_json::Value> {
-        let request = ureq::post(format!("{}/", self.url()))
+        Self::call_at(&self.url(), action, body)
+    }
+
+    /// The same at a server that somebody else has started, at `url`.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn call_at(url: &str, action: &str, body: &serde_json::Value) -> anyhow::Result<serde_json::Value> {
+        let request = ureq::post(format!("{url}/"))
             .header("Content-Type", "application/x-amz-json-1.0")
             .header("X-Amz-Target", format!("{SERVICE}.{action}"))
             // It looks at service and region, and at nothing else.

@@ -18,6 +18,9 @@ use super::postgres::settings;
 pub(super) const TEMPLATE: &str = "made";
 /// What [`server`] calls an InfluxDB; a PostgreSQL is called by its edition.
 pub(super) const INFLUX: &str = "Influx";
+/// The same of a server that speaks like Timestream.
+#[cfg(feature = "aws")]
+pub(super) const MOTO: &str = "Moto";
 /// What the keeper is told by its environment: its folder, which holds the name of what it keeps and for whom.
 const FOLDER: &str = "TRIBUTARY_KEEPER";
 /// How long a server and its template may take, on a machine with other work.
@@ -97,6 +100,12 @@ fn keeps_a_server_until_the_run_ends() {
             let server = Postgres::start(&at, edition).unwrap();
             let kept = Kept { port: server.port, password: server.password().to_owned() };
             make_template(&server, &kept);
+            keep(&folder, &kept, server, owner, since);
+        }
+        #[cfg(feature = "aws")]
+        None if words[0] == MOTO => {
+            let server = harness::servers::Moto::start(&at).unwrap();
+            let kept = Kept { port: server.port, password: String::new() };
             keep(&folder, &kept, server, owner, since);
         }
         None => {
