@@ -132,7 +132,8 @@ fn a_device_that_claims_any_time_at_all_makes_no_end_of_chunks() {
 fn a_server_elsewhere_is_spoken_to_only_by_tls_and_only_under_its_own_name() {
     let folder = tempfile::tempdir().unwrap();
     let (pki, other) = (Pki::create(&folder.path().join("pki")), Pki::create(&folder.path().join("other")));
-    let with_tls = servers::Settings { tls: Some(pki.server()), ..servers::Settings::default() };
+    let files = pki.server();
+    let with_tls = servers::Settings { tls: Some(files.clone()), ..servers::Settings::default() };
     let started = Postgres::start_with(&folder.path().join("postgres"), Edition::Plain15, &with_tls);
     let Some(server) = or_skip(started) else { return };
     server.bare_database("tls").unwrap();
@@ -143,7 +144,7 @@ fn a_server_elsewhere_is_spoken_to_only_by_tls_and_only_under_its_own_name() {
         Settings { password, tls, host: "localhost".into(), ..Settings::local(server.port, "tls", "somebody") }
     };
     let told = |settings: &Settings| migrate(settings).unwrap_err().to_string();
-    let verified = by(Tls::VerifyFull { ca_file: pki.server().authority });
+    let verified = by(Tls::VerifyFull { ca_file: files.authority });
     migrate(&verified).unwrap();
     Store::open(&verified, now).unwrap();
     let plain = told(&by(Tls::Disable));
