@@ -10,7 +10,7 @@ use harness::{Gateway, Load, Pki};
 use crate::Bench;
 use crate::proc::processor_time;
 use crate::rounds::{float, rate};
-use crate::stores::Store;
+use crate::stores::{Running, Store};
 
 /// Files that one session takes on either side, and what both processes have beside.
 const FILES_BESIDE: u64 = 256;
@@ -22,7 +22,7 @@ pub(crate) struct Site {
     pub(crate) gateway: Gateway,
     pub(crate) load: Load,
     pub(crate) up: Up,
-    store: Store,
+    store: Running,
     devices: usize,
     /// The last order's number: each has an epoch of its own.
     run: u8,
@@ -46,7 +46,7 @@ impl Site {
     /// When they are not in time.
     pub(crate) fn open(bench: &Bench, name: &str, store: Store, devices: usize) -> anyhow::Result<Self> {
         let folder = bench.fresh(name)?;
-        let gateway = start_gateway(&folder, store, devices)?;
+        let (gateway, store) = start_gateway(&folder, store, devices)?;
         let (load, up) = connect(&folder, &gateway, devices)?;
         Ok(Self { gateway, load, up, store, devices, run: 0, confirmed: 0 })
     }
@@ -137,14 +137,23 @@ impl Run {
 /// A gateway of the release that may hold `devices` connections, beside an authority in the same `folder`.
 ///
 /// # Errors
-/// When the system allows too few files.
-pub(crate) fn start_gateway(folder: &std::path::Path, store: Store, devices: usize) -> anyhow::Result<Gateway> {
+/// When the system allows too few files, or the store does not start.
+pub(crate) fn start_gateway(
+    folder: &std::path::Path,
+    store: Store,
+    devices: usize,
+) -> anyhow::Result<(Gateway, Running)> {
     let wanted = u64::try_from(devices)? + FILES_BESIDE;
     let files = raise_files(wanted);
     anyhow::ensure!(files >= wanted, "{files} files may be open at once here, and {wanted} are wanted (ulimit -n)");
     let pki = Pki::create(&folder.join("pki"));
     let _ = pki.fleet(devices); // its name is known
-    Ok(Gateway::start(&folder.join("gateway"), pki.server(), &store.config()))
+    let files = pki.server();
+    let store = store.start(folder, &files)?;
+    let mut gateway = Gateway::prepare(&folder.join("gateway"), files, "");
+    gateway.store = store.config();
+    gateway.restart();
+    Ok((gateway, store))
 }
 
 /// The devices' process, and all devices connected.

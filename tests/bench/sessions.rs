@@ -51,7 +51,7 @@ struct Seen {
 }
 
 fn watch(folder: &Path, devices: usize) -> anyhow::Result<Seen> {
-    let mut gateway = start_gateway(folder, Store::Sqlite, devices)?;
+    let (mut gateway, store) = start_gateway(folder, Store::Sqlite, devices)?;
     let before_kib = settled(&gateway)?;
     let (mut load, up) = connect(folder, &gateway, devices)?;
     let connected_kib = settled(&gateway)?;
@@ -63,7 +63,7 @@ fn watch(folder: &Path, devices: usize) -> anyhow::Result<Seen> {
     let dropped = load.up(DEADLINE).context("after every socket was closed")?;
     gateway.restart();
     let restarted = load.up(DEADLINE).context("after the gateway was killed")?;
-    let rows = Store::Sqlite.rows(&gateway.database())?;
+    let rows = store.rows(&gateway.database())?;
     anyhow::ensure!(rows == devices * 200, "{rows} of {} readings are there", devices * 200);
     Ok(Seen { before_kib, connected_kib, busy_kib, up, dropped, restarted })
 }

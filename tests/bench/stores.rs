@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use harness::database::Shared;
+use harness::pki::Files;
+use harness::servers::{Edition, Postgres, Sql};
 use rusqlite::{Connection, OpenFlags};
 
 /// A store that a gateway can be started on.
@@ -9,45 +12,80 @@ use rusqlite::{Connection, OpenFlags};
 pub(crate) enum Store {
     /// The gateway's own file.
     Sqlite,
+    /// A server of its own.
+    Postgres(Edition),
+}
+
+/// A store at work.
+pub(crate) enum Running {
+    /// The gateway's own file.
+    Sqlite,
+    /// A server and the gateway's database on it.
+    Postgres(Postgres, Shared),
 }
 
 impl Store {
-    /// Every store that the design names, by what its measures end with: to be had, or why not.
+    /// Every store that the design names, by what its measures end with.
     #[must_use]
-    pub(crate) fn all() -> Vec<(&'static str, Result<Self, &'static str>)> {
-        let not_yet = Err("this gateway has no such store yet");
-        vec![("sqlite", Ok(Self::Sqlite)), ("postgres", not_yet), ("timescale", not_yet)]
+    pub(crate) fn all() -> [(&'static str, Self); 3] {
+        [
+            ("sqlite", Self::Sqlite),
+            ("postgres", Self::Postgres(Edition::Plain15)),
+            ("timescale", Self::Postgres(Edition::Timescale17)),
+        ]
     }
 
-    /// What is added to the table `[store]` of the gateway's configuration.
+    /// Starts it in `folder`. `files` are any that a gateway could start with.
+    ///
+    /// # Errors
+    /// [`harness::servers::Missing`] when its server is not on this machine; others when it does not start.
+    pub(crate) fn start(self, folder: &Path, files: &Files) -> anyhow::Result<Running> {
+        let Self::Postgres(edition) = self else { return Ok(Running::Sqlite) };
+        let server = Postgres::start(&folder.join("server"), edition)?;
+        let shared = Shared::prepare(&server, "bench", &folder.join("database"), files)?;
+        Ok(Running::Postgres(server, shared))
+    }
+}
+
+impl Running {
+    /// The gateway's `[store]` tables; none for its own file.
     #[must_use]
-    pub(crate) fn config(self) -> String {
+    pub(crate) fn config(&self) -> Option<String> {
         match self {
-            Self::Sqlite => String::new(),
+            Self::Sqlite => None,
+            Self::Postgres(_, shared) => Some(shared.table().to_owned()),
         }
     }
 
     /// The processes of a server of its own, whose processor time counts.
     #[must_use]
-    pub(crate) fn processes(self) -> Vec<u32> {
-        match self {
-            Self::Sqlite => Vec::new(),
-        }
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let Self::Postgres(server, _) = self else { return Vec::new() };
+        let Some(parent) = server.id() else { return Vec::new() };
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+        std::iter::once(parent).chain(children).collect()
     }
 
-    /// What keeps a commit through a power cut, as read back from the store at `database`.
+    /// What keeps a commit through a power cut, as read back from the store, whose file would be `database`.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) fn settings(self, database: &Path) -> anyhow::Result<String> {
+    pub(crate) fn settings(&self, database: &Path) -> anyhow::Result<String> {
         match self {
             Self::Sqlite => {
-                let db = read(database)?;
-                let journal: String = db.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+                let journal: String = read(database)?.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
                 anyhow::ensure!(journal == "wal", "journal_mode is {journal}");
                 Ok(format!(
                     "journal_mode={journal}; synchronous=FULL, which the gateway sets and asks for at its start"
                 ))
+            }
+            Self::Postgres(_, shared) => {
+                let sql = Sql::connect(shared.dsn())?;
+                let setting = |name: &str| sql.value(&format!("show {name}"));
+                let (fsync, commit) = (setting("fsync")?, setting("synchronous_commit")?);
+                anyhow::ensure!(fsync == "on" && commit == "on", "fsync={fsync}, synchronous_commit={commit}");
+                Ok(format!("fsync={fsync}; synchronous_commit={commit}; server {}", setting("server_version")?))
             }
         }
     }
@@ -56,13 +94,14 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) fn rows(self, database: &Path) -> anyhow::Result<usize> {
-        match self {
+    pub(crate) fn rows(&self, database: &Path) -> anyhow::Result<usize> {
+        let rows = match self {
             Self::Sqlite => {
-                let rows: i64 = read(database)?.query_row("select count(*) from reading", [], |row| row.get(0))?;
-                Ok(usize::try_from(rows)?)
+                read(database)?.query_row("select count(*) from reading", [], |row| row.get::<_, i64>(0))?
             }
-        }
+            Self::Postgres(_, shared) => Sql::connect(shared.dsn())?.number("select count(*) from reading")?,
+        };
+        Ok(usize::try_from(rows)?)
     }
 }
 

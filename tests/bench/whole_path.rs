@@ -1,5 +1,7 @@
 //! The whole path: devices in another process, TLS, MQTT, decode, ledger, commit, receipt, all on the same processors.
 
+use harness::servers::Missing;
+
 use crate::Bench;
 use crate::load::{Run, Site};
 use crate::rounds::{median, quantile};
@@ -25,9 +27,9 @@ const WANTED: f64 = 200_000.0;
 pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     for (name, store) in Store::all() {
         let name = format!("whole_path_{name}");
-        match store {
-            Ok(store) => of_store(bench, table, &name, store)?,
-            Err(reason) => table.skip(&name, reason),
+        match of_store(bench, table, &name, store) {
+            Err(error) if error.is::<Missing>() => table.skip(&name, &error.to_string()),
+            done => done?,
         }
     }
     Ok(())
