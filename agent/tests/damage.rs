@@ -207,6 +207,36 @@ fn killed(from: &Path, with_shared_memory: bool) -> TempDir {
 }
 
 #[test]
+fn a_damaged_mark_or_version_number_is_damage_and_no_other_program_s_file() {
+    const ROWS: u64 = 5;
+    let living = TempDir::new().unwrap();
+    let mut buffer = open(living.path());
+    for seed in 1..=ROWS {
+        put(&mut buffer, seed, 300).unwrap();
+    }
+    drop(buffer);
+    let database = living.path().join("buffer.db");
+    rusqlite::Connection::open(&database).unwrap().execute_batch("pragma wal_checkpoint(truncate)").unwrap();
+    // The version number is at byte 60 of the file's head, the mark at 68 (sqlite.org/fileformat2.html, 1.3).
+    for at in [60, 62, 63, 68, 70, 71] {
+        for bit in 0..8 {
+            let folder = TempDir::new().unwrap();
+            let mut bytes = fs::read(&database).unwrap();
+            bytes[at] ^= 1 << bit;
+            fs::write(folder.path().join("buffer.db"), bytes).unwrap();
+            let mut buffer = match Buffer::open(settings(folder.path()), CLOCK) {
+                // It may be one of a newer program, which is not touched.
+                Err(BufferError::Newer { .. }) if at < 64 => continue,
+                opened => opened.unwrap(),
+            };
+            let (sent, gaps) = account(&mut buffer, ROWS, 300);
+            let named = gaps.within(Range { first: 1, last: ROWS }).map(Range::count).sum::<u64>();
+            assert_eq!(sent.count() + named, ROWS, "byte {at}, bit {bit}: {sent:?}, {gaps:?}");
+        }
+    }
+}
+
+#[test]
 fn a_damaged_write_ahead_log_forgets_no_commit_that_was_answered() {
     const ROWS: u64 = 40;
     let living = TempDir::new().unwrap();

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use proto::{Clock, Ranges};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{self, beside, explain, is_full};
 use super::reserve::Reserve;
@@ -189,8 +189,10 @@ pub(super) fn connect(settings: &Settings) -> Result<Connection, BufferError> {
 fn is_damaged(error: &BufferError, path: &Path) -> bool {
     let ours = || Reserve::was_here(path) || has_our_mark(path);
     match error {
+        // A version number that is too low makes us make what is there already.
+        BufferError::Open { source, .. } if is_of_the_statement(source) => has_our_schema(path),
         BufferError::Open { source, .. } | BufferError::Sqlite(source) => error::is_damage(source) && ours(),
-        BufferError::Foreign { .. } => Reserve::was_here(path),
+        BufferError::Foreign { .. } => Reserve::was_here(path) || has_our_schema(path),
         _ => false,
     }
 }
@@ -200,6 +202,20 @@ fn has_our_mark(path: &Path) -> bool {
     let mut head = [0; 72];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
     read.is_ok() && i64::from(u32::from_be_bytes([head[68], head[69], head[70], head[71]])) == APPLICATION_ID
+}
+
+fn is_of_the_statement(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqlInputError { .. }) || error.sqlite_error_code() == Some(ErrorCode::Unknown)
+}
+
+/// Whether the file's tables are just what this version makes: then its mark is what is damaged, or a
+/// version number that is too low. One that is too high may be a newer program's, and is left alone.
+fn has_our_schema(path: &Path) -> bool {
+    let sql = "select group_concat(sql, ';') from (select sql from sqlite_schema where sql is not null order by name)";
+    let schema = |connection: &Connection| connection.query_row(sql, [], |row| row.get::<_, String>(0));
+    let found = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|file| schema(&file));
+    let made = Connection::open_in_memory().and_then(|fresh| migrate(&fresh).and_then(|()| schema(&fresh)));
+    matches!((found, made), (Ok(found), Ok(made)) if found == made)
 }
 
 fn unopened(error: std::io::Error, path: &Path) -> BufferError {

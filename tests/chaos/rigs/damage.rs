@@ -22,6 +22,10 @@ const DAMAGES_A_BASE: u64 = 15;
 /// The page size of the buffer's file.
 const PAGE: usize = 4_096;
 
+/// Where the head of the file says which version made it. A higher one may be a newer program's, whose file the agent
+/// leaves alone and says so: no damage that it could know.
+const VERSION: std::ops::Range<usize> = 60..64;
+
 /// A damage, in words, and the least offset of it in the WAL.
 struct Damage {
     what: String,
@@ -92,8 +96,12 @@ impl Damage {
     fn flip(&mut self, image: &mut Image, name: &str, dice: &mut Dice) {
         let Some(bytes) = bytes(image, name) else { return };
         let place = if dice.chance(10) { dice.place(100.min(bytes.len())) } else { dice.place(bytes.len()) };
-        for byte in bytes.iter_mut().skip(place).take(1 + dice.place(3)) {
-            *byte ^= 1 << dice.below(8);
+        let is_version = |at: &usize| name == "buffer.db" && VERSION.contains(at);
+        for at in (place..bytes.len()).take(1 + dice.place(3)) {
+            let bit = 1 << dice.below(8);
+            if !is_version(&at) {
+                bytes[at] ^= bit;
+            }
         }
         self.changed(name, place);
         self.note(name, "flipped at", place);
