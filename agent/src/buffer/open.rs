@@ -190,9 +190,13 @@ fn is_damaged(error: &BufferError, path: &Path) -> bool {
     let ours = || Reserve::was_here(path) || has_our_mark(path);
     match error {
         // A version number that is too low makes us make what is there already.
-        BufferError::Open { source, .. } if is_of_the_statement(source) => has_our_schema(path),
+        BufferError::Open { source, .. } if is_of_the_statement(source) => match schema(path) {
+            Ok(schema) => is_ours(&schema),
+            // Not even that can be read: its head says that it is of a format that SQLite does not know.
+            Err(_) => ours(),
+        },
         BufferError::Open { source, .. } | BufferError::Sqlite(source) => error::is_damage(source) && ours(),
-        BufferError::Foreign { .. } => Reserve::was_here(path) || has_our_schema(path),
+        BufferError::Foreign { .. } => Reserve::was_here(path) || schema(path).is_ok_and(|schema| is_ours(&schema)),
         _ => false,
     }
 }
@@ -208,14 +212,20 @@ fn is_of_the_statement(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqlInputError { .. }) || error.sqlite_error_code() == Some(ErrorCode::Unknown)
 }
 
-/// Whether the file's tables are just what this version makes: then its mark is what is damaged, or a
-/// version number that is too low. One that is too high may be a newer program's, and is left alone.
-fn has_our_schema(path: &Path) -> bool {
+/// Whether tables are just what this version makes: then the file's mark is what is damaged, or a version number that is
+/// too low. One that is too high may be a newer program's, and is left alone.
+fn is_ours(found: &str) -> bool {
+    let made = Connection::open_in_memory().and_then(|fresh| migrate(&fresh).and_then(|()| schema_of(&fresh)));
+    made.is_ok_and(|made| made == found)
+}
+
+fn schema(path: &Path) -> rusqlite::Result<String> {
+    schema_of(&Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?)
+}
+
+fn schema_of(connection: &Connection) -> rusqlite::Result<String> {
     let sql = "select group_concat(sql, ';') from (select sql from sqlite_schema where sql is not null order by name)";
-    let schema = |connection: &Connection| connection.query_row(sql, [], |row| row.get::<_, String>(0));
-    let found = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|file| schema(&file));
-    let made = Connection::open_in_memory().and_then(|fresh| migrate(&fresh).and_then(|()| schema(&fresh)));
-    matches!((found, made), (Ok(found), Ok(made)) if found == made)
+    connection.query_row(sql, [], |row| row.get(0))
 }
 
 fn unopened(error: std::io::Error, path: &Path) -> BufferError {

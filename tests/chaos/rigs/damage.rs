@@ -64,6 +64,8 @@ fn damage(base: &Base, folder: &Path, seed: u64, dice: &mut Dice, found: &mut Fo
     let damage = Damage::do_some(base, &mut image, dice);
     clear(folder)?;
     image.write(folder)?;
+    // The reserve, even an empty one, says whose a file is that has lost its head.
+    std::fs::write(folder.join("buffer.db.reserve"), "")?;
     found.did("bit_flips", 1);
     let said = |what: &str| format!("{what}; buffer {seed} after operation {mark}, {}", damage.what);
     let mut blame = |fault: Fault, count: u64, what: String| found.fault(fault, count, || said(&what));
