@@ -120,7 +120,7 @@ impl Server {
         migrate(&settings)?;
         let admin = self.server.admin_of(&name)?;
         // The month that all rows are of: 2026-11.
-        admin.run("select ensure_reading_months('{322}')")?;
+        admin.run("select ensure_reading_room('{322}', '{}')")?;
         Ok(Database { settings, dsn: self.server.dsn(USER, PASSWORD, &name), admin, of: self })
     }
 
