@@ -43,7 +43,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     for _ in 0..plan.amount(3, 100, 1_000) {
         stage.kill().context("kill the server")?;
     }
-    let away = Duration::from_secs(plan.amount(5, 60, 600));
+    let away = Duration::from_secs(plan.amount(5, 20, 600));
     stage.away(away, plan.size).context("stop the server")?;
     stage.judge()
 }
