@@ -68,6 +68,8 @@ const HELP: &str = "tributary-bench [--only NAME] [--quick]
 pub(crate) struct Bench {
     /// Fewer repetitions on less data.
     pub(crate) quick: bool,
+    /// Start of the names of what is wanted; empty: all.
+    only: String,
     /// A folder of this run, on the disk that the build is on: a tmpfs would make every fsync free.
     pub(crate) folder: PathBuf,
 }
@@ -83,6 +85,12 @@ impl Bench {
     #[must_use]
     pub(crate) fn size(&self, full: usize) -> usize {
         if self.quick { full.div_ceil(10) } else { full }
+    }
+
+    /// Whether this measure was asked for, or a group that it is of.
+    #[must_use]
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        name.starts_with(&self.only) || self.only.starts_with(name)
     }
 
     /// A path in the folder of this run that nothing lies at, nor beside.
@@ -138,13 +146,12 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     let own = std::env::current_exe().context("find the path of this program")?;
     let target = own.ancestors().nth(2).context("find the build's folder")?.to_path_buf();
     let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&target).context("make a folder")?;
-    let bench = Bench { quick: options.quick, folder: folder.path().into() };
-    let only = options.only.as_deref().unwrap_or_default();
-    let wanted = |names: &[&str]| names.iter().any(|name| name.starts_with(only) || only.starts_with(name));
-    let groups: Vec<_> = GROUPS.iter().filter(|(names, _)| wanted(names)).collect();
+    let only = options.only.clone().unwrap_or_default();
+    let bench = Bench { quick: options.quick, only, folder: folder.path().into() };
+    let groups: Vec<_> = GROUPS.iter().filter(|(names, _)| names.iter().any(|name| bench.wants(name))).collect();
     if groups.is_empty() {
         let names: Vec<&str> = GROUPS.iter().flat_map(|(names, _)| names.iter().copied()).collect();
-        anyhow::bail!("`{only}` names no measure; there are {}", names.join(", "));
+        anyhow::bail!("`{}` names no measure; there are {}", bench.only, names.join(", "));
     }
     println!("{}\n", machine());
     let mut table = Table::begin(!cfg!(debug_assertions));

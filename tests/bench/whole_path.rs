@@ -27,6 +27,9 @@ const WANTED: f64 = 200_000.0;
 pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     for (name, store) in Store::all() {
         let name = format!("whole_path_{name}");
+        if !bench.wants(&name) {
+            continue;
+        }
         match of_store(bench, table, &name, store) {
             Err(error) if error.is::<Missing>() => table.skip(&name, &error.to_string()),
             done => done?,

@@ -208,6 +208,8 @@ impl Postgres {
         );
         // In files of its own folder, so that a killed server leaves nothing in /dev/shm.
         conf.push_str("dynamic_shared_memory_type = mmap\n");
+        // What compiles queries is not fetched, and no question of a test is long enough for it.
+        conf.push_str("jit = off\n");
         if self.edition.has_timescale() {
             conf.push_str("shared_preload_libraries = 'timescaledb'\ntimescaledb.telemetry_level = off\n");
         }

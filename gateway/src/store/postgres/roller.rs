@@ -12,10 +12,11 @@ use crate::store::rollup::retain::Retain;
 use crate::store::rollup::{Roll, Rolled};
 use crate::store::sql::{Db, SqlError};
 
-/// A lock is not waited for long: a device's is wanted by its readings, and the step is tried again.
+/// A lock is not waited for long: a device's is wanted by its readings, and the step is tried again. All statements go by
+/// keys, and take one processor: the others are for what comes in.
 const OPTIONS: &str = "-c lock_timeout=1s -c idle_in_transaction_session_timeout=10s -c statement_timeout=30s \
      -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 -c tcp_user_timeout=15000 \
-     -c jit=off";
+     -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c max_parallel_workers_per_gather=0 -c jit=off";
 /// How long one answer is waited for. The server gives a statement up earlier.
 const ANSWER: Duration = Duration::from_secs(35);
 /// Whoever has this lock is at it, for one transaction: any number that is nobody else's.

@@ -1,7 +1,8 @@
 -- One value at one instant. Appended, never edited, with one exception: readings of a boot that never knew the time
 -- are re-timed once, when it is learned. Its id is its commit's number times 2^20 and its place there.
--- No unique index and no primary key: the ledger decides once a batch, and a reading is looked for by series and time,
--- or, seldom, by id, for which a summary of where ids lie is enough.
+-- No unique index and no primary key: the ledger decides once a batch, and a reading is looked for by series and time.
+-- The feed looks for it by id. Ids come in order, which a b-tree takes at its right edge; a BRIN index would be smaller,
+-- but what it has not summed up yet is read whole for each look, and that is all since the last vacuum.
 create table reading (
     tenant             int      not null,
     quality            smallint not null,            -- 0 unset, 1 held, 2 synced, 3 source
@@ -22,7 +23,7 @@ create table reading (
 -- A chunk for each 7 days that hold readings. Its own index on time alone would serve nobody.
 select create_hypertable('reading', by_range('time_us', 604800000000), create_default_indexes => false);
 create index reading_time on reading (series, time_us);
-create index reading_id on reading using brin (id);
+create index reading_id on reading (id);
 
 -- Chunks are made by themselves, and the months need nothing. Weeks are those (of 7 days since 1970) before 1970 or after
 -- 2099 that readings are said to be of: each would be a chunk, and a device may say anything, so that there is an end to

@@ -1,7 +1,8 @@
 -- One value at one instant. Appended, never edited, with one exception: readings of a boot that never knew the time
 -- are re-timed once, when it is learned. Its id is its commit's number times 2^20 and its place there.
--- No unique index and no primary key: the ledger decides once a batch, and a reading is looked for by series and time,
--- or, seldom, by id, for which a summary of where ids lie is enough.
+-- No unique index and no primary key: the ledger decides once a batch, and a reading is looked for by series and time.
+-- The feed looks for it by id. Ids come in order, which a b-tree takes at its right edge; a BRIN index would be smaller,
+-- but what it has not summed up yet is read whole for each look, and that is all since the last vacuum.
 create table reading (
     tenant             int      not null,
     quality            smallint not null,            -- 0 unset, 1 held, 2 synced, 3 source
@@ -20,7 +21,7 @@ create table reading (
     local_text         text                          -- the origin's local time, where instant and offset do not say it
 ) partition by range (time_us);
 create index reading_time on reading (series, time_us);
-create index reading_id on reading using brin (id);
+create index reading_id on reading (id);
 
 -- A partition for each month from 2000 to 2099, made when it is first needed; one for what is said to be before, such
 -- as readings of a clock that does not know the time, and one for what is said to be after. No default partition: with
