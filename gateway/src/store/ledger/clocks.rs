@@ -76,6 +76,8 @@ impl Work<'_> {
         }
         let sql = "delete from unset_run where device = ?1 and boot = ?2";
         self.db.prepare(sql).execute(params![device, clock.boot.0])?;
+        // Every batch of this boot that is still to come asks for it.
+        self.memory.names.entry(device).clock = Some(*clock);
         let added = self.memory.names.added(device);
         added.newest = added.newest.max(newest);
         Ok(true)
