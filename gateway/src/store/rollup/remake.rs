@@ -106,13 +106,18 @@ impl Span {
         Ok(())
     }
 
-    /// What the table has of its hours, but for the hours themselves.
+    /// What the table has of all that longer spans are made of again: the minutes of touched quarters, and the quarters
+    /// of touched hours.
     fn known(&self, db: Db<'_>) -> Result<BTreeMap<Place, Bucket>, SqlError> {
-        let sql = format!(
-            "select {COLUMNS} from rollup where series = ?1 and level in (0, 1, 15) and start_us >= ?2 and start_us <= ?3"
-        );
-        let values = [self.series, self.from_us, Level::Hour.last_us(self.until_us)];
         let mut known = BTreeMap::new();
+        let (Some((first, _)), Some((last, _))) = (self.minutes.first(), self.minutes.last()) else { return Ok(known) };
+        let sql = format!(
+            "select {COLUMNS} from rollup where series = ?1 and level in (0, 1) and start_us >= ?2 and start_us <= ?3
+             union all
+             select {COLUMNS} from rollup where series = ?1 and level = 15 and start_us >= ?4 and start_us <= ?5"
+        );
+        let quarters = (Level::Quarter.start_us(*first), Level::Quarter.last_us(Level::Quarter.start_us(*last)));
+        let values = [self.series, quarters.0, quarters.1, self.from_us, Level::Hour.last_us(self.until_us)];
         db.prepare(&sql).each(values, |row| {
             known.extend([rows::read(row)?]);
             Ok(())
