@@ -90,6 +90,7 @@ mod tests {
                 asked_at.push((now - start).as_secs_f64());
             }
             assert!((8..=12).contains(&asked_at.len()), "{asked_at:?}");
+            assert!(asked_at.windows(2).next_back().is_some_and(|last| last[1] - last[0] >= 120.0), "{asked_at:?}");
             let minutes = (patience.gives_up_at() - start).as_secs_f64() / 60.0;
             assert!((15.0..18.75).contains(&minutes), "{minutes}");
         }
