@@ -18,6 +18,7 @@ use super::kills::live;
 use crate::rig::{Fault, Found, Plan};
 
 mod away;
+mod crowd;
 
 /// The database's name.
 const DATABASE: &str = "cloud";

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use harness::servers::Sql;
 
+use super::crowd::Crowd;
 use super::{BACKLOG_DEADLINE, Stage};
 use crate::rig::Fault;
 
@@ -45,13 +46,16 @@ impl Stage {
     pub(super) fn away(&mut self, time: Duration, lines: u64) -> anyhow::Result<()> {
         self.live_for(Duration::from_secs(1), lines);
         self.drain()?;
+        let mut crowd = Crowd::connect(&self.world, self.proxy.port)?;
         let (links, memory) = (self.proxy.accepted(), self.memory());
         // Nothing is under way now.
         let (settled, before) = (self.settled()?, readings(&self.reader()?)?);
         self.server.stop()?;
         let began = Instant::now();
+        crowd.press()?;
         let offered = self.live_for(time, lines);
         let away = began.elapsed();
+        let answered = crowd.answered()?;
         let grown = self.memory().saturating_sub(memory);
         let told = self.told()?;
         self.server.restart()?;
@@ -63,6 +67,9 @@ impl Stage {
         });
         self.found.fault(Fault::SentAway, links as u64, || {
             format!("{links} connections were made anew in {away:?} without a database, or until all was drained")
+        });
+        self.found.fault(Fault::SentAway, (crowd.len() - answered) as u64, || {
+            format!("of {} pings {answered} were answered while the pipelines were full", crowd.len())
         });
         self.found.fault(Fault::Lost, u64::from(grown > GROWTH_KIB_MAX), || {
             format!("gateways grew by {grown} KiB while the database was away")
