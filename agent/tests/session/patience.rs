@@ -29,8 +29,8 @@ fn unanswered(world: &mut World, time: Duration) {
 }
 
 fn hellos(world: &World) -> Vec<&Hello> {
-    let hello = |up| if let &Up::Hello(ref hello) = up { Some(hello) } else { None };
-    world.under_way.iter().filter_map(hello).collect()
+    let under_way = world.under_way.iter();
+    under_way.filter_map(|up| if let Up::Hello(hello) = up { Some(hello) } else { None }).collect()
 }
 
 /// All that is under way arrives, and all answers come back.
