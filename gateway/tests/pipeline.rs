@@ -221,6 +221,28 @@ async fn a_hello_in_parts_is_answered_like_a_hello() {
 }
 
 #[tokio::test]
+async fn of_all_hellos_that_came_while_the_disk_failed_only_the_latest_is_answered() {
+    let rig = Rig::start();
+    let mut receipts = rig.connect(1).await;
+    rig.fails.store(true, Ordering::SeqCst);
+    let mut verdicts = vec![rig.publish(1, Channel::Batch, frame(1)).await];
+    rig.until_tried_again().await; // the frame is in a commit of its own by now
+    for nonce in 1..=12 {
+        verdicts.push(rig.hello(1, nonce, held(1, 1)).await);
+    }
+    rig.until_tried_again().await; // all hellos wait for the next one by now
+    rig.fails.store(false, Ordering::SeqCst);
+    for acknowledged in verdicts {
+        assert_eq!(verdict(acknowledged).await, Some(Verdict::Settled), "each has its acknowledgement");
+    }
+    assert_eq!(receipt(&mut receipts).await.nonce, None, "of the frame");
+    assert_eq!(receipt(&mut receipts).await.nonce, Some(Nonce([12; 8])));
+    assert!(receipts.is_empty());
+    let ledger = rig.ledger();
+    assert!(ledger.alarms.is_empty(), "{:?}", ledger.alarms);
+}
+
+#[tokio::test]
 async fn an_answer_of_many_receipts_arrives_whole() {
     const RANGES: u64 = 100_000;
     let folder = TempDir::new().unwrap();

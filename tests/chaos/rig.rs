@@ -51,13 +51,23 @@ pub(crate) enum Fault {
     WrongGap,
     /// A receipt said more than was stored.
     EarlyReceipt,
+    /// A device lost its connection, and neither it nor the link nor the gateway had failed.
+    SentAway,
     /// A bug that was switched on, and no rig noticed.
     BugMissed,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Lost, Self::Doubled, Self::Phantom, Self::Mutated, Self::WrongGap, Self::EarlyReceipt, Self::BugMissed];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Lost,
+        Self::Doubled,
+        Self::Phantom,
+        Self::Mutated,
+        Self::WrongGap,
+        Self::EarlyReceipt,
+        Self::SentAway,
+        Self::BugMissed,
+    ];
 
     /// Its name in the report.
     pub(crate) fn name(self) -> &'static str {
@@ -68,6 +78,7 @@ impl Fault {
             Self::Mutated => "mutated",
             Self::WrongGap => "wrong_gap_reports",
             Self::EarlyReceipt => "receipts_above_stored",
+            Self::SentAway => "sent_away",
             Self::BugMissed => "seeded_bugs_missed",
         }
     }

@@ -48,7 +48,7 @@ impl Database {
         }
     }
 
-    /// The same without readings: quick, while things run.
+    /// The same without readings, and from a server without single batches: quick, while things run.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -198,7 +198,7 @@ impl Shell {
                 self.connection = Some(Connection::dial(&self.device, host, *port, tls, pace.keep_alive));
             }
             Command::HangUp => {
-                info!("hung up: the gateway was silent for too long");
+                info!("hung up: the gateway was silent, or answered no hello, for too long");
                 self.connection = None;
             }
             Command::Hello(hello) => self.send(Channel::Hello, Notice::Hello(hello).encode()),

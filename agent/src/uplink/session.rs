@@ -25,6 +25,7 @@ use crate::random::Random;
 mod events;
 mod hello;
 mod link;
+mod patience;
 mod receipt;
 mod suspects;
 mod telling;

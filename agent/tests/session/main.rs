@@ -5,5 +5,6 @@
 mod chance;
 mod gaps;
 mod pace;
+mod patience;
 mod poison;
 mod world;

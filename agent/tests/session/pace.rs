@@ -201,15 +201,3 @@ fn notices_of_gaps_keep_to_the_rate_limit_and_use_what_it_allows() {
     let took = world.now - start;
     assert!(took < Duration::from_secs(1) * messages / 6, "{messages} messages, 10 a second, took {took:?}");
 }
-
-#[test]
-fn a_hello_that_nobody_answers_ends_the_connection() {
-    let mut world = World::new(5);
-    world.connect();
-    world.under_way.clear();
-    world.now = world.session.deadline();
-    world.session.handle_deadline(world.now);
-    world.obey();
-    assert!(!world.connected, "hung up");
-    world.settle_down();
-}

@@ -2,8 +2,8 @@
 //!
 //! It serves devices and is no general broker: a device is who its certificate says, publishes to its own topics and
 //! hears its own; nothing is stored here and nothing goes from one device to another. A publish at QoS 1 is
-//! acknowledged when the pipeline has settled it, in the order of arrival, and a pipeline without room stops the
-//! reading.
+//! acknowledged when the pipeline has settled it, in the order of arrival. While the pipeline has no room, what devices
+//! have under way waits here within bounds, and pings are answered; beyond the bounds nothing is read.
 //!
 //! Each connection is one task, owned by [`Listener::run`]: `connection` leads it from handshake to farewell, `drive`
 //! waits for it, `session` decides. `packet`, `connect` and `reply` are the bytes, `rights` the rules,
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ mod drive;
 #[doc(hidden)]
 pub mod fuzzing;
 mod half_open;
+mod held;
 mod outbox;
 mod packet;
 mod reply;
@@ -87,6 +89,8 @@ struct Shared {
     intake: Intake,
     control: Control,
     counters: Arc<Counters>,
+    /// What connections may hold together while the pipeline has no room, in bytes.
+    shares: Arc<Semaphore>,
 }
 
 impl Listener {
@@ -111,7 +115,9 @@ impl Listener {
         let address = socket.local_addr().map_err(failed)?;
         let control = Control::new(tls);
         let counters = Arc::default();
-        let shared = Arc::new(Shared { settings, identify, intake, control, counters });
+        let shares =
+            Arc::new(Semaphore::new(usize::try_from(settings.held_bytes_max).unwrap_or(Semaphore::MAX_PERMITS)));
+        let shared = Arc::new(Shared { settings, identify, intake, control, counters, shares });
         Ok(Self { socket, address, shared })
     }
 

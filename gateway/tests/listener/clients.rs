@@ -81,7 +81,7 @@ async fn rumqttc_with_mqtt_5_reads_our_limits_and_reason_codes() {
         panic!("{incoming:?}");
     };
     let limits = connack.properties.as_ref().unwrap();
-    assert_eq!((limits.receive_max, limits.max_qos, limits.max_packet_size), (Some(32), Some(1), Some(130 * 1024)));
+    assert_eq!((limits.receive_max, limits.max_qos, limits.max_packet_size), (Some(64), Some(1), Some(130 * 1024)));
     assert_eq!((denied.reason, taken.reason), (PubAckReason::NotAuthorized, PubAckReason::Success));
     rig.stop().await;
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::Channel;
+use tributary_gateway::ingest::listener::Settings;
 use tributary_gateway::ingest::{RefusalCode, Verdict};
 
-use crate::rig::{Rig, device, publish, subscribe, topic};
+use crate::rig::{Raw, Rig, device, publish, subscribe, topic};
 
 #[tokio::test]
 async fn a_publish_is_acknowledged_once_it_is_settled_and_not_before() {
@@ -118,6 +119,83 @@ async fn reading_stops_while_verdicts_or_room_are_missing_and_nothing_is_lost() 
         assert_eq!(meter.packet().await, (0x40, id.to_be_bytes().to_vec()));
     }
     rig.stop().await;
+}
+
+/// A device on a pipeline that has room for one event; `count` publishes of 2000 bytes at `qos`, for which nobody makes
+/// room, lie before it.
+async fn crowded(adjust: impl FnOnce(&mut Settings), count: u16, qos: u8) -> (Rig, Raw) {
+    let mut rig = Rig::start_with(1, adjust).await;
+    let (mut meter, _link) = rig.connect("meter-7", 4).await;
+    let batch = topic("meter-7", Channel::Batch);
+    for id in 1..=count {
+        meter.send(&publish(4, &batch, (qos > 0).then_some(id), 0, &[0; 2_000])).await;
+    }
+    (rig, meter)
+}
+
+const PING: [u8; 2] = [0xC0, 0];
+const PONG: (u8, Vec<u8>) = (0xD0, vec![]);
+
+#[tokio::test]
+async fn pings_are_answered_while_the_pipeline_takes_nothing_and_acknowledgements_keep_their_order() {
+    let (mut rig, mut meter) = crowded(|_| {}, 60, 1).await;
+    for _ in 0..3 {
+        meter.send(&PING).await;
+        assert_eq!(meter.packet().await, PONG);
+    }
+    for id in 1..=60 {
+        let arrival = rig.arrived().await;
+        assert_eq!(arrival.packet_id, Some(id));
+        arrival.ticket.settle(Verdict::Settled);
+        assert_eq!(meter.packet().await, (0x40, id.to_be_bytes().to_vec()));
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_connections_hold_together_is_bounded_and_whoever_finds_no_share_is_read_once_there_is_room() {
+    // The first finds room in the pipeline, the second has the one share, and the third is the one more that each may hold.
+    let (mut rig, mut first) = crowded(|settings| settings.held_bytes_max = 4_000, 4, 1).await;
+    first.send(&PING).await;
+    assert!(first.is_quiet().await, "the fourth is not read, and nothing behind it");
+    for id in 1..=4 {
+        let arrival = rig.arrived().await;
+        assert_eq!(arrival.packet_id, Some(id));
+        arrival.ticket.settle(Verdict::Settled);
+    }
+    let mut heard = Vec::new();
+    for _ in 0..5 {
+        heard.push(first.packet().await.0);
+    }
+    heard.sort_unstable();
+    assert_eq!(heard, [0x40, 0x40, 0x40, 0x40, 0xD0]);
+    // All shares were given back.
+    let batch = topic("meter-7", Channel::Batch);
+    for id in 5..=6 {
+        first.send(&publish(4, &batch, Some(id), 0, &[0; 2_000])).await;
+    }
+    first.send(&PING).await;
+    assert_eq!(first.packet().await, PONG);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_goodbye_behind_what_waits_for_the_pipeline_takes_nothing_with_it() {
+    for says_so in [true, false] {
+        let (mut rig, mut meter) = crowded(|_| {}, 10, 0).await;
+        if says_so {
+            meter.send(&[0xE0, 0]).await;
+        } else {
+            meter.send(&PING).await;
+            assert_eq!(meter.packet().await, PONG, "all is read");
+        }
+        drop(meter);
+        for _ in 0..10 {
+            rig.arrived().await;
+        }
+        rig.closed().await;
+        rig.stop().await;
+    }
 }
 
 #[tokio::test]

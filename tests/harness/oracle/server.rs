@@ -9,7 +9,7 @@ use crate::servers::Sql;
 type Row = Vec<Option<String>>;
 
 impl Ledger {
-    /// Reads all of `device`, or all but its readings.
+    /// Reads all of `device`, or all but its readings and what the ledger says of each batch.
     ///
     /// # Errors
     /// When the server does not answer, or with what cannot be.
@@ -32,10 +32,12 @@ fn read(sql: &Sql, device: &str, with_readings: bool) -> anyhow::Result<Ledger> 
         let range = (number(&row, 1)?, number(&row, 2)?, number(&row, 3)?);
         ledger.settled.entry(bytes(&row, 0)?).or_default().push(range);
     }
-    let batches =
-        format!("select {epoch}, number, batch.readings from batch join epoch on epoch.id = batch.epoch {of}");
-    for row in sql.rows(&batches)? {
-        ledger.batches.insert((bytes(&row, 0)?, number(&row, 1)?), number(&row, 2)?.unsigned_abs());
+    if with_readings {
+        let batches =
+            format!("select {epoch}, number, batch.readings from batch join epoch on epoch.id = batch.epoch {of}");
+        for row in sql.rows(&batches)? {
+            ledger.batches.insert((bytes(&row, 0)?, number(&row, 1)?), number(&row, 2)?.unsigned_abs());
+        }
     }
     let gaps = format!(
         "select {epoch}, first, last, gap.readings, reason from gap left join epoch on epoch.id = gap.epoch

@@ -1,10 +1,9 @@
 //! What this device says it holds, and what the answer means for that.
 
-use std::time::Instant;
-
 use proto::message::{HELLO_EPOCHS_MAX, HELLO_RANGES_MAX, Held, Hello, NOTICE_ITEMS_MAX};
 use proto::{Epoch, Nonce, Range, Ranges, VERSION};
 
+use super::patience::Patience;
 use super::{Command, Session};
 use crate::buffer::EpochSpan;
 
@@ -14,13 +13,15 @@ pub(super) struct Asked {
     nonce: Nonce,
     /// Epochs whose receipts are still to come.
     open: Vec<Open>,
-    pub(super) until: Instant,
+    pub(super) patience: Patience,
 }
 
 /// An epoch whose receipts are still to come.
 #[derive(Clone, Debug)]
 struct Open {
     span: EpochSpan,
+    /// What the hello said of it.
+    claim: Held,
     /// Rows that the hello claimed only because it could not name each range.
     overclaimed: Ranges,
     /// Rows that were stored, or set aside, by the receipts so far.
@@ -41,22 +42,45 @@ impl Session {
     pub(super) fn hello(&mut self) -> Command {
         let count = self.unasked.len().min(HELLO_EPOCHS_MAX);
         let spans: Vec<EpochSpan> = self.unasked.drain(..count).collect();
-        let is_part = spans.len() < self.epochs.len();
-        let nonce = Nonce(self.random.next().to_be_bytes());
-        let (epochs, open): (Vec<Held>, Vec<Open>) = spans.iter().map(|span| self.held_of(span)).unzip();
+        let open: Vec<Open> = spans.iter().map(|span| self.held_of(span)).collect();
+        let (nonce, command) = self.say(&open);
         self.hello_due = self.now + self.pace.hello_every;
         self.hello_is_wanted = false;
-        self.window.ask();
-        self.limiter.count(0, self.now);
         // With nothing held there is nothing to be told; the hello still tells the gateway that we are here.
         if !open.is_empty() {
-            self.asked = Some(Asked { nonce, open, until: self.now + self.window.deadline() });
+            let wait = self.window.deadline().min(Patience::first_max(self.pace.deadline_min));
+            let patience = Patience::new(wait, self.now, &mut self.random);
+            self.asked = Some(Asked { nonce, open, patience });
         }
-        let hello = Hello { nonce, versions: (1, VERSION), epochs };
-        if is_part { Command::HelloPart(hello) } else { Command::Hello(hello) }
+        command
     }
 
-    fn held_of(&self, span: &EpochSpan) -> (Held, Open) {
+    /// The answer is late, and the link lives: asks again for what of it is still to come, in the words of the first hello.
+    /// That one may yet be recorded, by another gateway even after this one, and must not seem to speak of another
+    /// buffer then. From now on only the new nonce's answer counts.
+    pub(super) fn hello_again(&mut self) {
+        let Some(mut asked) = self.asked.take() else { return };
+        for open in &mut asked.open {
+            (open.kept, open.settled) = (Ranges::new(), Ranges::new());
+        }
+        let (nonce, command) = self.say(&asked.open);
+        asked.nonce = nonce;
+        asked.patience.asked_again(self.now, &mut self.random);
+        self.asked = Some(asked);
+        self.commands.push_back(command);
+    }
+
+    fn say(&mut self, open: &[Open]) -> (Nonce, Command) {
+        let nonce = Nonce(self.random.next().to_be_bytes());
+        let epochs: Vec<Held> = open.iter().map(|open| open.claim.clone()).collect();
+        let is_part = epochs.len() < self.epochs.len();
+        self.window.ask();
+        self.limiter.count(0, self.now);
+        let hello = Hello { nonce, versions: (1, VERSION), epochs };
+        (nonce, if is_part { Command::HelloPart(hello) } else { Command::Hello(hello) })
+    }
+
+    fn held_of(&self, span: &EpochSpan) -> Open {
         let rows = self.rows_of(span);
         let mut ranges: Vec<Range> = rows.into_iter().flat_map(|rows| self.held.within(rows)).collect();
         // Too many to say: the oldest are joined, and what lies between them is looked for in the answer.
@@ -71,8 +95,8 @@ impl Session {
         ranges.drain(..surplus);
         let ranges = ranges.iter().map(|rows| Range { first: rows.first - span.base, last: rows.last - span.base });
         let next = rows.map_or(1, |rows| rows.last - span.base + 1);
-        let held = Held { epoch: span.epoch, ranges: ranges.collect(), next };
-        (held, Open { span: *span, overclaimed, kept: Ranges::new(), settled: Ranges::new() })
+        let claim = Held { epoch: span.epoch, ranges: ranges.collect(), next };
+        Open { span: *span, claim, overclaimed, kept: Ranges::new(), settled: Ranges::new() }
     }
 
     /// The rows that `span`'s numbers 1 to the last can have.
@@ -85,6 +109,7 @@ impl Session {
     pub(super) fn answered(&mut self, nonce: Nonce, epoch: Epoch, kept: &Ranges, settled: &Ranges, continued: bool) {
         let Some(asked) = self.asked.as_mut().filter(|asked| asked.nonce == nonce) else { return };
         let Some(place) = asked.open.iter().position(|open| open.span.epoch == epoch) else { return };
+        asked.patience.answered_in_part(self.now, &mut self.random);
         if let Some(open) = asked.open.get_mut(place) {
             open.kept.extend(kept.iter());
             open.settled.extend(settled.iter());

@@ -27,18 +27,21 @@ impl Session {
         match &self.link {
             Link::Resting { until } | Link::Dialling { until } => *until,
             Link::Up => {
-                [self.silence.due(), self.answer_due(), self.question_due(), self.telling_due(), self.turn_due()]
-                    .into_iter()
-                    .flatten()
-                    .min()
-                    .unwrap_or(self.hello_due)
+                let ends = [self.silence.due(), self.patience_due()];
+                let turns = [self.answer_due(), self.question_due(), self.telling_due(), self.turn_due()];
+                ends.into_iter().chain(turns).flatten().min().unwrap_or(self.hello_due)
             }
         }
     }
 
     /// When the hello under way should have been answered. While bytes are still leaving, no answer can be late.
     fn answer_due(&self) -> Option<Instant> {
-        self.asked.as_ref().filter(|_| !self.silence.is_leaving()).map(|asked| asked.until)
+        self.asked.as_ref().filter(|_| !self.silence.is_leaving()).and_then(|asked| asked.patience.due())
+    }
+
+    /// When a link that lives and answers no hello is given up.
+    fn patience_due(&self) -> Option<Instant> {
+        self.asked.as_ref().map(|asked| asked.patience.gives_up_at())
     }
 
     /// When the next hello is due, by the clock or because a frame should have been settled.
@@ -50,8 +53,10 @@ impl Session {
         Some(missing.map_or(self.hello_due, |due| due.min(self.hello_due)))
     }
 
+    /// When notices of gaps are taken for lost. Not while a hello has no answer: their receipts are as late as that is, and
+    /// to send more would only fill the gateway.
     fn telling_due(&self) -> Option<Instant> {
-        self.telling.due().filter(|_| !self.silence.is_leaving())
+        self.telling.due().filter(|_| !self.silence.is_leaving() && self.asked.is_none())
     }
 
     /// When the next frame or notice may go, if the rate is what it waits for.
@@ -75,8 +80,11 @@ impl Session {
                 self.commands.push_back(Command::Dial);
             }
             Link::Dialling { .. } => self.hang_up(),
-            Link::Up if is_due(self.silence.due()) || is_due(self.answer_due()) => self.hang_up(),
+            Link::Up if is_due(self.silence.due()) || is_due(self.patience_due()) => self.hang_up(),
             Link::Up => {
+                if is_due(self.answer_due()) {
+                    self.hello_again();
+                }
                 if is_due(self.telling_due()) {
                     self.telling.give_up();
                 }
@@ -143,7 +151,7 @@ impl Session {
             // The answers to all that was queued behind it could not come any sooner.
             self.window.queued(self.now);
             if let Some(asked) = &mut self.asked {
-                asked.until = asked.until.max(self.now + self.window.deadline());
+                asked.patience.put_off(self.now);
             }
         }
     }

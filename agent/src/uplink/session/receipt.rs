@@ -34,7 +34,7 @@ impl Session {
         self.aside.iter().for_each(|rows| kept.remove(rows));
         self.settle(&kept, &settled);
         if let Some(asked) = &mut self.asked {
-            asked.until = self.now + self.window.deadline(); // a slow link is not a dead one
+            asked.patience.put_off(self.now);
         }
         if let Some(nonce) = receipt.nonce {
             self.answered(nonce, receipt.epoch, &kept, &settled, receipt.continued);

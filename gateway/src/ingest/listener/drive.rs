@@ -1,26 +1,27 @@
 //! The waiting of one connected device: for its bytes, for verdicts, for messages to it, for time.
 //!
-//! All of it happens on the connection's one task. Nothing is read while the pipeline has no room, while `receive_max`
-//! publishes wait for their verdict, or while the client does not take its answers; TCP then slows the device down.
+//! All of it happens on the connection's one task. Nothing is read while `receive_max` publishes wait for their verdict or
+//! for room in the pipeline, while all connections together hold as much as they may, or while the client does not take
+//! its answers; TCP then slows the device down.
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use proto::Channel;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::deadlines::Deadlines;
+use super::held::Held;
 use super::outbox::Outbox;
 use super::packet;
 use super::session::{End, Session};
-use crate::ingest::{Event, Intake, Messages};
+use crate::ingest::{Event, Messages};
 
 /// One connected device's session and what surrounds it.
 pub(super) struct Drive<'a> {
@@ -34,12 +35,10 @@ pub(super) struct Drive<'a> {
     pub(super) silence_max: Duration,
     /// When the device was last heard.
     pub(super) heard: Instant,
-    intake: Waiting,
+    held: Held,
+    /// Why the connection ends once nothing is held any more: the device has said or sent its last.
+    leaving: Option<End>,
 }
-
-/// An event for which the intake has no room yet.
-type Waiting = Option<(Event, Pin<Box<dyn Future<Output = Permit> + Send>>)>;
-type Permit = Result<mpsc::OwnedPermit<Event>, mpsc::error::SendError<()>>;
 
 impl<'a> Drive<'a> {
     pub(super) fn new(
@@ -57,7 +56,8 @@ impl<'a> Drive<'a> {
             link: Some(link),
             silence_max,
             heard: Instant::now(),
-            intake: None,
+            held: Held::default(),
+            leaving: None,
         }
     }
 
@@ -76,6 +76,11 @@ impl<'a> Drive<'a> {
             if !deadlines.is_stopping() {
                 self.take_in()?;
             }
+            if self.held.is_empty()
+                && let Some(end) = self.leaving.take()
+            {
+                return Err(end);
+            }
             let writes = self.outbox.has_work();
             if deadlines.is_stopping() && !writes && self.is_settled() {
                 return Err(End::Stopping);
@@ -93,19 +98,20 @@ impl<'a> Drive<'a> {
                 () = stop.cancelled(), if !deadlines.is_stopping() => {
                     deadlines.stop(Instant::now() + settings.stop_grace);
                 }
-                read = read(&mut reader, &mut self.inbox), if reads => match read? {
-                    0 => return Err(End::Vanished),
-                    _ => {
+                read = read(&mut reader, &mut self.inbox), if reads => match read {
+                    Ok(0) => self.leaving = Some(End::Vanished),
+                    Ok(_) => {
                         self.heard = Instant::now();
                         deadlines.heard(self.heard);
                     }
+                    Err(error) => self.leaving = Some(error.into()),
                 },
                 written = self.outbox.write(&mut writer), if writes => written?,
                 verdict = self.session.in_flight.next() => {
                     self.session.answer(verdict, &mut self.outbox.bytes)?;
                     self.session.answer_ready(&mut self.outbox.bytes)?;
                 }
-                permit = permit(&mut self.intake) => self.handed_on(permit)?,
+                place = self.held.room() => self.held.handed_on(place)?,
                 message = message(&mut self.link), if listens => self.tell(message),
                 () = &mut alarm => match deadlines.passed(write_deadline, Instant::now()) {
                     Some(end) => return Err(end),
@@ -122,9 +128,13 @@ impl<'a> Drive<'a> {
             let settings = &self.shared.settings;
             let packet = packet::next(&mut self.inbox, settings, |first, body| packet::parse(version, first, body))?;
             let Some(packet) = packet else { break };
-            let arrival = self.session.handle(packet, &self.shared.counters, &mut self.outbox.bytes)?;
-            if let Some(arrival) = arrival {
-                self.hand_on(Event::Arrived(arrival))?;
+            match self.session.handle(packet, &self.shared.counters, &mut self.outbox.bytes) {
+                Ok(Some(arrival)) => {
+                    self.held.hand_on(Event::Arrived(arrival), &self.shared.intake, &self.shared.shares)?;
+                }
+                Ok(None) => {}
+                Err(end @ (End::Left | End::LeftWithWill)) => self.leaving = Some(end),
+                Err(end) => return Err(end),
             }
             self.session.answer_ready(&mut self.outbox.bytes)?;
         }
@@ -133,37 +143,17 @@ impl<'a> Drive<'a> {
 
     /// Nothing that the device has sent waits for the pipeline.
     fn is_settled(&self) -> bool {
-        self.intake.is_none() && self.session.in_flight.is_empty()
+        self.held.is_empty() && self.session.in_flight.is_empty()
     }
 
     /// Whether another packet may be acted on.
     fn has_room(&self) -> bool {
         let settings = &self.shared.settings;
-        self.intake.is_none()
-            && self.session.in_flight.len() < usize::from(settings.receive_max.max(1))
+        let receive_max = usize::from(settings.receive_max.max(1));
+        self.leaving.is_none()
+            && self.held.has_room(receive_max)
+            && self.session.in_flight.len() < receive_max
             && self.outbox.bytes.len() < settings.write_bytes_max
-    }
-
-    /// Gives `event` to the pipeline, or keeps it until there is room. At most one is kept.
-    fn hand_on(&mut self, event: Event) -> Result<(), End> {
-        let intake: &Intake = &self.shared.intake;
-        match intake.try_send(event) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(event)) => {
-                // One place in the queue for as long as it takes, so that no other connection overtakes for ever.
-                self.intake = Some((event, Box::pin(intake.clone().reserve_owned())));
-                Ok(())
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(End::Stopping),
-        }
-    }
-
-    /// The pipeline has room for the event that waits.
-    fn handed_on(&mut self, permit: Permit) -> Result<(), End> {
-        let waiting = self.intake.take();
-        let (Ok(permit), Some((event, _))) = (permit, waiting) else { return Err(End::Stopping) };
-        permit.send(event);
-        Ok(())
     }
 
     /// A message to the device, or the news that there will be none.
@@ -182,13 +172,6 @@ async fn read(reader: &mut (impl AsyncRead + Unpin), inbox: &mut BytesMut) -> st
     // its fixed header has announced.
     inbox.reserve(if inbox.len() > 2 * 1024 { 16 * 1024 } else { 4 * 1024 });
     reader.read_buf(inbox).await
-}
-
-async fn permit(waiting: &mut Waiting) -> Permit {
-    match waiting {
-        Some((_, permit)) => permit.as_mut().await,
-        None => pending().await,
-    }
 }
 
 async fn message(link: &mut Option<Messages>) -> Option<(Channel, Bytes)> {

@@ -220,7 +220,7 @@ mod tests {
         let (five, _) = v5_0::Connack::parse(&five).unwrap();
         assert_eq!((five.reason_code(), five.session_present()), (ConnectReasonCode::Success, false));
         let has = |wanted: fn(&Property) -> bool| five.props.iter().any(wanted);
-        assert!(has(|it| matches!(it, Property::ReceiveMaximum(it) if it.val() == 32)));
+        assert!(has(|it| matches!(it, Property::ReceiveMaximum(it) if it.val() == 64)));
         assert!(has(|it| matches!(it, Property::MaximumPacketSize(it) if it.val() == 130 * 1024)));
         assert!(has(|it| matches!(it, Property::MaximumQos(it) if it.val() == 1)));
         assert!(has(|it| matches!(it, Property::ServerKeepAlive(it) if it.val() == 9)));

@@ -7,6 +7,7 @@ use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 use proto::{Channel, DeviceId, Topic};
 
 use super::counters::Counters;
+use super::held::PipelineGone;
 use super::packet::{Packet, PacketError, Publish, Version};
 use super::{reply, rights};
 use crate::ingest::acks::{Dropped, InFlight};
@@ -64,6 +65,12 @@ impl End {
     /// wills back (OASIS MQTT 5.0, section 3.1.2.5).
     pub(super) fn leaves_will(&self) -> bool {
         !matches!(self, Self::Left | Self::Stopping)
+    }
+}
+
+impl From<PipelineGone> for End {
+    fn from(_: PipelineGone) -> Self {
+        Self::Stopping
     }
 }
 

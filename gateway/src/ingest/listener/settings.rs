@@ -23,9 +23,13 @@ pub struct Settings {
     /// The longest keep alive, in seconds, that MQTT 5 clients are told to keep, and the one that clients who name
     /// none are held to. 1200 is what AWS IoT Core allows.
     pub keep_alive_s_max: u16,
-    /// Publishes at QoS 1 of one connection that wait for their PUBACK; beyond it the socket is not read. 32 frames of
-    /// 128 KiB are the 4 MiB one device can hold in the pipeline.
+    /// Publishes at QoS 1 of one connection that wait for their PUBACK; beyond it the socket is not read, pings included.
+    /// More than an agent has under way when nothing is answered for long: the frames of its largest window (32), a burst
+    /// of notices of gaps (16), and the hellos by which it asks again (12).
     pub receive_max: u16,
+    /// Bytes of all connections together that wait for room in the pipeline, beyond the last publish of each. Some 60 000
+    /// small frames, or 500 of 128 KiB.
+    pub held_bytes_max: u32,
     /// The largest packet, fixed header included: a frame of `FRAME_BYTES_MAX`, and 2 KiB for topic and properties.
     pub packet_bytes_max: usize,
     /// The largest packet that is not a PUBLISH. A CONNECT with client id, user name, token and will takes less than
@@ -52,7 +56,8 @@ impl Default for Settings {
             connect_deadline: Duration::from_secs(5),
             takeover_deadline: Duration::from_secs(5),
             keep_alive_s_max: 1_200,
-            receive_max: 32,
+            receive_max: 64,
+            held_bytes_max: 64 * 1024 * 1024,
             packet_bytes_max: proto::FRAME_BYTES_MAX + 2 * 1024,
             control_bytes_max: 8 * 1024,
             write_bytes_max: 64 * 1024,

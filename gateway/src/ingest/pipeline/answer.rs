@@ -1,9 +1,9 @@
 //! What devices hear after a commit: receipts, made from the ledger alone, and the verdict on each publish.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops;
 
-use proto::message::{Refusal, Refused, Settlement};
+use proto::message::{Hello, Refusal, Refused, Settlement};
 use proto::{Channel, DeviceId, Epoch, Range, Ranges};
 use tracing::{error, warn};
 
@@ -50,8 +50,7 @@ impl<L: Ledger> Recording<L> {
                 Err(error) => warn!(%error, "a receipt could not be written; the device will ask again"),
             }
         }
-        for (message, _) in messages {
-            let Answer::Everything(hello) = &message.judgement.answer else { continue };
+        for (message, hello) in latest_hellos(messages) {
             // Together: a device that misses one of them goes on waiting, and would miss the same one each time.
             let mut answer = Vec::new();
             for held in &hello.epochs {
@@ -84,6 +83,22 @@ impl<L: Ledger> Recording<L> {
             }
         }
     }
+}
+
+/// The latest hello of each device. Of several that came to one commit, as after the store was away, the others have no
+/// answer: devices wait for none, and all together they could leave no room for the one that counts.
+fn latest_hellos(messages: &[(Message, ops::Range<usize>)]) -> impl Iterator<Item = (&Message, &Hello)> {
+    let mut seen = HashSet::new();
+    let mut latest: Vec<(&Message, &Hello)> = messages
+        .iter()
+        .rev()
+        .filter_map(|(message, _)| match &message.judgement.answer {
+            Answer::Everything(hello) => seen.insert(&message.device).then_some((message, hello)),
+            _ => None,
+        })
+        .collect();
+    latest.reverse();
+    latest.into_iter()
 }
 
 fn refusals(items: &[Item], outcomes: &[Outcome], device: &DeviceId, epoch: Epoch) -> Vec<Refused> {

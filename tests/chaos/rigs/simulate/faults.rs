@@ -3,10 +3,13 @@
 use proto::message::Receipt;
 
 use super::device::{Device, copy_database};
-use super::network::Message;
+use super::network::{Message, SECOND};
 use super::random::Random;
 use super::world::{What, World};
 use crate::rig::Fault;
+
+/// How long until a store that takes nothing is tried again.
+const RETRY_AFTER: u64 = 5 * SECOND;
 
 /// A kind of trouble. Each world has some of them, so that none hides another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +34,12 @@ pub(super) enum Trouble {
     Copied,
     /// Buffers are small, and let go of what is not sent.
     Evictions,
+    /// The gateway's database is away for a while: it lives, and answers nothing but pings.
+    StoreAway,
 }
 
 impl Trouble {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Cut,
         Self::Silence,
         Self::Outage,
@@ -45,6 +50,7 @@ impl Trouble {
         Self::BufferPutBack,
         Self::Copied,
         Self::Evictions,
+        Self::StoreAway,
     ];
 
     /// Some kinds of trouble: each of the common ones in most worlds, the others now and then.
@@ -52,7 +58,7 @@ impl Trouble {
         let chance = |trouble: Self| match trouble {
             Self::Cut | Self::AgentKilled | Self::Silence => 4,
             Self::Outage | Self::CloudKilled => 3,
-            Self::CloudRestored | Self::CloudClock => 2,
+            Self::CloudRestored | Self::CloudClock | Self::StoreAway => 2,
             Self::BufferPutBack | Self::Copied => 1,
             Self::Evictions => super::EVICTIONS_IN_SIX,
         };
@@ -89,6 +95,8 @@ impl World {
             }
             Trouble::BufferPutBack => self.put_buffer_back(at)?,
             Trouble::Copied => self.copy_device(at)?,
+            // Long enough, now and then, for devices to try another connection.
+            Trouble::StoreAway => self.store_away_until = self.soon(1_800),
             Trouble::Evictions => {}
         }
         Ok(())
@@ -203,6 +211,10 @@ impl World {
 
     /// The gateway records what waits, and says so; each receipt is held against the database as it is sent.
     pub(super) fn commit(&mut self) -> anyhow::Result<()> {
+        if self.now < self.store_away_until {
+            self.plan(self.now + RETRY_AFTER, What::Commit);
+            return Ok(());
+        }
         self.is_commit_due = false;
         let committed = self.cloud.commit()?;
         self.oracle.look()?;

@@ -18,6 +18,7 @@ impl World {
         (self.is_quiet, self.quiet_since) = (true, self.now);
         self.weather = Weather::FAIR;
         self.commit_max = SECOND / 50;
+        self.store_away_until = 0;
         self.devices.iter_mut().for_each(|device| device.offline_until = 0);
         self.start_cloud()?;
         for at in 0..self.devices.len() {

@@ -86,6 +86,8 @@ pub(super) struct World {
     /// How long the gateway takes to commit, at most.
     pub(super) commit_max: u64,
     pub(super) is_commit_due: bool,
+    /// The gateway's database takes nothing until then.
+    pub(super) store_away_until: u64,
     /// Bytes of text beside each batch of readings, at most; large ones make buffers evict.
     pub(super) padding_max: usize,
     /// The last value that was given to a reading.
@@ -124,6 +126,7 @@ impl World {
             cloud_off_us: 0,
             commit_max: random.of(&[SECOND / 50, SECOND, 30 * SECOND]),
             is_commit_due: false,
+            store_away_until: 0,
             padding_max: 0,
             last_value: 0,
             due: BTreeMap::new(),
