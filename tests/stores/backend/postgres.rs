@@ -1,15 +1,20 @@
 //! A database of its own on a PostgreSQL server that the tests of a run share, with or without TimescaleDB.
 
+use std::time::Duration;
+
 use gateway::store::postgres::{self, Password, Settings, Tls};
 use gateway::store::sink::Sink;
 use gateway::store::{Now, Store, StoreError, SubjectSeed, outbox};
 use harness::servers::{Edition, Sql};
+use harness::wait_for;
 
 use super::keeper::{self, Kept};
 use super::{Backend, Beside, Place};
 
 /// Cases of a property: each has a database made for it.
 const CASES: u32 = 3;
+/// For those that were ended to leave a database. The server itself waits 5 s for them, each time it is asked.
+const ALONE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A server of this edition.
 pub(crate) struct Postgres(pub(crate) Edition);
@@ -65,14 +70,35 @@ impl Place for Database {
     }
 
     fn back_up(&self) {
-        self.server.admin().run(&format!("create database {0}_older template {0}", self.name)).unwrap();
+        let (admin, name) = (self.server.admin(), &self.name);
+        empty_of_others(&admin, name);
+        // Nobody may connect to the copy either, until it is put back.
+        alone(&admin, &format!("create database {name}_older template {name} allow_connections false"));
+        admin.run(&format!("alter database {name} with allow_connections true")).unwrap();
     }
 
     fn restore(&self) {
-        let admin = self.server.admin();
-        admin.run(&format!("drop database {} with (force)", self.name)).unwrap();
-        admin.run(&format!("alter database {0}_older rename to {0}", self.name)).unwrap();
+        let (admin, name) = (self.server.admin(), &self.name);
+        empty_of_others(&admin, name);
+        alone(&admin, &format!("drop database {name}"));
+        alone(&admin, &format!("alter database {name}_older rename to {name}"));
+        admin.run(&format!("alter database {name} with allow_connections true")).unwrap();
     }
+}
+
+/// Lets nobody into a database any more, and ends who is: TimescaleDB's scheduler and autovacuum come by themselves.
+fn empty_of_others(admin: &Sql, name: &str) {
+    admin.run(&format!("alter database {name} with allow_connections false")).unwrap();
+    admin.run(&format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")).unwrap();
+}
+
+/// Runs what wants a database to itself, once those that were ended are gone.
+fn alone(admin: &Sql, sql: &str) {
+    wait_for("a database that nobody uses", ALONE_DEADLINE, || match admin.run(sql) {
+        Ok(()) => Some(()),
+        Err(error) if format!("{error:#}").contains("being accessed by other users") => None,
+        Err(error) => panic!("{error:#}"),
+    });
 }
 
 struct Own(Sql);
