@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use gateway::store::{Batch, Item, Ledger, postgres, sqlite};
+use harness::servers::postgres::roles::{INGEST, MIGRATE};
 use harness::servers::{Edition, Missing, Postgres, Sql};
 use harness::{Gateway, Pki, wait_for};
 use proto::{BodyHash, DeviceId, Lane};
@@ -61,19 +62,20 @@ fn sqlite(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
 
 fn on_server(bench: &Bench, table: &mut Table, name: &str, folder: &Path, server: &Postgres) -> anyhow::Result<()> {
     let admin = Sql::connect(&server.database("year")?)?;
-    let mut settings = postgres::Settings::local(server.port, "year", "postgres");
-    settings.password = Some(postgres::Password::new(server.password()));
-    postgres::migrate(&settings)?;
-    let postgres::Store { mut writer, .. } = postgres::Store::open(&settings, gateway::now)?;
+    server.make_roles("year")?;
+    let by = |role| {
+        let password = Some(postgres::Password::new(server.password_of(role)));
+        postgres::Settings { password, ..postgres::Settings::local(server.port, "year", role) }
+    };
+    postgres::migrate(&by(MIGRATE))?;
+    let postgres::Store { mut writer, .. } = postgres::Store::open(&by(INGEST), gateway::now)?;
     let readings = fill(&mut writer)?;
     drop(writer);
     admin.run("analyze")?;
-    let password = folder.join("password");
-    std::fs::write(&password, server.password())?;
-    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let password = server.password_file(folder, INGEST)?;
     let mut gateway = Gateway::prepare(&folder.join("gateway"), Pki::create(&folder.join("pki")).server(), "");
     gateway.store = Some(format!(
-        "[store]\nkind = \"postgres\"\n[store.postgres]\nport = {}\ndatabase = \"year\"\nuser = \"postgres\"\n\
+        "[store]\nkind = \"postgres\"\n[store.postgres]\nport = {}\ndatabase = \"year\"\n\
          password_file = {password:?}\n",
         server.port
     ));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use gateway::store::postgres::{self, Password, Settings, Tls};
 use gateway::store::sink::Sink;
 use gateway::store::{Now, Store, StoreError, SubjectSeed, outbox};
+use harness::servers::postgres::roles::{self, INGEST, MIGRATE, QUERY};
 use harness::servers::{Edition, Sql};
 use harness::wait_for;
 
@@ -27,7 +28,9 @@ impl Backend for Postgres {
     fn place(&self) -> Box<dyn Place> {
         let server = keeper::server(&format!("{:?}", self.0));
         let name = keeper::new_name();
-        server.admin().run(&format!("create database {name} template {}", keeper::TEMPLATE)).unwrap();
+        let admin = server.admin();
+        admin.run(&format!("create database {name} template {}", keeper::TEMPLATE)).unwrap();
+        let_in_no_others(&admin, &name);
         Box::new(Database { server, name })
     }
 
@@ -41,13 +44,19 @@ struct Database {
     name: String,
 }
 
-/// As the gateway reaches a server on its own machine, in the role that runs it.
-pub(super) fn settings(server: &Kept, database: &str) -> Settings {
+/// As the gateway reaches a server on its own machine, in one of its roles.
+pub(super) fn settings(server: &Kept, database: &str, role: &str) -> Settings {
     Settings {
-        password: Some(Password::new(server.password.clone())),
+        password: Some(Password::new(roles::password(&server.password, role))),
         tls: Tls::Disable,
-        ..Settings::local(server.port, database, "postgres")
+        ..Settings::local(server.port, database, role)
     }
+}
+
+/// What roles.sql says of the database itself: a copy has the rights on all that is in it, and not these.
+fn let_in_no_others(admin: &Sql, name: &str) {
+    admin.run(&format!("revoke all on database {name} from public")).unwrap();
+    admin.run(&format!("grant connect on database {name} to {MIGRATE}, {INGEST}, {QUERY}")).unwrap();
 }
 
 impl Place for Database {
@@ -57,7 +66,7 @@ impl Place for Database {
         subjects: &[SubjectSeed],
         sink: Option<Box<dyn Sink>>,
     ) -> Result<Store, StoreError> {
-        let mut store = postgres::Store::open(&settings(&self.server, &self.name), now)?;
+        let mut store = postgres::Store::open(&settings(&self.server, &self.name, INGEST), now)?;
         subjects.iter().try_for_each(|seed| store.ensure_subject(seed))?;
         match sink {
             Some(sink) => store.beside(sink, outbox::Settings::default(), now),
@@ -74,6 +83,7 @@ impl Place for Database {
         empty_of_others(&admin, name);
         // Nobody may connect to the copy either, until it is put back.
         alone(&admin, &format!("create database {name}_older template {name} allow_connections false"));
+        let_in_no_others(&admin, &format!("{name}_older"));
         admin.run(&format!("alter database {name} with allow_connections true")).unwrap();
     }
 
