@@ -141,6 +141,16 @@ impl Gateway {
         self.process = Some(process);
     }
 
+    /// Starts it, and ends it in good order: to see that nothing keeps it from running.
+    ///
+    /// # Panics
+    /// When it does not start, or does not end well.
+    pub fn restart_and_stop(&mut self) {
+        self.restart();
+        let ended = self.process.take().expect("it was just started").terminate();
+        assert!(ended.success(), "it ended with {ended}");
+    }
+
     /// SIGSTOP, if it runs.
     pub fn freeze(&self) {
         self.process.iter().for_each(Process::freeze);
