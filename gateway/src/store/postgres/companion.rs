@@ -124,10 +124,10 @@ impl Work {
                     },
                 },
             };
-            if let Err(error) = ended {
-                if trouble.is_news(&error.to_string(), Instant::now().into_std()) {
-                    warn!(%error, "the feed is not followed; it is tried again");
-                }
+            if let Err(error) = ended
+                && trouble.is_news(&error.to_string(), Instant::now().into_std())
+            {
+                warn!(%error, "the feed is not followed; it is tried again");
             }
             tokio::select! {
                 () = stop.cancelled() => return,
