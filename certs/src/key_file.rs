@@ -1,4 +1,4 @@
-//! Private key files: readable by their owner alone, from their first byte on.
+//! Files with a private key or another secret: readable by their owner alone, from their first byte on.
 
 use std::path::{Path, PathBuf};
 
@@ -9,23 +9,23 @@ use crate::files::{self, FileError};
 /// The permission bits of a private key: its owner reads and writes, nobody else does anything.
 pub const MODE: u32 = 0o600;
 
-/// A private key file that must not be used.
+/// A file with a secret that must not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// It could not be read at all.
     #[error(transparent)]
     File(#[from] FileError),
     /// Others than its owner may read or write it.
-    #[error("private key {} has mode {mode:04o}, so others than its owner can reach it; run `chmod 600 {}`, and replace the key if others may have read it", path.display(), path.display())]
+    #[error("{} has mode {mode:04o}, so others than its owner can reach the secret in it; run `chmod 600 {}`, and replace the secret if others may have read it", path.display(), path.display())]
     TooOpen {
-        /// The key file.
+        /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
 }
 
-/// The bytes of a private key file of at most 64 KiB, wiped from memory when dropped.
+/// The bytes of a file with a private key or a password, at most 64 KiB, wiped from memory when dropped.
 ///
 /// Fails on a missing file and on one that its group or the world may reach (any bit of `0077`). Its owner needs no
 /// test: with those bits clear, the system lets nobody but the owner and root open it.
@@ -38,7 +38,7 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     Ok(bytes)
 }
 
-/// Writes a private key file that must not exist yet, with mode 0600 from the first byte, whatever the umask.
+/// Writes such a file that must not exist yet, with mode 0600 from the first byte, whatever the umask.
 pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     files::create(path, bytes, MODE)
 }

@@ -42,6 +42,7 @@ struct Inner {
     reader: Reader,
     feed: watch::Receiver<Tick>,
     metrics: Vec<Metric>,
+    is_recording: IsRecording,
     now: fn() -> Instant,
     started: Instant,
     /// One for each connection of the reader, so that no thread waits for one.
@@ -49,12 +50,21 @@ struct Inner {
     live: live::Hub,
 }
 
+/// Whether what comes in is recorded, as far as the last try tells.
+pub type IsRecording = Box<dyn Fn() -> bool + Send + Sync>;
+
 impl State {
     /// `feed` comes from the writer, `metrics` from whoever counts.
     #[must_use]
-    pub fn new(reader: Reader, feed: watch::Receiver<Tick>, metrics: Vec<Metric>, now: fn() -> Instant) -> Self {
+    pub fn new(
+        reader: Reader,
+        feed: watch::Receiver<Tick>,
+        metrics: Vec<Metric>,
+        is_recording: IsRecording,
+        now: fn() -> Instant,
+    ) -> Self {
         let (started, reads, live) = (now(), Semaphore::new(READERS), live::Hub::new());
-        Self(Arc::new(Inner { reader, feed, metrics, now, started, reads, live }))
+        Self(Arc::new(Inner { reader, feed, metrics, is_recording, now, started, reads, live }))
     }
 
     fn now_us(&self) -> i64 {

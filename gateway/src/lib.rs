@@ -28,6 +28,7 @@ mod renewal;
 pub mod rollup;
 mod seeded;
 pub mod store;
+mod trouble;
 
 /// Events that wait to be judged. Each is at most one publish; connections that find no room are not read meanwhile.
 const EVENTS_MAX: usize = 256;
@@ -77,7 +78,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let mut judge = tokio::spawn(judge_all(arriving, recorder, now));
     let mut doors = tokio::spawn(listener.run(stop.clone()));
     let mut broker = tokio::spawn(behind(broker, stop.clone()));
-    let state = api::State::new(reader, feed, metrics, now);
+    let state = api::State::new(reader, feed, metrics, Box::new(|| !TOTALS.store_failing.get()), now);
     let mut api = tokio::spawn(api::serve(http, state, stop_api.clone()));
     info!(mqtt = %addresses.mqtt, http = %addresses.http, "ready");
     ready(addresses);

@@ -18,7 +18,13 @@ pub(crate) fn of(
 ) -> Vec<Metric> {
     let broker = broker.iter().flat_map(behind);
     let rollups = rollups(rollup_totals).into_iter().chain(timeseries());
-    pipeline(totals).into_iter().chain(rollups).chain(listener(&counters)).chain(broker).collect()
+    pipeline(totals)
+        .into_iter()
+        .chain([failing(totals)])
+        .chain(rollups)
+        .chain(listener(&counters))
+        .chain(broker)
+        .collect()
 }
 
 fn rollups(totals: &'static rollup::Totals) -> [Metric; 5] {
@@ -73,6 +79,15 @@ fn pipeline(totals: &'static Totals) -> [Metric; 9] {
         total("tributary_receipts_dropped_total", "Receipts that found no room.", &totals.receipts_dropped),
         total("tributary_store_failures_total", "Times the store took nothing.", &totals.store_failures),
     ]
+}
+
+fn failing(totals: &'static Totals) -> Metric {
+    Metric {
+        name: "tributary_store_failing",
+        help: "1 while the store takes nothing and devices keep what they have.",
+        kind: MetricKind::Gauge,
+        read: Box::new(move || f64::from(u8::from(totals.store_failing.get()))),
+    }
 }
 
 /// Reads one of the listener's counts.

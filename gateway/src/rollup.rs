@@ -8,6 +8,7 @@ use tracing::{error, info};
 
 use crate::ingest::totals::Total;
 use crate::store::{Now, Roll, Rolled, StoreError};
+use crate::trouble::Trouble;
 
 /// Between two steps while there is much to do: the recorder has its turn, and half of a processor stays free.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -70,14 +71,21 @@ pub async fn keep(
     totals: &'static Totals,
     stop: CancellationToken,
 ) {
+    let mut trouble = Trouble::default();
     let mut keeper = Keeper { roller: Some(roller), settings, now, totals, removal_due: Instant::now() };
     loop {
         let pause = match keeper.step().await {
-            Ok(true) => PAUSE,
-            Ok(false) => settings.interval,
+            Ok(is_behind) => {
+                if let Some(time) = trouble.is_over(Instant::now().into_std()) {
+                    info!(after_s = time.as_secs(), "readings are summed up again");
+                }
+                if is_behind { PAUSE } else { settings.interval }
+            }
             Err(error) => {
                 totals.failures.add(1);
-                error!(%error, "readings could not be summed up; this is tried again");
+                if trouble.is_news(&error.to_string(), Instant::now().into_std()) {
+                    error!(%error, "readings could not be summed up; this is tried again");
+                }
                 settings.interval
             }
         };

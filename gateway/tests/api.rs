@@ -39,7 +39,7 @@ impl World {
         store.ensure_subject(&seed).unwrap();
         let Store { writer, reader } = store;
         let metric = Metric { name: "answer", help: "Known.", kind: MetricKind::Counter, read: Box::new(|| 42.0) };
-        let state = api::State::new(reader, writer.subscribe(), vec![metric], now);
+        let state = api::State::new(reader, writer.subscribe(), vec![metric], Box::new(|| true), now);
         let listener = api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

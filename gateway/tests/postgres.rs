@@ -293,8 +293,10 @@ fn each_role_may_do_its_work_and_nothing_more() {
     }
     let of = |user: &str| Settings { user: user.into(), ..bare.clone() };
     let told = migrate(&of("tributary_ingest")).unwrap_err().to_string();
-    assert!(told.contains("permission denied"), "{told}");
+    assert!(told.contains("tributary_ingest may not make tables"), "{told}");
     assert_eq!(migrate(&of("tributary_migrate")).unwrap().0, 0);
+    // Run once more, it finds the tables there.
+    server.sql("roles", include_str!("../src/store/postgres/roles.sql"));
     let mut store = Store::open(&of("tributary_ingest"), now).unwrap();
     store.writer.record(&[batch_from("meter-7", 1, &[(NOW, 1.0), (0, 2.0), (i64::MAX, 3.0)])]).unwrap();
     assert!(Leases::new(&of("tributary_ingest")).hold("any", Duration::from_secs(1)).unwrap());

@@ -8,11 +8,12 @@ use agent::buffer::{Append, Batch, Buffer, Settings};
 use agent::source::Priority;
 use proto::frame::Sealed;
 use proto::{Body, Lane};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OpenFlags, params};
 
 use crate::Bench;
 use crate::data::{CLOCK, HOUSEHOLD_SERIES, Household, START_US};
 use crate::rounds::{alternate, rate};
+use crate::stores::of_file;
 use crate::table::{Limit, Measure, Table};
 
 /// A cursor such as a source hands over with each append.
@@ -51,10 +52,12 @@ fn compare(bench: &Bench, name: &str, bodies: &[Body], table: &mut Table) -> any
     let compared = alternate(bench.rounds(), stored, bare)?;
     let each = readings / bodies.len();
     let size = format!("{} commits of {each} readings, {bytes} bytes of bodies", bodies.len());
+    let read_back = format!("{} rows read back from each file after each round, a batch each", bodies.len());
     let measure = Measure::new(name, compared.ours, "readings/s")
         .against("bare rusqlite", compared.theirs)
         .limit(Limit::RatioAtLeast(0.5))
         .note(format!("{size}; WAL, synchronous=FULL, 4 KiB pages; both store a cursor in each commit"))
+        .note(&read_back)
         .note(compared.words());
     table.add(&measure);
     let whole = || Ok(rate(readings, accept(&bench.fresh("accept")?, bodies.iter().map(append_of))?));
@@ -62,6 +65,7 @@ fn compare(bench: &Bench, name: &str, bodies: &[Body], table: &mut Table) -> any
     let measure = Measure::new(format!("{name}.and_seal"), compared.ours, "readings/s")
         .against("bare rusqlite", compared.theirs)
         .note("the same, encoding and hashing counted on our side; the other is given the bytes")
+        .note(format!("WAL, synchronous=FULL; {read_back}"))
         .note(compared.words());
     table.add(&measure);
     Ok(())
@@ -75,6 +79,17 @@ pub(crate) fn append_of(body: &Body) -> anyhow::Result<Append> {
     let sealed = Sealed::new(body.encode()?);
     let batch = Batch { lane: Lane::Live, priority: Priority::Normal, readings: body.readings() as u64, sealed };
     Ok(Append { batches: vec![batch], cursors: vec![("bench".into(), CURSOR.to_vec())], ..Append::default() })
+}
+
+/// That `batches` lie in the agent's file at `path`, which it has open no more, and what keeps them there.
+///
+/// # Errors
+/// When less or more do, or it cannot be read.
+pub(crate) fn proof(path: &Path, batches: usize) -> anyhow::Result<String> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let rows: i64 = connection.query_row("select count(*) from batch", [], |row| row.get(0))?;
+    anyhow::ensure!(usize::try_from(rows)? == batches, "{rows} of {batches} batches are there");
+    Ok(format!("{rows} rows read back, a batch each; {}", of_file(path, "agent")?))
 }
 
 /// A buffer at `path`.
@@ -96,6 +111,8 @@ fn accept(folder: &Path, appends: impl Iterator<Item = anyhow::Result<Append>>) 
     let took = start.elapsed();
     let held = buffer.contents()?.held.count();
     anyhow::ensure!(held == count, "{held} of {count} batches are there");
+    drop(buffer);
+    proof(&folder.join("buffer.db"), usize::try_from(count)?)?;
     Ok(took)
 }
 

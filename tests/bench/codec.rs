@@ -9,7 +9,7 @@ use crate::Bench;
 use crate::data::Set;
 use crate::rivals::{JsonReading, PlainRows, json_readings, plain_rows};
 use crate::rounds::{Compared, alternate, rate};
-use crate::table::{Measure, Table};
+use crate::table::{IN_MEMORY, Measure, Table};
 
 /// Times that everything is encoded in one round: enough that a round takes long against the clock's steps.
 const REPEATS: usize = 20;
@@ -72,7 +72,7 @@ fn add(table: &mut Table, set: &Set, act: &str, (json, plain): &(Compared, Compa
     let name = format!("codec_{}.{act}", set.name);
     for (name, other, compared) in [(name.clone(), "serde_json", json), (name + ".vs_postcard", "postcard rows", plain)]
     {
-        let note = format!("batches of {}; {}", set.batch, compared.words());
+        let note = format!("batches of {}; {}; {IN_MEMORY}", set.batch, compared.words());
         table.add(&Measure::new(name, compared.ours, "readings/s").against(other, compared.theirs).note(note));
     }
 }

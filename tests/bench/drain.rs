@@ -14,6 +14,7 @@ use crate::data::{HOUSEHOLD_SERIES, Household};
 use crate::proc::{processor_time, resident_mib};
 use crate::rounds::quantile;
 use crate::shipped::Shipped;
+use crate::stores::Running;
 use crate::table::{Limit, Measure, Table};
 
 /// Twenty series, 1 Hz, 1 s linger: a million readings.
@@ -41,11 +42,23 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     fill(&agent.buffer(), batches)?;
     let shipped = Shipped::find()?;
     let drained = watch(&mut agent, &shipped, &gateway, batches * HOUSEHOLD_SERIES)?;
-    add(&drained, batches, table);
-    let note = "VmHWM, its most from start until the backlog was gone; ";
-    shipped.add(table, "agent_rss_drain", drained.rss_mib, Limit::AtMost(12.0), note);
     agent.stop();
+    let proof = proof(&gateway, batches * HOUSEHOLD_SERIES)?;
+    add(&drained, batches, &proof, table);
+    let note = format!("VmHWM, its most from start until the backlog was gone; {proof}; ");
+    shipped.add(table, "agent_rss_drain", drained.rss_mib, Limit::AtMost(12.0), &note);
     Ok(())
+}
+
+/// That the backlog is in the gateway's file, each reading once, and what keeps it there.
+fn proof(gateway: &Gateway, readings: usize) -> anyhow::Result<String> {
+    let database = Connection::open_with_flags(gateway.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let sql = "select count(*) from reading where series in (select id from series where name like 'circuit-%')";
+    let rows: i64 = database.query_row(sql, [], |row| row.get(0))?;
+    anyhow::ensure!(usize::try_from(rows)? == readings, "{rows} of {readings} readings are there");
+    let all = Running::Sqlite.rows(&gateway.database())?;
+    let settings = Running::Sqlite.settings(&gateway.database())?;
+    Ok(format!("{rows} rows of the backlog and {} of the live source read back; {settings}", all - readings))
 }
 
 /// Makes the backlog: a batch a second until now.
@@ -138,14 +151,15 @@ impl Live {
     }
 }
 
-fn add(drained: &Drained, batches: usize, table: &mut Table) {
+fn add(drained: &Drained, batches: usize, proof: &str, table: &mut Table) {
     let Drained { took, lags, agent_cpu, gateway_cpu, .. } = drained;
     let readings = batches * HOUSEHOLD_SERIES;
     let cpu = |of: &Duration| of.as_secs_f64();
     let measure = Measure::new("backlog_drain", took.as_secs_f64(), "s")
         .limit(Limit::AtMost(60.0))
         .note(format!("{readings} readings in {batches} batches, from the agent's start until all can be read"))
-        .note(format!("processor time: agent {:.1} s, gateway {:.1} s", cpu(agent_cpu), cpu(gateway_cpu)));
+        .note(format!("processor time: agent {:.1} s, gateway {:.1} s", cpu(agent_cpu), cpu(gateway_cpu)))
+        .note(proof);
     table.add(&measure);
     if lags.len() < 20 {
         table.skip("backlog_drain.live_p95", "the drain was over before twenty live readings came");
@@ -154,7 +168,8 @@ fn add(drained: &Drained, batches: usize, table: &mut Table) {
         let measure = Measure::new("backlog_drain.live_p95", p95, "s")
             .limit(Limit::AtMost(2.0))
             .note(format!("{} live readings, from the instant they are of until they can be read", lags.len()))
-            .note(format!("250 ms of linger included; p50 {p50:.2} s, most {most:.2} s"));
+            .note(format!("250 ms of linger included; p50 {p50:.2} s, most {most:.2} s"))
+            .note(proof);
         table.add(&measure);
     }
 }

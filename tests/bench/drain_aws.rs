@@ -15,7 +15,7 @@ use proto::{Lane, Range, Ranges};
 use crate::Bench;
 use crate::data::{BOOT, EPOCH, HOUSEHOLD_SERIES, Household, START_US};
 use crate::rounds::{float, quantile};
-use crate::table::{Limit, Measure, Table};
+use crate::table::{IN_MEMORY, Limit, Measure, Table};
 
 /// Twenty series, 1 Hz, 1 s linger: a million readings.
 const BATCHES: usize = 50_000;
@@ -48,7 +48,7 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     let measure = Measure::new("backlog_drain_aws", minutes, "min")
         .limit(Limit::AtMost(15.0))
         .note(format!(
-            "{} readings in {batches} batches, simulated: 100 publishes/s, 512 KiB/s",
+            "{} readings in {batches} batches, simulated: 100 publishes/s, 512 KiB/s; {IN_MEMORY}",
             batches * HOUSEHOLD_SERIES
         ))
         .note(format!(
@@ -62,7 +62,7 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     anyhow::ensure!(!world.lags.is_empty(), "no live batch arrived while the backlog was on its way");
     let [p50, p95, most] = [0.5, 0.95, 1.0].map(|share| quantile(world.lags.clone(), share));
     let measure = Measure::new("backlog_drain_aws.live_p95", p95, "s").limit(Limit::AtMost(2.0)).note(format!(
-        "{} live batches meanwhile, from sealed to committed; p50 {p50:.2} s, most {most:.2} s",
+        "{} live batches meanwhile, from sealed to committed; p50 {p50:.2} s, most {most:.2} s; {IN_MEMORY}",
         world.lags.len()
     ));
     table.add(&measure);

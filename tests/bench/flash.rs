@@ -7,7 +7,7 @@ use anyhow::Context;
 use proto::{Body, Range, Ranges};
 
 use crate::Bench;
-use crate::buffer::{append_of, open};
+use crate::buffer::{append_of, open, proof};
 use crate::data::{HOUSEHOLD_SERIES, Household, START_US};
 use crate::proc;
 use crate::rounds::float;
@@ -37,11 +37,13 @@ fn large_batches(bench: &Bench, household: &Household, table: &mut Table) -> any
     let seconds = seconds_of(household, BATCH_BYTES)?;
     let commits = bench.size(1_000);
     let bodies = (0..commits).map(|place| household.body(START_US, place * seconds, seconds));
-    let cost = written_for(&bench.fresh("flash")?, bodies)?;
+    let folder = bench.fresh("flash")?;
+    let cost = written_for(&folder, bodies)?;
     let mean = cost.payload / commits as u64;
     let measure = Measure::new("flash_bytes", ratio(cost.bytes, cost.payload), "written/payload")
         .limit(Limit::AtMost(3.0))
-        .note(format!("{commits} commits of one batch of {mean} bytes; {}", cost.words()));
+        .note(format!("{commits} commits of one batch of {mean} bytes; {}", cost.words()))
+        .note(proof(&folder.join("buffer.db"), commits)?);
     table.add(&measure);
     Ok(())
 }
@@ -49,17 +51,21 @@ fn large_batches(bench: &Bench, household: &Household, table: &mut Table) -> any
 fn a_day(bench: &Bench, household: &Household, table: &mut Table) -> anyhow::Result<()> {
     let commits = bench.size(10_000);
     let bodies = (0..commits).map(|second| household.body(START_US, second, 1));
-    let cost = written_for(&bench.fresh("flash")?, bodies)?;
+    let folder = bench.fresh("flash")?;
+    let cost = written_for(&folder, bodies)?;
+    let proof = proof(&folder.join("buffer.db"), commits)?;
     let each = ratio(cost.bytes, commits as u64);
     let per_commit = Measure::new("flash_day.commit", each, "B/commit")
         .against("payload", ratio(cost.payload, commits as u64))
         .limit(Limit::AtMost(COMMIT_BYTES_MAX))
-        .note(format!("{commits} commits of {HOUSEHOLD_SERIES} readings; {}", cost.words()));
+        .note(format!("{commits} commits of {HOUSEHOLD_SERIES} readings; {}", cost.words()))
+        .note(&proof);
     table.add(&per_commit);
     let mib = 1024.0 * 1024.0;
     let day = Measure::new("flash_day", each * COMMITS_A_DAY / mib, "MiB/day")
         .against("payload", ratio(cost.payload, commits as u64) * COMMITS_A_DAY / mib)
-        .note(format!("{HOUSEHOLD_SERIES} series at 1 Hz with 1 s linger: a commit a second"));
+        .note(format!("{HOUSEHOLD_SERIES} series at 1 Hz with 1 s linger: a commit a second"))
+        .note(proof);
     table.add(&day);
     Ok(())
 }
@@ -129,9 +135,11 @@ fn fsyncs(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
         }
     };
     let each = ratio(at_many - at_few, (many - few) as u64);
+    let proof = proof(&bench.folder.join("fsyncs/buffer.db"), many)?;
     let measure = Measure::new("flash_fsyncs", each, "fsyncs/commit")
         .limit(Limit::AtMost(1.1))
-        .note(format!("strace: {at_few} fsyncs in {few} commits, {at_many} in {many}, each marked as settled"));
+        .note(format!("strace: {at_few} fsyncs in {few} commits, {at_many} in {many}, each marked as settled"))
+        .note(proof);
     table.add(&measure);
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::Bench;
 use crate::proc::resident_mib;
 use crate::rounds::{float, median};
 use crate::shipped::Shipped;
+use crate::stores::Running;
 use crate::table::{Limit, Measure, Table};
 
 /// How long an agent is left alone before it is weighed, and while it is.
@@ -37,12 +38,13 @@ fn gateway(bench: &Bench, folder: &Path, pki: &Pki, table: &mut Table) -> anyhow
     let mut gateways: Vec<Gateway> = (0..bench.rounds()).map(start).collect();
     let seconds = median(gateways.iter().map(|gateway| gateway.started_in.as_secs_f64()).collect());
     let note = format!("median of {} starts on an empty folder, until both ports are open", gateways.len());
-    table.add(&Measure::new("gateway_start", seconds, "s").limit(Limit::Below(2.0)).note(note));
     let gateway = gateways.pop().context("at least one round")?;
+    let proof = Running::Sqlite.proof(&gateway.database(), 0)?;
+    table.add(&Measure::new("gateway_start", seconds, "s").limit(Limit::Below(2.0)).note(note).note(&proof));
     drop(gateways);
     let (now, most) = resident_mib(gateway.process.as_ref().context("a gateway that runs")?.id())?;
     let note = format!("VmHWM, its most until it was ready; {now:.1} MiB now");
-    table.add(&Measure::new("gateway_rss", most, "MiB").limit(Limit::Below(60.0)).note(note));
+    table.add(&Measure::new("gateway_rss", most, "MiB").limit(Limit::Below(60.0)).note(note).note(proof));
     Ok(gateway)
 }
 
@@ -60,9 +62,15 @@ fn idle_agent(folder: &Path, pki: &Pki, gateway: &Gateway, shipped: &Shipped, ta
         samples.push(resident_mib(id)?.0);
         std::thread::sleep(Duration::from_millis(100));
     }
-    let note = format!("VmRSS, median of {} looks; connected, one source at 1 Hz; ", samples.len());
-    shipped.add(table, "agent_rss_idle", median(samples), Limit::AtMost(8.0), &note);
     agent.stop();
+    let (rows, settings) = (Running::Sqlite.rows(&gateway.database())?, Running::Sqlite.settings(&gateway.database())?);
+    anyhow::ensure!(rows > 0, "nothing has arrived");
+    let looks = samples.len();
+    let note = format!(
+        "VmRSS, median of {looks} looks; connected, one source at 1 Hz; {rows} rows of it read back from the gateway; \
+         {settings}; "
+    );
+    shipped.add(table, "agent_rss_idle", median(samples), Limit::AtMost(8.0), &note);
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 
 use crate::Bench;
 use crate::rounds::{float, rate};
-use crate::table::{Measure, Table};
+use crate::table::{IN_MEMORY, Measure, Table};
 
 const LASTS: Duration = Duration::from_secs(3);
 
@@ -38,7 +38,7 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<f64> {
     let a_second = rate(counts.iter().sum(), lasts);
     let measure = Measure::new("handshakes", a_second, "handshakes/s").note(format!(
         "both ends on {threads} processors, no socket; TLS 1.3, X25519, ECDSA P-256 on both sides, no resumption: \
-         {:.2} ms of a processor each",
+         {:.2} ms of a processor each; {IN_MEMORY}",
         1e3 * float(threads) / a_second
     ));
     table.add(&measure);

@@ -13,7 +13,11 @@ use crate::rounds::{float, rate};
 use crate::stores::{Running, Store};
 
 /// Files that one session takes on either side, and what both processes have beside.
-const FILES_BESIDE: u64 = 256;
+pub(crate) const FILES_BESIDE: u64 = 256;
+/// Connections that come while others have not gone yet.
+const HALF_OPEN: usize = 1_024;
+/// The most devices that fit into the gateway's own `connections_max`, with those.
+const DEVICES_BY_DEFAULT: usize = 20_000 - HALF_OPEN;
 /// For all of an order to be settled, or all devices to be connected. A figure that takes longer is none.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -80,13 +84,7 @@ impl Site {
     /// # Errors
     /// When it holds less or more.
     pub(crate) fn proof(&self) -> anyhow::Result<String> {
-        let (database, confirmed) = (self.gateway.database(), self.confirmed);
-        let rows = self.store.rows(&database)?;
-        anyhow::ensure!(rows == confirmed, "{confirmed} readings are confirmed, and {rows} are there");
-        Ok(format!(
-            "{rows} rows read back, all of which receipts cover, and no other; {}",
-            self.store.settings(&database)?
-        ))
+        self.store.proof(&self.gateway.database(), self.confirmed).context("what receipts cover")
     }
 
     fn times(&self) -> anyhow::Result<(f64, f64, u64)> {
@@ -152,8 +150,20 @@ pub(crate) fn start_gateway(
     let store = store.start(folder, &files)?;
     let mut gateway = Gateway::prepare(&folder.join("gateway"), files, "");
     gateway.store = store.config();
+    gateway.connections_max = (devices > DEVICES_BY_DEFAULT).then_some(devices + HALF_OPEN);
     gateway.restart();
     Ok((gateway, store))
+}
+
+/// The devices' process, whose devices begin to connect.
+///
+/// # Errors
+/// When it does not start.
+pub(crate) fn dial(folder: &std::path::Path, gateway: &Gateway, devices: usize) -> anyhow::Result<Load> {
+    let pki: PathBuf = folder.join("pki");
+    let (authority, fleet) = (pki.join("authority/ca.crt"), pki.join(format!("fleet-{devices}")));
+    let job = Job { port: gateway.mqtt_port, authority, fleet, devices, spread_ms: 0 };
+    Load::start(&job, folder)
 }
 
 /// The devices' process, and all devices connected.
@@ -161,10 +171,7 @@ pub(crate) fn start_gateway(
 /// # Errors
 /// When they are not in time.
 pub(crate) fn connect(folder: &std::path::Path, gateway: &Gateway, devices: usize) -> anyhow::Result<(Load, Up)> {
-    let pki: PathBuf = folder.join("pki");
-    let (authority, fleet) = (pki.join("authority/ca.crt"), pki.join(format!("fleet-{devices}")));
-    let job = Job { port: gateway.mqtt_port, authority, fleet, devices, spread_ms: 0 };
-    let load = Load::start(&job, folder)?;
+    let load = dial(folder, gateway, devices)?;
     let up = load.up(DEADLINE)?;
     Ok((load, up))
 }

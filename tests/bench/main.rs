@@ -24,6 +24,7 @@ mod footprint;
 mod handshakes;
 mod latency;
 mod load;
+mod most;
 mod pipeline;
 mod proc;
 mod query;
@@ -55,6 +56,7 @@ const GROUPS: &[(&[&str], Measurer)] = &[
     (&["single_messages", "batching_10", "batching_100", "batching_1000"], batching::measure),
     (&["receipt_p50", "receipt_p99"], latency::measure),
     (&["handshakes", "session_kib_1000", "sessions_back_1000", "session_kib", "sessions_back"], sessions::measure),
+    (&["sessions_most"], most::measure),
     (&["backlog_drain", "agent_rss_drain"], drain::measure),
     (&["backlog_drain_aws"], drain_aws::measure),
     (&["agent_rss_backlog", "first_publish"], queued::measure),

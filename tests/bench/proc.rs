@@ -40,6 +40,28 @@ pub(crate) fn resident_mib(process: u32) -> anyhow::Result<(f64, f64)> {
     Ok((field("VmRSS")?, field("VmHWM")?))
 }
 
+/// Memory that may still be taken without swapping, in MiB (proc_meminfo(5): `MemAvailable`).
+///
+/// # Errors
+/// Without /proc.
+pub(crate) fn available_mib() -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string("/proc/meminfo").context("read /proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    kib.map(|kib| kib / 1024.0).context("MemAvailable in /proc/meminfo")
+}
+
+/// What the kernel keeps in TCP buffers, in MiB (/proc/net/sockstat: `mem`, in pages of 4 KiB).
+///
+/// # Errors
+/// Without /proc.
+pub(crate) fn sockets_mib() -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string("/proc/net/sockstat").context("read /proc/net/sockstat")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP: ")).context("TCP in /proc/net/sockstat")?;
+    let pages = line.split_once("mem ").and_then(|(_, pages)| pages.trim().parse::<f64>().ok());
+    pages.map(|pages| pages * 4.0 / 1024.0).context("mem in /proc/net/sockstat")
+}
+
 /// Processor time that a process took (proc_pid_stat(5): `utime` and `stime`, in hundredths of a second on Linux).
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use gateway::store::{Batch, Item, Ledger, postgres, sqlite};
+use harness::servers::postgres::roles::{INGEST, MIGRATE};
 use harness::servers::{Edition, Missing, Postgres, Sql};
 use harness::{Gateway, Pki, wait_for};
 use proto::{BodyHash, DeviceId, Lane};
@@ -14,6 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::Bench;
 use crate::data::{CLOCK, EPOCH, Row, START_US, Set, column};
 use crate::rounds::{alternate, float};
+use crate::stores::{Running, of_server};
 use crate::table::{Limit, Measure, Table};
 
 /// A reading every five minutes.
@@ -56,45 +58,58 @@ fn sqlite(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     drop(writer);
     let gateway = Gateway::start(&of_gateway, Pki::create(&folder.join("pki")).server(), "");
     let database = gateway.database();
-    compare(bench, table, name, &gateway, readings, "bare rusqlite", |series| read_all(&database, series, readings))
+    let proof = Running::Sqlite.proof(&database, readings)?;
+    let read = |series| read_all(&database, series, readings);
+    compare(bench, table, name, &gateway, readings, &Bare { who: "bare rusqlite", read, proof })
 }
 
 fn on_server(bench: &Bench, table: &mut Table, name: &str, folder: &Path, server: &Postgres) -> anyhow::Result<()> {
     let admin = Sql::connect(&server.database("year")?)?;
-    let mut settings = postgres::Settings::local(server.port, "year", "postgres");
-    settings.password = Some(postgres::Password::new(server.password()));
-    postgres::migrate(&settings)?;
-    let postgres::Store { mut writer, .. } = postgres::Store::open(&settings, gateway::now)?;
+    server.make_roles("year")?;
+    let by = |role| {
+        let password = Some(postgres::Password::new(server.password_of(role)));
+        postgres::Settings { password, ..postgres::Settings::local(server.port, "year", role) }
+    };
+    postgres::migrate(&by(MIGRATE))?;
+    let postgres::Store { mut writer, .. } = postgres::Store::open(&by(INGEST), gateway::now)?;
     let readings = fill(&mut writer)?;
     drop(writer);
     admin.run("analyze")?;
-    let password = folder.join("password");
-    std::fs::write(&password, server.password())?;
-    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let password = server.password_file(folder, INGEST)?;
     let mut gateway = Gateway::prepare(&folder.join("gateway"), Pki::create(&folder.join("pki")).server(), "");
     gateway.store = Some(format!(
-        "[store]\nkind = \"postgres\"\n[store.postgres]\nport = {}\ndatabase = \"year\"\nuser = \"postgres\"\n\
+        "[store]\nkind = \"postgres\"\n[store.postgres]\nport = {}\ndatabase = \"year\"\n\
          password_file = {password:?}\n",
         server.port
     ));
     gateway.restart();
-    compare(bench, table, name, &gateway, readings, "a bare client (text protocol)", |series| {
+    let read = |series| {
         let sql = format!("select time_us, value, form from reading where series = {series} order by time_us");
         let rows = admin.rows(&sql)?.len();
         anyhow::ensure!(rows == readings, "{rows} of {readings} rows");
         Ok(())
-    })
+    };
+    let proof = format!("{} rows read back; {}", admin.number("select count(*) from reading")?, of_server(&admin)?);
+    compare(bench, table, name, &gateway, readings, &Bare { who: "a bare client (text protocol)", read, proof })
 }
 
-/// Measures the gateway's answer beside `bare`, which reads all rows of a series.
+/// What the gateway is compared with.
+struct Bare<'a, F> {
+    who: &'a str,
+    /// Reads all rows of a series.
+    read: F,
+    /// What the store says of itself and holds.
+    proof: String,
+}
+
+/// Measures the gateway's answer beside `bare`.
 fn compare(
     bench: &Bench,
     table: &mut Table,
     name: &str,
     gateway: &Gateway,
     readings: usize,
-    who: &str,
-    bare: impl Fn(i64) -> anyhow::Result<()>,
+    bare: &Bare<'_, impl Fn(i64) -> anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let series = gateway.get("/api/v1/series")?["series"][0]["id"].as_i64().context("a series")?;
     let address = format!("{}/api/v1/series/{series}/readings?points={POINTS}", gateway.http);
@@ -111,11 +126,11 @@ fn compare(
     let compared = alternate(
         bench.rounds(),
         || per_query(|| Ok(ureq::get(&address).call()?.body_mut().read_to_vec()?)),
-        || per_query(|| bare(series)),
+        || per_query(|| (bare.read)(series)),
     )?;
     // Rates of queries, turned into the milliseconds of one.
     let measure = Measure::new(name, 1e3 / compared.ours, "ms")
-        .against(format!("{who} reading all rows"), 1e3 / compared.theirs)
+        .against(format!("{} reading all rows", bare.who), 1e3 / compared.theirs)
         .limit(Limit::AtMost(50.0))
         .note(format!(
             "{readings} readings at {POINTS} points over HTTP; the first query took {:.1} ms; all were summed up {:.1} s \
@@ -123,7 +138,8 @@ fn compare(
             cold.as_secs_f64() * 1e3,
             summed_up.as_secs_f64()
         ))
-        .note(format!("{QUERIES} queries a round; here a ratio above 1 is slower; {}", compared.words()));
+        .note(format!("{QUERIES} queries a round; here a ratio above 1 is slower; {}", compared.words()))
+        .note(&bare.proof);
     table.add(&measure);
     Ok(())
 }

@@ -7,11 +7,13 @@ use harness::{Agent, Gateway, Pki, wait_for};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::Bench;
+use crate::buffer::proof;
 use crate::data::HOUSEHOLD_SERIES;
 use crate::drain::{BATCHES, fill};
 use crate::proc::resident_mib;
 use crate::rounds::median;
 use crate::shipped::Shipped;
+use crate::stores::Running;
 use crate::table::{Limit, Measure, Table};
 
 /// How long an agent is left alone before it is weighed.
@@ -50,10 +52,12 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     };
     let (_, empty) = weigh("empty", 0)?;
     let (full_agent, full) = weigh("full", batches)?;
+    let proof = proof(&full_agent.buffer(), batches)?;
     let measure = Measure::new("agent_rss_backlog", full, "MiB")
         .against("the same agent with nothing queued", empty)
         .limit(Limit::AtMost(empty + GRAIN_MIB))
-        .note(format!("VmRSS, median of {} looks; {queued}, no gateway to be reached", LOOKS.0));
+        .note(format!("VmRSS, median of {} looks; {queued}, no gateway to be reached", LOOKS.0))
+        .note(proof);
     table.add(&measure);
 
     let gateway = Gateway::start(&folder.join("gateway"), pki.server(), "");
@@ -63,8 +67,10 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     let measure = Measure::new("first_publish", seconds, "s")
         .limit(Limit::Below(1.0))
         .note(format!("{queued}; from the gateway's CONNACK to its first frame, subscription and hello included"));
-    table.add(&measure);
     agent.stop();
+    let (rows, settings) = (Running::Sqlite.rows(&gateway.database())?, Running::Sqlite.settings(&gateway.database())?);
+    anyhow::ensure!(rows > 0, "nothing has arrived");
+    table.add(&measure.note(format!("{rows} rows read back, those that had come by then; {settings}")));
     Ok(())
 }
 

@@ -48,6 +48,8 @@ struct Seen {
     up: Up,
     dropped: Up,
     restarted: Up,
+    /// What the store says of itself, and that it has what was published.
+    proof: String,
 }
 
 fn watch(folder: &Path, devices: usize) -> anyhow::Result<Seen> {
@@ -63,13 +65,12 @@ fn watch(folder: &Path, devices: usize) -> anyhow::Result<Seen> {
     let dropped = load.up(DEADLINE).context("after every socket was closed")?;
     gateway.restart();
     let restarted = load.up(DEADLINE).context("after the gateway was killed")?;
-    let rows = store.rows(&gateway.database())?;
-    anyhow::ensure!(rows == devices * 200, "{rows} of {} readings are there", devices * 200);
-    Ok(Seen { before_kib, connected_kib, busy_kib, up, dropped, restarted })
+    let proof = store.proof(&gateway.database(), devices * 200)?;
+    Ok(Seen { before_kib, connected_kib, busy_kib, up, dropped, restarted, proof })
 }
 
 /// Resident memory once it changes no more.
-fn settled(gateway: &Gateway) -> anyhow::Result<u64> {
+pub(crate) fn settled(gateway: &Gateway) -> anyhow::Result<u64> {
     let process = gateway.process.as_ref().context("a gateway that runs")?;
     let (began, mut last) = (Instant::now(), process.resident_kib());
     loop {
@@ -94,6 +95,7 @@ impl Seen {
             mib(self.busy_kib),
             each(self.connected_kib)
         ))
+        .note(&self.proof)
     }
 
     fn back(&self, ending: &str, devices: usize, alone: f64) -> Measure {
@@ -111,5 +113,6 @@ impl Seen {
                 "connected and subscribed; devices wait as agents do, full jitter from 1 s on; {:.0}/s at first",
                 a_second(&self.up)
             ))
+            .note(&self.proof)
     }
 }

@@ -73,20 +73,8 @@ impl Running {
     /// When the store cannot be read.
     pub(crate) fn settings(&self, database: &Path) -> anyhow::Result<String> {
         match self {
-            Self::Sqlite => {
-                let journal: String = read(database)?.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-                anyhow::ensure!(journal == "wal", "journal_mode is {journal}");
-                Ok(format!(
-                    "journal_mode={journal}; synchronous=FULL, which the gateway sets and asks for at its start"
-                ))
-            }
-            Self::Postgres(_, shared) => {
-                let sql = Sql::connect(shared.dsn())?;
-                let setting = |name: &str| sql.value(&format!("show {name}"));
-                let (fsync, commit) = (setting("fsync")?, setting("synchronous_commit")?);
-                anyhow::ensure!(fsync == "on" && commit == "on", "fsync={fsync}, synchronous_commit={commit}");
-                Ok(format!("fsync={fsync}; synchronous_commit={commit}; server {}", setting("server_version")?))
-            }
+            Self::Sqlite => of_file(database, "gateway"),
+            Self::Postgres(_, shared) => of_server(&Sql::connect(shared.dsn())?),
         }
     }
 
@@ -103,6 +91,38 @@ impl Running {
         };
         Ok(usize::try_from(rows)?)
     }
+
+    /// What the store says of itself, and that it holds just `expected` readings.
+    ///
+    /// # Errors
+    /// When it holds less or more, or cannot be read.
+    pub(crate) fn proof(&self, database: &Path, expected: usize) -> anyhow::Result<String> {
+        let rows = self.rows(database)?;
+        anyhow::ensure!(rows == expected, "{rows} rows are there, and {expected} should be");
+        Ok(format!("{rows} rows read back, as many as there should be; {}", self.settings(database)?))
+    }
+}
+
+/// What keeps a commit of `whose` SQLite file through a power cut. The mode is the file's; the other is each
+/// connection's own, and no other connection can ask for it.
+///
+/// # Errors
+/// When it cannot be read, or is not as it should be.
+pub(crate) fn of_file(path: &Path, whose: &str) -> anyhow::Result<String> {
+    let journal: String = read(path)?.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    anyhow::ensure!(journal == "wal", "journal_mode is {journal}");
+    Ok(format!("journal_mode={journal}; synchronous=FULL, which the {whose} sets and asks for at its start"))
+}
+
+/// What keeps a commit on a server through a power cut, as the server says it.
+///
+/// # Errors
+/// When it does not answer, or does not keep them.
+pub(crate) fn of_server(sql: &Sql) -> anyhow::Result<String> {
+    let setting = |name: &str| sql.value(&format!("show {name}"));
+    let (fsync, commit) = (setting("fsync")?, setting("synchronous_commit")?);
+    anyhow::ensure!(fsync == "on" && commit == "on", "fsync={fsync}, synchronous_commit={commit}");
+    Ok(format!("fsync={fsync}; synchronous_commit={commit}; server {}", setting("server_version")?))
 }
 
 fn read(database: &Path) -> rusqlite::Result<Connection> {

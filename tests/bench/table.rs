@@ -5,6 +5,9 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::{Value, json};
 
+/// What is said of a figure where others have their settings and the rows that were read back.
+pub(crate) const IN_MEMORY: &str = "in memory: no store, so nothing is synced and no row is there to be read back";
+
 /// A limit that the design states.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Limit {

@@ -7,7 +7,7 @@ use crate::Bench;
 use crate::data::{CLOCK, EPOCH, Row, Set};
 use crate::rivals;
 use crate::rounds::float;
-use crate::table::{Limit, Measure, Table};
+use crate::table::{IN_MEMORY, Limit, Measure, Table};
 
 /// A number that an agent reaches within a day at a batch a second: its length on the wire is that of most numbers.
 const FIRST_NUMBER: u64 = 40_000;
@@ -30,12 +30,14 @@ fn one(set: &Set, name: &str, limit: Limit, table: &mut Table) -> anyhow::Result
     let plain = average(set, |rows| Ok(postcard::to_allocvec(&rivals::plain_rows(&set.series, rows))?.len()))?;
     let pack = average(set, |rows| checked_senml(set, rows))?;
     let note = format!(
-        "{readings} readings in {batches} batches of {}, one a frame, frame header included; the others without one",
+        "{readings} readings in {batches} batches of {}, one a frame, frame header included; the others without one; \
+         {IN_MEMORY}",
         set.batch
     );
     table.add(&Measure::new(name, ours, "B/reading").against("JSON objects", json).limit(limit).note(note));
-    let other =
-        |what: &str, value| Measure::new(format!("{name}.{what}"), value, "B/reading").against("JSON objects", json);
+    let other = |what: &str, value| {
+        Measure::new(format!("{name}.{what}"), value, "B/reading").against("JSON objects", json).note(IN_MEMORY)
+    };
     table.add(&other("senml_cbor", pack));
     table.add(&other("postcard_rows", plain));
     Ok(())

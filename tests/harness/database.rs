@@ -10,6 +10,7 @@ use anyhow::Context;
 use crate::binary;
 use crate::oracle::Ledger;
 use crate::pki::Files;
+use crate::servers::postgres::roles::{INGEST, MIGRATE};
 use crate::servers::{Postgres, Sql};
 
 /// Where gateways keep what they have.
@@ -61,21 +62,22 @@ impl Database {
 }
 
 impl Shared {
-    /// Makes the database `name` on `server`, its schema by the gateway's own `migrate`, and what gateways are told of
-    /// it. `files` are any that a gateway could start with.
+    /// Makes the database `name` on `server`, the gateway's roles by its own roles.sql, the schema by its `migrate`, and
+    /// what gateways are told of it: their role may no more than it needs. `files` are any that a gateway could start
+    /// with.
     ///
     /// # Errors
     /// When the server does not answer, or the schema cannot be made; with the gateway's words.
     pub fn prepare(server: &Postgres, name: &str, folder: &Path, files: &Files) -> anyhow::Result<Self> {
         let dsn = server.database(name)?;
         std::fs::create_dir_all(folder)?;
-        let password = folder.join("password");
-        certs::key_file::create_private(&password, server.password().as_bytes()).context("keep the password")?;
+        server.make_roles(name)?;
+        let (ingest, migrate) = (server.password_file(folder, INGEST)?, server.password_file(folder, MIGRATE)?);
         let port = server.port;
         let table = format!(
             "[store]\nkind = \"postgres\"\n[store.postgres]\nhost = \"127.0.0.1\"\nport = {port}\ndatabase = \"{name}\"\n\
-             user = \"postgres\"\npassword_file = {password:?}\nmigrate_user = \"postgres\"\n\
-             migrate_password_file = {password:?}\n"
+             user = \"{INGEST}\"\npassword_file = {ingest:?}\nmigrate_user = \"{MIGRATE}\"\n\
+             migrate_password_file = {migrate:?}\n"
         );
         let shared = Self { dsn, table, judge: Arc::default() };
         shared.migrate(folder, files)?;

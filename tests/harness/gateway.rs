@@ -30,6 +30,8 @@ pub struct Gateway {
     /// A revocation list, from the next start on.
     pub crl: Option<PathBuf>,
     subjects: String,
+    /// Connections that it takes at once, from the next start on; none: as many as it takes by itself.
+    pub connections_max: Option<usize>,
     /// Its `[store]` tables, from the next start on; none: a SQLite file in its folder.
     pub store: Option<String>,
     /// What is added to its environment, from the next start on.
@@ -64,6 +66,7 @@ impl Gateway {
             files,
             crl: None,
             subjects: subjects.to_owned(),
+            connections_max: None,
             store: None,
             environment: Vec::new(),
         }
@@ -88,9 +91,10 @@ impl Gateway {
         write!(
             text,
             "[listener]\naddress = \"127.0.0.1:{}\"\ncertificate_file = {certificate:?}\nkey_file = {key:?}\n\
-             authority_file = {authority:?}\n{}[http]\naddress = \"{http}\"\n{}\n{}",
+             authority_file = {authority:?}\n{}{}[http]\naddress = \"{http}\"\n{}\n{}",
             self.mqtt_port,
             self.crl.as_ref().map_or_else(String::new, |crl| format!("crl_file = {crl:?}\n")),
+            self.connections_max.map_or_else(String::new, |most| format!("connections_max = {most}\n")),
             self.store.clone().unwrap_or_else(|| format!("[store]\npath = {:?}\n", self.database())),
             self.subjects
         )
@@ -139,6 +143,16 @@ impl Gateway {
         }
         self.started_in = began.elapsed();
         self.process = Some(process);
+    }
+
+    /// Starts it, and ends it in good order: to see that nothing keeps it from running.
+    ///
+    /// # Panics
+    /// When it does not start, or does not end well.
+    pub fn restart_and_stop(&mut self) {
+        self.restart();
+        let ended = self.process.take().expect("it was just started").terminate();
+        assert!(ended.success(), "it ended with {ended}");
     }
 
     /// SIGSTOP, if it runs.

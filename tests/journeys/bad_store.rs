@@ -1,6 +1,9 @@
 //! A store that cannot be used is refused in words that say what to do, and in none that say the password; one that fills
 //! its disk is told nothing that it does not have.
 
+mod rights;
+mod timescale;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -9,6 +12,7 @@ use std::time::{Duration, Instant};
 use harness::database::Shared;
 use harness::device::Shape;
 use harness::oracle::Allowed;
+use harness::servers::postgres::roles::{INGEST, MIGRATE, QUERY};
 use harness::servers::{Edition, Postgres, free_port, or_skip};
 use harness::small_disk::SmallDisk;
 use harness::{Cloud, Gateway, Pki, World, wait_for};
@@ -18,14 +22,14 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(40);
 /// For what was held up to arrive.
 const SOON: Duration = Duration::from_secs(90);
 
-/// The gateway's words, having refused to run.
-fn refusal(gateway: &Gateway, table: &str) -> String {
+/// The gateway's words, having refused to `run` or to `migrate`: it has ended by itself, as one that failed.
+fn refusal(gateway: &Gateway, what: &str, table: &str) -> String {
     let text = std::fs::read_to_string(gateway.config()).unwrap();
     let (before, _) = text.split_once("[store]").unwrap();
     let config = gateway.config().with_extension("bad.toml");
     std::fs::write(&config, format!("{before}{table}")).unwrap();
     let mut command = Command::new(harness::binary("tributary-gateway"));
-    command.args(["run", "--config"]).arg(&config).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args([what, "--config"]).arg(&config).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
@@ -36,8 +40,27 @@ fn refusal(gateway: &Gateway, table: &str) -> String {
         std::thread::sleep(Duration::from_millis(10));
     }
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    assert!(!status.success());
-    String::from_utf8([stdout, stderr].concat()).unwrap()
+    let said = String::from_utf8([stdout, stderr].concat()).unwrap();
+    assert_eq!(status.code(), Some(1), "{status}: {said}");
+    println!("{what}: {}", said.lines().last().unwrap_or_default());
+    said
+}
+
+/// Fails unless the gateway refuses `what` with all of `words`, and no password.
+fn refuses(gateway: &Gateway, server: &Postgres, what: &str, table: &str, words: &[&str]) {
+    let said = refusal(gateway, what, table);
+    for word in words {
+        assert!(said.contains(word), "{what}: no `{word}` in: {said}");
+    }
+    let of_roles = [INGEST, MIGRATE, QUERY].map(|role| server.password_of(role));
+    let secrets = of_roles.iter().map(String::as_str).chain([server.password(), "open-sesame"]);
+    secrets.for_each(|secret| assert!(!said.contains(secret), "{what}: a password in: {said}"));
+}
+
+/// `table` with another value for a setting that is in it, or with one more.
+fn with(table: &str, setting: &str, value: &str) -> String {
+    let others = table.lines().filter(|line| line.split_once(" = ").is_none_or(|(name, _)| name != setting));
+    others.map(|line| format!("{line}\n")).collect::<String>() + &format!("{setting} = {value}\n")
 }
 
 /// A file that only its owner may read.
@@ -58,23 +81,11 @@ fn a_postgres_that_cannot_be_used_is_refused_with_what_to_do_and_without_its_pas
     let wrong = folder.path().join("wrong");
     private(&wrong, "open-sesame\n");
     let expect = |what: &str, table: &str, words: &[&str]| {
-        let said = refusal(&gateway, table);
-        println!("{what}: {}", said.lines().last().unwrap_or_default());
-        for word in words {
-            assert!(said.contains(word), "{what}: no `{word}` in: {said}");
-        }
-        for secret in [server.password(), "open-sesame"] {
-            assert!(!said.contains(secret), "{what}: a password in: {said}");
-        }
+        println!("{what}:");
+        refuses(&gateway, &server, "run", table, words);
     };
     let good = shared.table();
-    let with = |setting: &str, value: &str| {
-        let lines = good.lines().map(|line| match line.split_once(" = ") {
-            Some((name, _)) if name == setting => format!("{setting} = {value}"),
-            _ => line.to_owned(),
-        });
-        lines.collect::<Vec<_>>().join("\n") + "\n"
-    };
+    let with = |setting: &str, value: &str| with(good, setting, value);
     let nobody = with("host", "\"no-such-host.invalid\"") + "tls = \"disable\"\n";
     expect("an unknown host", &nobody, &["no-such-host.invalid", "check `host`"]);
     expect(
@@ -83,6 +94,9 @@ fn a_postgres_that_cannot_be_used_is_refused_with_what_to_do_and_without_its_pas
         &["refused", "check `host`, `port`"],
     );
     expect("a wrong password", &with("password_file", &format!("{wrong:?}")), &["password", "password_file"]);
+    std::fs::set_permissions(&wrong, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let open = ["`store.postgres.password_file`", "mode 0644", "chmod 600", "replace the secret"];
+    expect("a password that others may read", &with("password_file", &format!("{wrong:?}")), &open);
     expect("an unknown user", &with("user", "\"mallory\""), &["mallory", "check `user`"]);
     expect("an unknown database", &with("database", "\"nowhere\""), &["nowhere", "migrate"]);
     server.database("empty").unwrap();

@@ -7,24 +7,21 @@ use gateway::store::postgres::{Password, Settings, Store, Timescale, Tls, migrat
 use gateway::store::{Batch, Item, Ledger as _, Outcome};
 use harness::pty::Port;
 use harness::servers::postgres as servers;
+use harness::servers::postgres::roles::{INGEST, MIGRATE};
 use harness::servers::{Edition, Postgres, Sql, or_skip};
 use harness::{Agent, Gateway, Pki, wait_for};
 use proto::{Basis, BodyHash, Clock, Column, Epoch, Instant, Kind, Lane, Reading, Series, Value};
 
-const ROLES: &str = include_str!("../../gateway/src/store/postgres/roles.sql");
-
 /// A database as an administrator makes it, and the gateway's settings for it.
 fn prepare(server: &Postgres, folder: &Path) -> (Sql, String) {
     let admin = Sql::connect(&server.database("tributary").unwrap()).unwrap();
-    admin.run(ROLES).unwrap();
-    let mut settings = format!("[store]\nkind = \"postgres\"\n[store.postgres]\nport = {}\n", server.port);
-    for (role, setting) in [("tributary_ingest", "password_file"), ("tributary_migrate", "migrate_password_file")] {
-        admin.run(&format!("alter role {role} password 'secret of {role}'")).unwrap();
-        let file = folder.join(role);
-        std::fs::write(&file, format!("secret of {role}\n")).unwrap();
-        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        settings.push_str(&format!("{setting} = {file:?}\n"));
-    }
+    server.make_roles("tributary").unwrap();
+    let [ingest, migrate] = [INGEST, MIGRATE].map(|role| server.password_file(folder, role).unwrap());
+    let settings = format!(
+        "[store]\nkind = \"postgres\"\n[store.postgres]\nport = {}\npassword_file = {ingest:?}\n\
+         migrate_password_file = {migrate:?}\n",
+        server.port
+    );
     (admin, settings)
 }
 
@@ -71,6 +68,8 @@ fn readings_arrive(edition: Edition) {
     });
     let hypertables = "select count(*) from pg_class where relname = 'reading' and relkind = 'r'";
     assert_eq!(admin.number(hypertables).unwrap() == 1, edition.has_timescale(), "a hypertable where there can be one");
+    let others = "select count(*) from pg_stat_activity where application_name like 'tributary %' and usename <> 'tributary_ingest'";
+    assert_eq!(admin.number(others).unwrap(), 0, "the gateway is in no other role");
     let devices = gateway.get("/api/v1/devices").unwrap();
     assert!(devices.to_string().contains("meter-7"), "{devices}");
 }
@@ -112,11 +111,13 @@ fn a_device_that_claims_any_time_at_all_makes_no_end_of_chunks() {
     let folder = tempfile::tempdir().unwrap();
     let Some(server) = or_skip(Postgres::start(&folder.path().join("postgres"), Edition::Timescale17)) else { return };
     let admin = Sql::connect(&server.database("far").unwrap()).unwrap();
-    let password = server.admin_dsn("far").split(['@', ':']).nth(2).unwrap().to_owned();
-    let settings =
-        Settings { password: Some(Password::new(password)), ..Settings::local(server.port, "far", "postgres") };
-    migrate(&Settings { timescale: Timescale::Require, ..settings.clone() }).unwrap();
-    let mut store = Store::open(&settings, now).unwrap();
+    server.make_roles("far").unwrap();
+    let by = |role| {
+        let password = Some(Password::new(server.password_of(role)));
+        Settings { password, timescale: Timescale::Require, ..Settings::local(server.port, "far", role) }
+    };
+    migrate(&by(MIGRATE)).unwrap();
+    let mut store = Store::open(&by(INGEST), now).unwrap();
     const WEEK_US: i64 = 7 * 86_400 * 1_000_000;
     let near = [i64::MIN, -1, 0, now().0, now().0 + 1, i64::MAX];
     assert_eq!(store.writer.record(&[batch(1, near.into_iter())]).unwrap(), [Outcome::Recorded]);

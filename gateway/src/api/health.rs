@@ -21,6 +21,9 @@ pub(super) async fn readyz(Shared(state): Shared<State>) -> (StatusCode, Json<Va
     if state.0.feed.has_changed().is_err() {
         reasons.push("nothing records any more");
     }
+    if !(state.0.is_recording)() {
+        reasons.push("the store takes nothing; devices keep what they have");
+    }
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })))
 }

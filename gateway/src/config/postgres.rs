@@ -88,7 +88,7 @@ impl Postgres {
     /// # Errors
     /// A password file cannot be read, or others can.
     pub fn ingest(&self) -> anyhow::Result<Settings> {
-        self.settings(&self.user, self.password_file.as_deref())
+        self.settings(&self.user, self.password_file.as_deref().map(|file| ("password_file", file)))
     }
 
     /// As `migrate` connects.
@@ -96,10 +96,11 @@ impl Postgres {
     /// # Errors
     /// The same.
     pub fn migrate(&self) -> anyhow::Result<Settings> {
-        self.settings(&self.migrate_user, self.migrate_password_file.as_deref())
+        let file = self.migrate_password_file.as_deref().map(|file| ("migrate_password_file", file));
+        self.settings(&self.migrate_user, file)
     }
 
-    fn settings(&self, user: &str, password_file: Option<&Path>) -> anyhow::Result<Settings> {
+    fn settings(&self, user: &str, password_file: Option<(&str, &Path)>) -> anyhow::Result<Settings> {
         let tls = match &self.ca_file {
             Some(ca_file) if self.verifies() => Tls::VerifyFull { ca_file: ca_file.clone() },
             _ => Tls::Disable,
@@ -109,7 +110,7 @@ impl Postgres {
             port: self.port,
             database: self.database.clone(),
             user: user.to_owned(),
-            password: password_file.map(read_password).transpose()?,
+            password: password_file.map(|(setting, file)| read_password(setting, file)).transpose()?,
             tls,
             readers_max: self.connections_max - NOT_READING,
             timescale: self.timescaledb,
@@ -128,9 +129,12 @@ impl Postgres {
     }
 }
 
-/// The first line of a file that only its owner may read.
-fn read_password(path: &Path) -> anyhow::Result<Password> {
-    let bytes = certs::key_file::read_private(path).context("read the database's password")?;
-    let text = std::str::from_utf8(&bytes).ok().with_context(|| format!("{} is not UTF-8", path.display()))?;
-    Ok(Password::new(text.lines().next().unwrap_or_default()))
+/// The first line of a file that only its owner may read, which `setting` names.
+fn read_password(setting: &str, path: &Path) -> anyhow::Result<Password> {
+    let attempted = || format!("read the database's password (`store.postgres.{setting}`)");
+    let bytes = certs::key_file::read_private(path).with_context(attempted)?;
+    let text = std::str::from_utf8(&bytes).ok().with_context(|| format!("{} is not UTF-8", path.display()));
+    let first = text.with_context(attempted)?.lines().next().unwrap_or_default();
+    anyhow::ensure!(!first.is_empty(), "{}: the first line of {} is empty", attempted(), path.display());
+    Ok(Password::new(first))
 }

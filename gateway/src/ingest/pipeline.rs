@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use proto::{Channel, DeviceId, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, info};
 
 use super::judge::{Answer, Judgement, judge};
 use super::record::record;
@@ -16,6 +16,7 @@ use super::totals::Totals;
 use super::{ConnectionId, Event, Link, Ticket};
 use crate::seeded::Bug;
 use crate::store::{Item, Ledger, Outcome};
+use crate::trouble::Trouble;
 
 mod answer;
 
@@ -104,7 +105,8 @@ impl Recorder {
         hopeless: CancellationToken,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
-        let recording = Recording { ledger, links: HashMap::new(), now, totals, hopeless };
+        let (links, trouble) = (HashMap::new(), Trouble::default());
+        let recording = Recording { ledger, links, now, totals, hopeless, trouble };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || recording.run(inbox))?;
         Ok((Self(sender), thread))
     }
@@ -116,6 +118,8 @@ struct Recording<L> {
     now: Now,
     totals: &'static Totals,
     hopeless: CancellationToken,
+    /// With the store.
+    trouble: Trouble,
 }
 
 impl<L: Ledger> Recording<L> {
@@ -194,10 +198,19 @@ impl<L: Ledger> Recording<L> {
         loop {
             let left = items.get(outcomes.len()..).unwrap_or_default();
             match record(&mut self.ledger, left, (self.now)(), &mut outcomes) {
-                Ok(()) => return Some(outcomes),
+                Ok(()) => {
+                    self.totals.store_failing.set(false);
+                    if let Some(time) = self.trouble.is_over(Moment::now()) {
+                        info!(after_s = time.as_secs(), "the store takes readings again");
+                    }
+                    return Some(outcomes);
+                }
                 Err(unavailable) => {
                     self.totals.store_failures.add(1);
-                    error!(error = %unavailable, "the store takes nothing; devices keep what they have");
+                    self.totals.store_failing.set(true);
+                    if self.trouble.is_news(&unavailable.to_string(), Moment::now()) {
+                        error!(error = %unavailable, "the store takes nothing; devices keep what they have");
+                    }
                     if self.hopeless.is_cancelled() {
                         return None;
                     }

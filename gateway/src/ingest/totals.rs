@@ -1,6 +1,6 @@
 //! What the pipeline has done since it started, for `/metrics`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::store::{Item, Outcome};
 
@@ -20,6 +20,26 @@ impl Total {
     /// The number now.
     #[must_use]
     pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Something that is so or not.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    pub(crate) const fn lowered() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    pub(crate) fn set(&self, is_so: bool) {
+        self.0.store(is_so, Ordering::Relaxed);
+    }
+
+    /// Whether it is so now.
+    #[must_use]
+    pub fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -45,6 +65,8 @@ pub struct Totals {
     pub receipts_dropped: Total,
     /// Times the store took nothing.
     pub store_failures: Total,
+    /// Whether it took nothing the last time.
+    pub store_failing: Flag,
 }
 
 impl Totals {
@@ -61,6 +83,7 @@ impl Totals {
             receipts_sent: Total::zero(),
             receipts_dropped: Total::zero(),
             store_failures: Total::zero(),
+            store_failing: Flag::lowered(),
         }
     }
 

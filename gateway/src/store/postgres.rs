@@ -22,6 +22,7 @@ mod placeholders;
 mod pool;
 mod queue;
 mod refusal;
+mod rights;
 mod roller;
 mod schema;
 mod sender;

@@ -75,10 +75,11 @@ fn measure(bench: &Bench, table: &mut Table, edition: Edition, (gateway, stored)
         .note(format!("{}, {} transactions each", load.words(), last.get().commits))
         .note(format!("{}; table, partition and indexes of the gateway", server.words()?))
         .note(format!("processor time: {}; bare COPY: {}", of_ours.words(), of_theirs.words()))
+        .note(format!("{} rows read back after each round of either side, with their sums", load.rows.len()))
         .note(compared.words());
     table.add(&measure);
     if let Some(sizes) = sizes {
-        table.add(&Measure::new(stored, sizes.all, "B/reading").note(sizes.words));
+        table.add(&Measure::new(stored, sizes.all, "B/reading").note(sizes.words).note(server.words()?));
     }
     Ok(())
 }
@@ -219,7 +220,7 @@ impl Sizes {
         let rollups = of("pg_total_relation_size", is_rollup)?;
         let rest = of("pg_total_relation_size", &format!("not {is_reading} and not {is_rollup}"))?;
         let words = format!(
-            "{readings} readings in batches of {READINGS_A_BATCH}: table {table:.1}, its indexes {indexes:.1}, \
+            "{readings} rows read back, in batches of {READINGS_A_BATCH}: table {table:.1}, its indexes {indexes:.1}, \
              ledger and registry {rest:.1}; rollups apart: {rollups:.1}"
         );
         Ok(Self { all: table + indexes + rest, words })

@@ -44,9 +44,13 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
         .limit(Limit::RatioAtLeast(0.7))
         .note(format!("{}, {} commits each", load.words(), commits.get()))
         .note("WAL, synchronous=FULL, 4 KiB pages, checkpoint at 4000 pages, cache 16 MiB; table and index of the gateway")
+        .note(format!("{} rows read back from each file after each round", load.rows.len()))
         .note(compared.words());
     table.add(&measure);
-    let note = format!("file after a checkpoint, {} readings; ledger, index and registry included", load.rows.len());
+    let note = format!(
+        "file after a checkpoint, {} rows read back; ledger, index and registry included; WAL, synchronous=FULL",
+        load.rows.len()
+    );
     table.add(&Measure::new("stored_sqlite", stored, "B/reading").note(note));
     Ok(())
 }

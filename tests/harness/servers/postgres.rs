@@ -13,6 +13,7 @@ use super::{START_DEADLINE, on_free_port, until};
 use crate::pki::Files;
 
 mod edition;
+pub mod roles;
 mod sql;
 
 pub use edition::Edition;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use gateway::store::Outcome;
 use gateway::store::outbox::Settings as Beside;
 use gateway::store::postgres::{self, Password, Settings};
+use harness::servers::postgres::roles::{INGEST, MIGRATE};
 use harness::servers::{Edition, Influx, Postgres, or_skip};
 use harness::wait_for;
 
@@ -21,11 +22,14 @@ fn beside(edition: Edition) {
     let Some(server) = or_skip(Postgres::start(&folder.path().join("postgres"), edition)) else { return };
     influx.database("tributary").unwrap();
     server.database("tributary").unwrap();
-    let password = Some(Password::new(server.password()));
-    let settings = Settings { password, ..Settings::local(server.port, "tributary", "postgres") };
-    postgres::migrate(&settings).unwrap();
+    server.make_roles("tributary").unwrap();
+    let by = |role| {
+        let password = Some(Password::new(server.password_of(role)));
+        Settings { password, ..Settings::local(server.port, "tributary", role) }
+    };
+    postgres::migrate(&by(MIGRATE)).unwrap();
     let open = |sink| {
-        let relational = postgres::Store::open(&settings, gateway::now).unwrap();
+        let relational = postgres::Store::open(&by(INGEST), gateway::now).unwrap();
         relational.beside(sink, Beside::default(), gateway::now).unwrap()
     };
     let (days, keys) = (days(), keys());

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use gateway::store::postgres;
+use harness::servers::postgres::roles::MIGRATE;
 use harness::servers::{Edition, Influx, Postgres, Sql};
 use harness::wait_for;
 
@@ -116,10 +117,11 @@ fn keeps_a_server_until_the_run_ends() {
     }
 }
 
-/// What every test's database is a copy of.
+/// What every test's database is a copy of, made as the store's README tells an administrator.
 fn make_template(server: &Postgres, kept: &Kept) {
     server.database(TEMPLATE).unwrap();
-    postgres::migrate(&settings(kept, TEMPLATE)).unwrap();
+    server.make_roles(TEMPLATE).unwrap();
+    postgres::migrate(&settings(kept, TEMPLATE, MIGRATE)).unwrap();
     let admin = server.admin().unwrap();
     admin.run(&format!("alter database {TEMPLATE} with allow_connections false is_template true")).unwrap();
     let others = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'");

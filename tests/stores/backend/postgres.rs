@@ -1,15 +1,21 @@
 //! A database of its own on a PostgreSQL server that the tests of a run share, with or without TimescaleDB.
 
+use std::time::Duration;
+
 use gateway::store::postgres::{self, Password, Settings, Tls};
 use gateway::store::sink::Sink;
 use gateway::store::{Now, Store, StoreError, SubjectSeed, outbox};
+use harness::servers::postgres::roles::{self, INGEST, MIGRATE, QUERY};
 use harness::servers::{Edition, Sql};
+use harness::wait_for;
 
 use super::keeper::{self, Kept};
 use super::{Backend, Beside, Place};
 
 /// Cases of a property: each has a database made for it.
 const CASES: u32 = 3;
+/// For those that were ended to leave a database. The server itself waits 5 s for them, each time it is asked.
+const ALONE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A server of this edition.
 pub(crate) struct Postgres(pub(crate) Edition);
@@ -22,7 +28,9 @@ impl Backend for Postgres {
     fn place(&self) -> Box<dyn Place> {
         let server = keeper::server(&format!("{:?}", self.0));
         let name = keeper::new_name();
-        server.admin().run(&format!("create database {name} template {}", keeper::TEMPLATE)).unwrap();
+        let admin = server.admin();
+        admin.run(&format!("create database {name} template {}", keeper::TEMPLATE)).unwrap();
+        let_in_no_others(&admin, &name);
         Box::new(Database { server, name })
     }
 
@@ -36,13 +44,19 @@ struct Database {
     name: String,
 }
 
-/// As the gateway reaches a server on its own machine, in the role that runs it.
-pub(super) fn settings(server: &Kept, database: &str) -> Settings {
+/// As the gateway reaches a server on its own machine, in one of its roles.
+pub(super) fn settings(server: &Kept, database: &str, role: &str) -> Settings {
     Settings {
-        password: Some(Password::new(server.password.clone())),
+        password: Some(Password::new(roles::password(&server.password, role))),
         tls: Tls::Disable,
-        ..Settings::local(server.port, database, "postgres")
+        ..Settings::local(server.port, database, role)
     }
+}
+
+/// What roles.sql says of the database itself: a copy has the rights on all that is in it, and not these.
+fn let_in_no_others(admin: &Sql, name: &str) {
+    admin.run(&format!("revoke all on database {name} from public")).unwrap();
+    admin.run(&format!("grant connect on database {name} to {MIGRATE}, {INGEST}, {QUERY}")).unwrap();
 }
 
 impl Place for Database {
@@ -52,7 +66,7 @@ impl Place for Database {
         subjects: &[SubjectSeed],
         sink: Option<Box<dyn Sink>>,
     ) -> Result<Store, StoreError> {
-        let mut store = postgres::Store::open(&settings(&self.server, &self.name), now)?;
+        let mut store = postgres::Store::open(&settings(&self.server, &self.name, INGEST), now)?;
         subjects.iter().try_for_each(|seed| store.ensure_subject(seed))?;
         match sink {
             Some(sink) => store.beside(sink, outbox::Settings::default(), now),
@@ -65,14 +79,36 @@ impl Place for Database {
     }
 
     fn back_up(&self) {
-        self.server.admin().run(&format!("create database {0}_older template {0}", self.name)).unwrap();
+        let (admin, name) = (self.server.admin(), &self.name);
+        empty_of_others(&admin, name);
+        // Nobody may connect to the copy either, until it is put back.
+        alone(&admin, &format!("create database {name}_older template {name} allow_connections false"));
+        let_in_no_others(&admin, &format!("{name}_older"));
+        admin.run(&format!("alter database {name} with allow_connections true")).unwrap();
     }
 
     fn restore(&self) {
-        let admin = self.server.admin();
-        admin.run(&format!("drop database {} with (force)", self.name)).unwrap();
-        admin.run(&format!("alter database {0}_older rename to {0}", self.name)).unwrap();
+        let (admin, name) = (self.server.admin(), &self.name);
+        empty_of_others(&admin, name);
+        alone(&admin, &format!("drop database {name}"));
+        alone(&admin, &format!("alter database {name}_older rename to {name}"));
+        admin.run(&format!("alter database {name} with allow_connections true")).unwrap();
     }
+}
+
+/// Lets nobody into a database any more, and ends who is: TimescaleDB's scheduler and autovacuum come by themselves.
+fn empty_of_others(admin: &Sql, name: &str) {
+    admin.run(&format!("alter database {name} with allow_connections false")).unwrap();
+    admin.run(&format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")).unwrap();
+}
+
+/// Runs what wants a database to itself, once those that were ended are gone.
+fn alone(admin: &Sql, sql: &str) {
+    wait_for("a database that nobody uses", ALONE_DEADLINE, || match admin.run(sql) {
+        Ok(()) => Some(()),
+        Err(error) if format!("{error:#}").contains("being accessed by other users") => None,
+        Err(error) => panic!("{error:#}"),
+    });
 }
 
 struct Own(Sql);

@@ -17,6 +17,7 @@ use super::settings::Settings;
 use crate::store::error::StoreError;
 use crate::store::sql::SqlError;
 use crate::store::{Place, Tick};
+use crate::trouble::Trouble;
 
 /// From one sign of life to the next.
 const BEAT_EVERY: Duration = Duration::from_secs(3);
@@ -110,6 +111,7 @@ struct Work {
 
 impl Work {
     async fn run(self, stop: &CancellationToken) {
+        let mut trouble = Trouble::default();
         let heard = Arc::new(Notify::new());
         loop {
             let ended = tokio::select! {
@@ -118,11 +120,13 @@ impl Work {
                     Err(error) => Err(error),
                     Ok(client) => tokio::select! {
                         () = stop.cancelled() => return self.part(&client).await,
-                        ended = self.attend(&client, &heard) => ended,
+                        ended = self.attend(&client, &heard, &mut trouble) => ended,
                     },
                 },
             };
-            if let Err(error) = ended {
+            if let Err(error) = ended
+                && trouble.is_news(&error.to_string(), Instant::now().into_std())
+            {
                 warn!(%error, "the feed is not followed; it is tried again");
             }
             tokio::select! {
@@ -133,7 +137,7 @@ impl Work {
     }
 
     /// Attends to everything, until the connection ends.
-    async fn attend(&self, client: &Client, heard: &Notify) -> Result<(), StoreError> {
+    async fn attend(&self, client: &Client, heard: &Notify, trouble: &mut Trouble) -> Result<(), StoreError> {
         answer(client.batch_execute("listen tributary_commit")).await?;
         let (mut beat, mut round) = (Instant::now(), 0_u32);
         while !client.is_closed() {
@@ -143,6 +147,9 @@ impl Work {
                 round = round.wrapping_add(1);
             }
             self.look(client, round == 1).await?;
+            if let Some(time) = trouble.is_over(Instant::now().into_std()) {
+                info!(after_s = time.as_secs(), "the feed is followed again");
+            }
             sleep(LOOKS_APART).await;
             tokio::select! {
                 () = heard.notified() => self.bump(),

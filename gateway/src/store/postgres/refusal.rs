@@ -36,10 +36,10 @@ pub(super) fn explain(settings: &Settings, error: tokio_postgres::Error) -> Stor
     StoreError::Unfit(format!("cannot use {of}: {why}; {advice}"))
 }
 
-/// What makes a server lose what it said is committed, or not take it.
-pub(super) fn check_server(session: &Session, patience: Patience, settings: &Settings) -> Result<(), StoreError> {
+/// Fails where the server may lose what it said is committed, or is too old.
+pub(super) fn check_durable(session: &Session, patience: Patience, settings: &Settings) -> Result<(), StoreError> {
     let sql = "select current_setting('fsync'), current_setting('synchronous_commit'),
-                 current_setting('transaction_read_only'), pg_is_in_recovery(), current_setting('server_version_num')::int";
+                 current_setting('server_version_num')::int";
     let row = session.wait(patience, async { Ok(session.client().query_one(sql, &[]).await?) })?;
     let text = |place: usize| row.try_get::<_, String>(place).map_err(SqlError::from);
     let unfit = |why: &str| Err(StoreError::Unfit(format!("cannot use {}: {why}", settings.told())));
@@ -51,14 +51,22 @@ pub(super) fn check_server(session: &Session, patience: Patience, settings: &Set
             "synchronous_commit = off, so the server says committed before it is; turn it on for this role or database",
         );
     }
-    if row.try_get(3).map_err(SqlError::from)? {
+    if row.try_get::<_, i32>(2).map_err(SqlError::from)? < VERSION_MIN {
+        return unfit("the server is older than PostgreSQL 14; use a newer one");
+    }
+    Ok(())
+}
+
+/// Fails where nothing can be written, whoever asks.
+pub(super) fn check_writable(session: &Session, patience: Patience, settings: &Settings) -> Result<(), StoreError> {
+    let sql = "select pg_is_in_recovery(), current_setting('transaction_read_only')";
+    let row = session.wait(patience, async { Ok(session.client().query_one(sql, &[]).await?) })?;
+    let unfit = |why: &str| Err(StoreError::Unfit(format!("cannot use {}: {why}", settings.told())));
+    if row.try_get(0).map_err(SqlError::from)? {
         return unfit("the server is a standby, which takes no writes; name the primary as `host`");
     }
-    if text(2)? == "on" {
+    if row.try_get::<_, String>(1).map_err(SqlError::from)? == "on" {
         return unfit("it is read-only (default_transaction_read_only = on); turn that off for this role or database");
-    }
-    if row.try_get::<_, i32>(4).map_err(SqlError::from)? < VERSION_MIN {
-        return unfit("the server is older than PostgreSQL 14; use a newer one");
     }
     Ok(())
 }

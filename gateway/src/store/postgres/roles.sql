@@ -1,5 +1,6 @@
 -- The gateway's roles, each with no more than it needs. Run once, by a superuser or the database's owner with CREATEROLE,
--- in the gateway's own database, before `tributary-gateway migrate`. Run twice, it changes nothing.
+-- in the gateway's own database, before `tributary-gateway migrate`. Run again, it changes nothing but rights that were
+-- lost, which it grants again.
 --
 --     createdb tributary
 --     psql -d tributary -f roles.sql
@@ -36,6 +37,29 @@ alter default privileges for role tributary_migrate in schema public
     grant execute on functions to tributary_ingest;
 alter default privileges for role tributary_migrate in schema public
     grant select on tables to tributary_query;
+
+-- What it has made already. Whoever writes readings has no say in what schema this is, so "migration" is only read.
+do $$
+declare
+    it record;
+begin
+    for it in select c.oid::regclass as name, c.relname, c.relkind from pg_class c
+              where c.relnamespace = 'public'::regnamespace and c.relowner = 'tributary_migrate'::regrole
+                and c.relkind in ('r', 'p', 'S') and not c.relispartition loop
+        if it.relkind = 'S' then
+            execute format('grant usage, select on sequence %s to tributary_ingest', it.name);
+        else
+            execute format('grant select on %s to tributary_ingest, tributary_query', it.name);
+            if it.relname <> 'migration' then
+                execute format('grant insert, update, delete on %s to tributary_ingest', it.name);
+            end if;
+        end if;
+    end loop;
+    for it in select p.oid::regprocedure as name from pg_proc p
+              where p.pronamespace = 'public'::regnamespace and p.proowner = 'tributary_migrate'::regrole loop
+        execute format('grant execute on function %s to tributary_ingest', it.name);
+    end loop;
+end $$;
 
 -- No query of a reader may hold up anybody for long.
 alter role tributary_query set default_transaction_read_only = on;

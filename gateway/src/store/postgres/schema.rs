@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::session::{Patience, Session};
 use super::settings::Settings;
-use super::timescale;
+use super::{refusal, rights, timescale};
 use crate::store::error::StoreError;
 use crate::store::sql::SqlError;
 
@@ -30,11 +30,15 @@ pub(super) fn newest() -> i64 {
 /// Brings the schema to the newest version. Answers from and to which.
 ///
 /// # Errors
-/// The database is already beyond it, `settings` name a role that may not, or the server.
+/// The database is already beyond it, keeps readings otherwise than `settings` insist on, or cannot be written;
+/// `settings` name a role that may not; or the server.
 pub fn migrate(settings: &Settings) -> Result<(i64, i64), StoreError> {
-    let readings = if timescale::is_wanted(settings)? { HYPERTABLE } else { PARTITIONS };
     let session = Session::open(settings, "tributary migrate", "-c client_min_messages=warning -c lock_timeout=60s")?;
     let patience = Patience::Each(MIGRATION);
+    rights::check_to_migrate(&session, patience, settings)?;
+    refusal::check_writable(&session, patience, settings)?;
+    timescale::check(&session, patience, settings)?;
+    let readings = if timescale::is_wanted(settings)? { HYPERTABLE } else { PARTITIONS };
     session.run(
         patience,
         "create table if not exists migration (
@@ -58,7 +62,7 @@ pub fn migrate(settings: &Settings) -> Result<(i64, i64), StoreError> {
     Ok((from, newest()))
 }
 
-/// Fails unless the schema is the one that this program knows.
+/// Fails unless the schema is the one that this program knows, and readings are kept as `settings` insist.
 pub(super) fn check(session: &Session, patience: Patience, settings: &Settings) -> Result<(), StoreError> {
     let is_there = "select to_regclass('migration') is not null";
     let is_there: bool =
@@ -71,7 +75,7 @@ pub(super) fn check(session: &Session, patience: Patience, settings: &Settings) 
         found if found < known => Err(StoreError::Unfit(format!(
             "{of} has schema {found}, and this program needs {known}; run `tributary-gateway migrate`"
         ))),
-        _ => Ok(()),
+        _ => timescale::check(session, patience, settings),
     }
 }
 

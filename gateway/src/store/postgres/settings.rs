@@ -55,7 +55,7 @@ pub enum Timescale {
     Auto,
     /// No: in partitions of PostgreSQL's own.
     Off,
-    /// Yes, or not at all.
+    /// Yes, or not at all: neither `migrate` nor `run` takes anything else.
     Require,
 }
 

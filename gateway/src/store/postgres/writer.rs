@@ -7,13 +7,13 @@ use std::time::Duration;
 use proto::{DeviceId, Epoch, Instant, Range};
 use tokio::sync::watch;
 use tokio_postgres::error::SqlState;
-use tracing::{info, warn};
+use tracing::{debug, info};
 
 use super::companion::{self, Companion};
 use super::driver::Driver;
 use super::session::{Patience, Session};
 use super::settings::Settings;
-use super::{refusal, schema};
+use super::{refusal, rights, schema};
 use crate::store::error::StoreError;
 use crate::store::ledger::{Claim, Memory, SubjectSeed, Work};
 use crate::store::outbox::Relational;
@@ -97,6 +97,7 @@ impl Relational for Writer {
 impl Writer {
     pub(super) fn open(settings: Settings, now: Now) -> Result<Self, StoreError> {
         let session = connect(&settings)?;
+        info!(database = settings.told(), "connected");
         let tick = Arc::new(watch::Sender::default());
         let instance = enter(&session)?;
         let companion = Companion::start(settings.clone(), instance, &tick)?;
@@ -148,7 +149,7 @@ impl Writer {
             }
             self.forsake(error);
         }
-        attempt
+        attempt.map_err(|error| rights::explain(&self.settings, error))
     }
 
     /// Makes sure that there is a connection that can be relied on.
@@ -162,7 +163,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Lets go of a connection after an error that is neither of what was written nor of others who wrote it too.
+    /// Lets go of a connection after an error that is neither of what was written nor of others who wrote it too. The error
+    /// is told by whoever tries again.
     fn forsake(&mut self, error: &StoreError) {
         let passes = match error {
             StoreError::Sql(SqlError::Postgres(error)) => matches!(
@@ -176,7 +178,7 @@ impl Writer {
             _ => false,
         };
         if error.is_unavailable() && !passes && self.session.take().is_some() {
-            warn!(%error, "the connection to the database is replaced");
+            debug!(%error, "the connection to the database is replaced");
         }
     }
 }
@@ -184,9 +186,13 @@ impl Writer {
 /// A connection to a server that is fit to be written to.
 fn connect(settings: &Settings) -> Result<Session, StoreError> {
     let session = Session::open(settings, "tributary writer", OPTIONS)?;
-    refusal::check_server(&session, Patience::Each(SETTLE), settings)?;
-    schema::check(&session, Patience::Each(SETTLE), settings)?;
-    info!(database = settings.told(), "connected");
+    let patience = Patience::Each(SETTLE);
+    refusal::check_durable(&session, patience, settings)?;
+    // Before anything else that fails for want of a right, and would say less.
+    rights::check_to_run(&session, patience, settings)?;
+    refusal::check_writable(&session, patience, settings)?;
+    schema::check(&session, patience, settings)?;
+    debug!(database = settings.told(), "connected");
     Ok(session)
 }
 
