@@ -81,8 +81,8 @@ pub(super) fn check_to_migrate(session: &Session, patience: Patience, settings: 
         ),
         Some(owner) => format!("cannot migrate {of}: the role {user} may not change what is there; {}", give(&owner)),
         None => format!(
-            "cannot migrate {of}: the role {user} may not make tables in schema {schema}; make `migrate_user` {OWNER}, to \
-             whom roles.sql grants that when a superuser runs it in this database"
+            "cannot migrate {of}: the role {user} may not make tables in schema {schema}; make `migrate_user` {OWNER}, \
+             and have a superuser run roles.sql in this database, which lets it"
         ),
     }))
 }
