@@ -11,11 +11,12 @@ use harness::device::Shape;
 use harness::oracle::Allowed;
 use harness::proxy::{Plan as Passage, Proxy};
 use harness::servers::postgres::Settings;
-use harness::servers::{Edition, Missing, Postgres};
+use harness::servers::{Edition, Missing, Mosquitto, Postgres};
 use harness::{Cloud, Pki, World};
 
+use super::gateways::table;
 use super::kills::live;
-use crate::rig::{Fault, Found, Plan};
+use crate::rig::{Fault, Found, Plan, Size};
 
 mod away;
 mod crowd;
@@ -39,12 +40,13 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     // To die and to come back is mostly waiting, and to be away is nothing else: each world has a server of its own.
     let worlds = plan.amount(1, KILLING_WORLDS, KILLING_WORLDS);
     let kills = plan.amount(3, 100, 1_000) / worlds;
-    // In a night of it a quarter as many readings, so that ten minutes fit the agents' buffers and the judge.
-    let (away, lines) = (Duration::from_secs(plan.amount(5, 35, 600)), plan.amount(4, 4, 1));
+    let away = Duration::from_secs(plan.amount(5, 35, 600));
+    // In the short form no device asks a second time, so behind a broker there would be nothing to see.
+    let aways: &[Door] = if plan.size == Size::Short { &[Door::Balancer] } else { &[Door::Balancer, Door::Broker] };
     std::thread::scope(|scope| {
-        let mut parts = vec![scope.spawn(move || live_through(plan, 0, |stage| stage.away(away, lines)))];
-        parts
-            .extend((1..=worlds).map(|world| scope.spawn(move || live_through(plan, world, |stage| stage.die(kills)))));
+        let away = aways.iter().map(|door| scope.spawn(move || live_through(plan, *door, 0, |stage| stage.away(away))));
+        let die = |world| scope.spawn(move || live_through(plan, Door::Balancer, world, |stage| stage.die(kills)));
+        let parts: Vec<_> = away.chain((1..=worlds).map(die)).collect();
         let mut found = Found::default();
         for part in parts {
             found.add(part.join().map_err(|_| anyhow::anyhow!("a world panicked"))??);
@@ -53,9 +55,24 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     })
 }
 
+/// How devices reach gateways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    /// A connection goes to the next gateway that takes it.
+    Balancer,
+    /// A message goes to any gateway that listens, by Mosquitto's shared subscription.
+    Broker,
+}
+
 /// A world from its beginning to its judgement, with `fate` in between.
-fn live_through(plan: &Plan, world: u64, fate: impl FnOnce(&mut Stage) -> anyhow::Result<()>) -> anyhow::Result<Found> {
-    let mut stage = match Stage::set(&plan.folder.join(format!("world-{world}")), plan.seed.wrapping_add(world)) {
+fn live_through(
+    plan: &Plan,
+    door: Door,
+    world: u64,
+    fate: impl FnOnce(&mut Stage) -> anyhow::Result<()>,
+) -> anyhow::Result<Found> {
+    let folder = plan.folder.join(format!("{door:?}-{world}"));
+    let mut stage = match Stage::set(&folder, plan.seed.wrapping_add(world), door) {
         Ok(stage) => stage,
         Err(error) => {
             let mut found = Found::default();
@@ -64,7 +81,7 @@ fn live_through(plan: &Plan, world: u64, fate: impl FnOnce(&mut Stage) -> anyhow
             return Ok(found);
         }
     };
-    fate(&mut stage).with_context(|| format!("world {world}"))?;
+    fate(&mut stage).with_context(|| format!("world {world} behind a {door:?}"))?;
     stage.judge()
 }
 
@@ -83,19 +100,31 @@ struct Stage {
     found: Found,
     proxy: Proxy,
     server: Postgres,
+    door: Door,
+    _broker: Option<Mosquitto>,
 }
 
 impl Stage {
-    fn set(folder: &Path, seed: u64) -> anyhow::Result<Self> {
+    fn set(folder: &Path, seed: u64, door: Door) -> anyhow::Result<Self> {
         let pki = Pki::create(&folder.join("pki"));
         let lines = vec![format!("commit_delay = {COMMIT_DELAY_US}"), "commit_siblings = 0".to_owned()];
         let settings = Settings { lines, ..Settings::default() };
         let server = Postgres::start_with(&folder.join("server"), Edition::Plain15, &settings)?;
         let files = pki.server();
         let shared = Shared::prepare(&server, DATABASE, &folder.join("shared"), &files)?;
-        let mut cloud = Cloud::start_many(&folder.join("cloud"), &files, &shared, &vec![String::new(); GATEWAYS]);
+        let names: Vec<String> = (0..GATEWAYS).map(|place| format!("gateway-{place}")).collect();
+        let broker = match door {
+            Door::Balancer => None,
+            Door::Broker => Some(Mosquitto::start_shipped(&folder.join("broker"), &files, &names)?),
+        };
+        let table = |name: &String| broker.as_ref().map_or_else(String::new, |broker| table(broker, &pki.device(name)));
+        let tables: Vec<String> = names.iter().map(table).collect();
+        let mut cloud = Cloud::start_many(&folder.join("cloud"), &files, &shared, &tables);
+        let ports = match &broker {
+            None => cloud.gateways().map(|gateway| gateway.mqtt_port).collect(),
+            Some(broker) => vec![broker.port],
+        };
         let proxy = Proxy::start(0).context("start a balancer")?;
-        let ports: Vec<u16> = cloud.gateways().map(|gateway| gateway.mqtt_port).collect();
         proxy.balance(&ports);
         proxy.open(Passage::default());
         cloud.door = Some(proxy.port);
@@ -109,7 +138,7 @@ impl Stage {
         for device in &world.devices {
             world.cloud.wait_for_first(&device.agent.device, BACKLOG_DEADLINE);
         }
-        Ok(Self { world, found: Found::default(), proxy, server })
+        Ok(Self { world, found: Found::default(), proxy, server, door, _broker: broker })
     }
 
     /// The server is killed so many times, and restarted now and then in between.

@@ -203,7 +203,7 @@ impl Stage {
 }
 
 /// A gateway's `[broker]` table.
-fn table(broker: &Mosquitto, files: &Files) -> String {
+pub(super) fn table(broker: &Mosquitto, files: &Files) -> String {
     let Files { authority, certificate, key } = files;
     format!(
         "[broker]\naddress = \"localhost:{}\"\nauthority_file = {authority:?}\ncertificate_file = {certificate:?}\n\

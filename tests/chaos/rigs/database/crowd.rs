@@ -17,6 +17,8 @@ const PUBLISHES: u16 = 60;
 /// For the gateway to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// All of them; or nobody.
+#[derive(Default)]
 pub(super) struct Crowd(Vec<(DeviceId, Stream)>);
 
 impl Crowd {
