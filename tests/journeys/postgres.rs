@@ -70,6 +70,7 @@ fn readings_arrive(edition: Edition) {
     assert_eq!(admin.number(hypertables).unwrap() == 1, edition.has_timescale(), "a hypertable where there can be one");
     let others = "select count(*) from pg_stat_activity where application_name like 'tributary %' and usename <> 'tributary_ingest'";
     assert_eq!(admin.number(others).unwrap(), 0, "the gateway is in no other role");
+    assert_eq!(gateway.get("/api/v1/about").unwrap()["store"], "postgres");
     let devices = gateway.get("/api/v1/devices").unwrap();
     assert!(devices.to_string().contains("meter-7"), "{devices}");
 }

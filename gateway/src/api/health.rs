@@ -33,7 +33,7 @@ pub(super) async fn about(Shared(state): Shared<State>) -> Result<Json<Value>, P
     Ok(Json(json!({
         "as_of_us": state.now_us(),
         "version": env!("CARGO_PKG_VERSION"),
-        "store": "sqlite",
+        "store": state.0.reader.kind(),
         "started_us": state.0.started.0,
         "readings": readings,
         "note": "not for treatment decisions",

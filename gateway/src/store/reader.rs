@@ -34,6 +34,9 @@ pub(super) type Question<'q> = &'q mut dyn FnMut(View<'_>) -> Result<(), ReadErr
 
 /// A few connections that read.
 pub(super) trait Pool: Send + Sync {
+    /// What the settings call this kind of store.
+    fn kind(&self) -> &'static str;
+
     /// Has `question` asked of one moment's view. Blocks, at most until `deadline`: waiting for a connection, and
     /// within a query.
     fn view(&self, deadline: Instant, question: Question<'_>) -> Result<(), ReadError>;
@@ -60,6 +63,12 @@ impl<'a> View<'a> {
 impl Reader {
     pub(super) fn new(pool: impl Pool + 'static) -> Self {
         Self { pool: Arc::new(pool) }
+    }
+
+    /// What the settings call this kind of store.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.pool.kind()
     }
 
     /// Answers what `ask` asks of one moment's view. Blocks, at most until `deadline`: waiting for a connection, and

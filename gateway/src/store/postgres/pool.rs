@@ -53,6 +53,10 @@ impl Pool {
 }
 
 impl reader::Pool for Pool {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
     fn view(&self, deadline: Instant, question: Question<'_>) -> Result<(), ReadError> {
         let mut lent = self.lend(deadline)?;
         let session = lent.at_work(deadline)?;

@@ -40,6 +40,10 @@ impl Pool {
 }
 
 impl reader::Pool for Pool {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
     fn view(&self, deadline: Instant, question: Question<'_>) -> Result<(), ReadError> {
         let mut lent = self.lend(deadline)?;
         let db = lent.connection()?;
