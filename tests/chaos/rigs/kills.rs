@@ -20,7 +20,8 @@ const LOAD_DEADLINE: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     let mut found = Found::default();
-    let kills = plan.amount(12, 300, 3_000);
+    // The rig `gateways` has a hundred more of gateways.
+    let kills = plan.amount(12, 240, 3_000);
     let mut world = World::start(&plan.folder, plan.seed);
     for device in 0..DEVICES {
         let device = world.add(&format!("device-{device}"), &Shape::default());

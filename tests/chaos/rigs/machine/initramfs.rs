@@ -26,7 +26,8 @@ mount -t ext4 /dev/vda /data || echo "guest: no disk"
 ip link set lo up
 ip addr add 10.0.2.15/24 dev eth0
 ip link set eth0 up
-held() { tributary-agent status --config /etc/agent.toml 2>/dev/null | sed -n 's/^batches held *//p'; }
+# A buffer that was cut before its first commit holds nothing; neither does one that cannot be read.
+held() { said=$(tributary-agent status --config /etc/agent.toml 2>/dev/null | sed -n 's/^batches held *//p'); echo ${said:-0}; }
 if [ -e /data/buffer.db ]; then echo "guest: begins with $(held) batches"; else echo "guest: begins with 0 batches"; fi
 (tributary-agent run --config /etc/agent.toml; echo "guest: agent ended") &
 while sleep 0.1; do echo "guest: holds $(held) batches"; done
