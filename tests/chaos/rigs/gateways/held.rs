@@ -16,11 +16,13 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Writers that have locked their devices and wait.
 const WAITING: &str = "select count(*) from pg_stat_activity where application_name = 'tributary writer'
     and wait_event_type = 'Lock'";
-/// Devices that nobody has locked.
-const FREE: &str = "select name from device where name like 'device-%' for update skip locked";
-/// Writers that have done all but the COMMIT, and say nothing more.
+/// Devices that somebody has locked.
+const LOCKED: &str = "select name from device where name like 'device-%' except
+    select name from (select name from device where name like 'device-%' for update skip locked) as free";
+/// Writers that have not done all up to the COMMIT, or all but that, and say nothing more.
 const HOLDING: &str = "select count(*) from pg_stat_activity where application_name = 'tributary writer'
-    and state = 'idle in transaction' and clock_timestamp() - state_change > interval '250 ms'";
+    and (state = 'idle in transaction' or state = 'active' and wait_event = 'ClientRead')
+    and clock_timestamp() - state_change > interval '250 ms'";
 
 impl Stage {
     /// Has every commit wait for its readings' table, once it has locked its devices, until the answer is dropped.
@@ -40,6 +42,11 @@ impl Stage {
         let began = Instant::now();
         let (which, since) = loop {
             let commits = self.halt_commits()?;
+            // Whoever waits may have none but devices of others: one of ours must be among those that are held up.
+            let halted = Instant::now();
+            while judge.rows(LOCKED)?.is_empty() && halted.elapsed() < Duration::from_millis(500) {
+                live(&mut self.world, Duration::from_millis(10));
+            }
             let which = self.world.random.index(GATEWAYS);
             self.gateway(which).freeze();
             let since = Instant::now();
@@ -79,7 +86,7 @@ impl Stage {
     /// Whether somebody who has stopped has one of the devices locked. Asked twice, it cannot be one that was just busy.
     fn is_holding(&mut self, judge: &Sql) -> anyhow::Result<bool> {
         live(&mut self.world, Duration::from_millis(200));
-        Ok(judge.number(HOLDING)? > 0 && judge.rows(FREE)?.len() < self.world.devices.len())
+        Ok(judge.number(HOLDING)? > 0 && !judge.rows(LOCKED)?.is_empty())
     }
 
     /// How many numbers of each device are settled.
