@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use harness::database::Shared;
 use harness::device::Shape;
 use harness::oracle::Allowed;
+use harness::pki::Files;
 use harness::servers::postgres::roles::{INGEST, MIGRATE, QUERY};
 use harness::servers::{Edition, Postgres, free_port, or_skip};
 use harness::small_disk::SmallDisk;
@@ -69,15 +70,21 @@ fn private(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
+/// A gateway that has not started, on a database of `server` that nothing is wrong with.
+fn good(folder: &Path, server: &Postgres) -> (Files, Gateway, Shared) {
+    let files = Pki::create(&folder.join("pki")).server();
+    let mut gateway = Gateway::prepare(&folder.join("gateway"), files.clone(), "");
+    let shared = Shared::prepare(server, "cloud", &folder.join("shared"), &files).unwrap();
+    gateway.store = Some(shared.table().to_owned());
+    assert!(gateway.command("check-config").status.success());
+    (files, gateway, shared)
+}
+
 #[test]
 fn a_postgres_that_cannot_be_used_is_refused_with_what_to_do_and_without_its_password() {
     let folder = tempfile::tempdir().unwrap();
     let Some(server) = or_skip(Postgres::start(&folder.path().join("server"), Edition::Plain15)) else { return };
-    let files = Pki::create(&folder.path().join("pki")).server();
-    let mut gateway = Gateway::prepare(&folder.path().join("gateway"), files.clone(), "");
-    let shared = Shared::prepare(&server, "cloud", &folder.path().join("shared"), &files).unwrap();
-    gateway.store = Some(shared.table().to_owned());
-    assert!(gateway.command("check-config").status.success());
+    let (_, mut gateway, shared) = good(folder.path(), &server);
     let wrong = folder.path().join("wrong");
     private(&wrong, "open-sesame\n");
     let expect = |what: &str, table: &str, words: &[&str]| {

@@ -9,7 +9,7 @@ use harness::servers::postgres::roles::{INGEST, MIGRATE, QUERY};
 use harness::servers::{Edition, Postgres, or_skip};
 use harness::{Cloud, Gateway, Pki, World, wait_for};
 
-use super::{SOON, private, refuses, with};
+use super::{SOON, good, private, refuses, with};
 
 /// How long a right is missing while readings come in: the gateway tries again twice a second.
 const WITHOUT: Duration = Duration::from_secs(4);
@@ -20,11 +20,7 @@ const COMPLAINT: &str = "the store takes nothing";
 fn a_role_that_may_not_is_told_what_it_lacks_and_who_grants_it() {
     let folder = tempfile::tempdir().unwrap();
     let Some(server) = or_skip(Postgres::start(&folder.path().join("server"), Edition::Plain15)) else { return };
-    let files = Pki::create(&folder.path().join("pki")).server();
-    let mut gateway = Gateway::prepare(&folder.path().join("gateway"), files.clone(), "");
-    let shared = Shared::prepare(&server, "cloud", &folder.path().join("shared"), &files).unwrap();
-    gateway.store = Some(shared.table().to_owned());
-    assert!(gateway.command("check-config").status.success());
+    let (files, gateway, shared) = good(folder.path(), &server);
     let mut good_one = Gateway::prepare(&folder.path().join("good"), files.clone(), "");
     good_one.store = gateway.store.clone();
     let admin = server.admin_of("cloud").unwrap();
