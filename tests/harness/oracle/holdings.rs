@@ -50,7 +50,11 @@ impl Holdings {
         let mut epochs = db.prepare("select epoch, base from epoch order by base")?;
         let bases: Vec<([u8; 8], i64)> =
             epochs.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-        let newest = batches.last().map_or(0, |batch| batch.0);
+        // What was given last may have left again: with a gap, or because the cloud has it.
+        let given =
+            "select max(coalesce((select max(last_row) from gap), 0), coalesce((select max(last) from settled), 0))";
+        let gone: i64 = db.query_row(given, [], |row| row.get(0))?;
+        let newest = batches.last().map_or(0, |batch| batch.0).max(gone);
         let until = |index: usize| bases.get(index + 1).map_or(newest, |next: &([u8; 8], i64)| next.1);
         let spans: Vec<([u8; 8], i64, i64)> =
             bases.iter().enumerate().map(|(index, (epoch, base))| (*epoch, *base, until(index))).collect();

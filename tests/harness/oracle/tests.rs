@@ -29,6 +29,7 @@ impl Case {
             "create table epoch (id integer primary key, epoch blob, base integer);
              create table batch (row integer primary key, readings integer);
              create table settled (first integer primary key, last integer);
+             create table gap (first_row integer primary key, last_row integer);
              create table cursor (source text, position blob);
              insert into epoch values (1, x'0707070707070707', 100);
              insert into batch values (101, 2), (102, 2);
@@ -185,4 +186,14 @@ fn what_is_still_to_come_is_what_was_given_and_is_not_settled() {
     let open: Vec<i64> = unsettled(&holdings, &ledger).iter().map(|place| place.1).collect();
     assert_eq!(open, [3, 4, 5, 1]);
     assert_eq!(holdings.offsets["file"], 17);
+}
+
+#[test]
+fn what_was_given_last_counts_when_it_has_left_with_a_gap() {
+    let case = Case::new();
+    case.agent("insert into batch values (103, 2); insert into gap values (104, 105)");
+    let given = || Holdings::read_marks(&case.path("agent")).unwrap().epochs[0].1;
+    assert_eq!(given(), 5);
+    case.agent("delete from batch");
+    assert_eq!(given(), 5);
 }
