@@ -17,7 +17,7 @@ use crate::ingest::pipeline::{Recorder, judge_all};
 use crate::ingest::totals::Totals;
 use crate::store::influx::Influx;
 use crate::store::sink::{Sink, SinkError};
-use crate::store::{Store, SubjectSeed, outbox, postgres, sqlite};
+use crate::store::{Ledger, Store, SubjectSeed, outbox, postgres, sqlite};
 
 pub mod api;
 pub mod cli;
@@ -58,7 +58,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let settings = config.clone();
     // Off the async threads: a server may be slow to answer.
     let opening = tokio::task::spawn_blocking(move || open_store(&settings, &subjects)).await;
-    let Store { ledger, reader, feed, roller } = opening.context("open the store")??;
+    let Store { ledger, others, reader, feed, roller } = opening.context("open the store")??;
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
     let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()));
@@ -68,8 +68,16 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let watcher = tokio::spawn(renewal::watch(config.listener.clone(), listener.control(), stop.clone()));
     let metrics = metrics::of(&TOTALS, &ROLLUPS, listener.counters(), broker.as_ref().map(Broker::counters));
     let hopeless = CancellationToken::new();
-    let (recorder, recorder_thread) =
-        Recorder::spawn_until(ledger, now, &TOTALS, hopeless.clone()).context("start the recorder's thread")?;
+    let start = |ledger: Box<dyn Ledger>| {
+        Recorder::spawn_until(ledger, now, &TOTALS, hopeless.clone()).context("start a recorder's thread")
+    };
+    let (mut recorder, first_thread) = start(ledger)?;
+    let mut recorder_threads = vec![first_thread];
+    for ledger in others {
+        let (another, thread) = start(ledger)?;
+        recorder = recorder.and(another);
+        recorder_threads.push(thread);
+    }
 
     let stop_rollups = CancellationToken::new();
     let rollups = rollup::keep(roller, config.rollups(), now, &ROLLUPS, stop_rollups.clone());
@@ -78,7 +86,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let mut judge = tokio::spawn(judge_all(arriving, recorder, now));
     let mut doors = tokio::spawn(listener.run(stop.clone()));
     let mut broker = tokio::spawn(behind(broker, stop.clone()));
-    let state = api::State::new(reader, feed, metrics, Box::new(|| !TOTALS.store_failing.get()), now);
+    let state = api::State::new(reader, feed, metrics, Box::new(|| !TOTALS.store.is_failing()), now);
     let mut api = tokio::spawn(api::serve(http, state, stop_api.clone()));
     info!(mqtt = %addresses.mqtt, http = %addresses.http, "ready");
     ready(addresses);
@@ -99,9 +107,9 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let failures = TOTALS.store_failures.get();
     hopeless.cancel();
     judge.await?;
-    tokio::task::spawn_blocking(move || recorder_thread.join())
+    tokio::task::spawn_blocking(move || recorder_threads.into_iter().try_for_each(std::thread::JoinHandle::join))
         .await?
-        .map_err(|_| anyhow::anyhow!("the recorder's thread panicked"))?;
+        .map_err(|_| anyhow::anyhow!("a recorder's thread panicked"))?;
     stop_rollups.cancel();
     rollups.await?;
     stop_api.cancel();

@@ -86,7 +86,7 @@ fn failing(totals: &'static Totals) -> Metric {
         name: "tributary_store_failing",
         help: "1 while the store takes nothing and devices keep what they have.",
         kind: MetricKind::Gauge,
-        read: Box::new(move || f64::from(u8::from(totals.store_failing.get()))),
+        read: Box::new(move || f64::from(u8::from(totals.store.is_failing()))),
     }
 }
 

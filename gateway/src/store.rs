@@ -60,8 +60,10 @@ pub trait Ledger: Send {
 
 /// An open store: what writes it and what reads it, to be given to different threads.
 pub struct Store {
-    /// The only one of this process that writes.
+    /// What writes it. Each device is written by one of these at a time.
     pub ledger: Box<dyn Ledger>,
+    /// More of the same, where the database takes several commits at once.
+    pub others: Vec<Box<dyn Ledger>>,
     /// As many as there are who read; clones share a few connections.
     pub reader: Reader,
     /// Where the store stands, now and after each commit.
@@ -83,14 +85,15 @@ impl Ledger for Box<dyn Ledger> {
 impl From<sqlite::Store> for Store {
     fn from(store: sqlite::Store) -> Self {
         let (feed, roller) = (store.writer.subscribe(), Box::new(store.writer.roller()));
-        Self { ledger: Box::new(store.writer), reader: store.reader, feed, roller }
+        Self { ledger: Box::new(store.writer), others: Vec::new(), reader: store.reader, feed, roller }
     }
 }
 
 impl From<postgres::Store> for Store {
     fn from(store: postgres::Store) -> Self {
         let (feed, roller) = (store.writer.subscribe(), Box::new(store.roller));
-        Self { ledger: Box::new(store.writer), reader: store.reader, feed, roller }
+        let others = store.others.into_iter().map(|writer| Box::new(writer) as _).collect();
+        Self { ledger: Box::new(store.writer), others, reader: store.reader, feed, roller }
     }
 }
 

@@ -18,6 +18,10 @@ struct Failing {
 }
 
 impl Trouble {
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
     /// It failed, and `why`. Answers whether that is to be said.
     pub(crate) fn is_news(&mut self, why: &str, now: Instant) -> bool {
         let Some(failing) = &mut self.0 else {

@@ -8,8 +8,10 @@ use serde::Deserialize;
 
 use crate::store::postgres::{Password, Settings, Timescale, Tls};
 
-/// Connections that do not read: the writer's, the feed's, and that of what runs beside.
-const NOT_READING: usize = 3;
+/// Connections that neither write readings nor answer questions: the feed's, and that of what runs beside.
+const BESIDE: usize = 2;
+/// More would wait for the server's processors, and for each other's fsync.
+const WRITERS_MAX: usize = 16;
 
 /// The PostgreSQL server.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -33,6 +35,8 @@ pub struct Postgres {
     pub tls: TlsMode,
     /// The authorities that sign the server's certificate, PEM.
     pub ca_file: Option<PathBuf>,
+    /// Connections that write readings, each those of devices of its own. Behind a time-series store there is one.
+    pub writers: usize,
     /// Connections of one gateway.
     pub connections_max: usize,
     /// Whether `migrate` makes the readings a hypertable.
@@ -64,6 +68,7 @@ impl Default for Postgres {
             migrate_password_file: None,
             tls: TlsMode::default(),
             ca_file: None,
+            writers: 2,
             connections_max: 8,
             timescaledb: Timescale::default(),
         }
@@ -73,8 +78,11 @@ impl Default for Postgres {
 impl Postgres {
     /// The first setting that cannot work, and why.
     pub(super) fn first_fault(&self) -> Option<(&'static str, &'static str)> {
-        if self.connections_max <= NOT_READING {
-            return Some(("connections_max", "must be at least 4: three, and one that reads"));
+        if !(1..=WRITERS_MAX).contains(&self.writers) {
+            return Some(("writers", "must be from 1 to 16"));
+        }
+        if self.connections_max <= BESIDE + self.writers {
+            return Some(("connections_max", "must be at least `writers` and three: two beside them, and one that reads"));
         }
         if self.verifies() && self.ca_file.is_none() {
             let wrong = "is needed to verify the server; name the file with its authority, or say tls = \"disable\"";
@@ -112,7 +120,8 @@ impl Postgres {
             user: user.to_owned(),
             password: password_file.map(|(setting, file)| read_password(setting, file)).transpose()?,
             tls,
-            readers_max: self.connections_max - NOT_READING,
+            writers: self.writers,
+            readers_max: self.connections_max - BESIDE - self.writers,
             timescale: self.timescaledb,
         })
     }

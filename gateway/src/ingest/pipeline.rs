@@ -1,6 +1,8 @@
 //! Receive, judge, record, answer. A task judges; a thread of its own records, as much at once as has come meanwhile.
+//! Where the store takes several commits at once there are several recorders, and each has devices of its own.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant as Moment};
@@ -16,7 +18,6 @@ use super::totals::Totals;
 use super::{ConnectionId, Event, Link, Ticket};
 use crate::seeded::Bug;
 use crate::store::{Item, Ledger, Outcome};
-use crate::trouble::Trouble;
 
 mod answer;
 
@@ -40,6 +41,16 @@ enum Judged {
     Closed(DeviceId, ConnectionId),
     Contested(DeviceId),
     Message(Message),
+}
+
+impl Judged {
+    fn device(&self) -> &DeviceId {
+        match self {
+            Self::Opened(link) => &link.device,
+            Self::Closed(device, _) | Self::Contested(device) => device,
+            Self::Message(message) => &message.device,
+        }
+    }
 }
 
 /// A publish that was judged.
@@ -71,16 +82,31 @@ pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, no
                 Judged::Message(Message { device, connection, channel, judgement, ticket, _room })
             }
         };
-        if recorder.0.send(judged).await.is_err() {
+        let Some(lane) = recorder.lane(judged.device()) else { return };
+        if lane.send(judged).await.is_err() {
             return;
         }
     }
 }
 
-/// The way to the recorder.
-pub struct Recorder(mpsc::Sender<Judged>);
+/// The way to the recorder, or to one of several: never none.
+pub struct Recorder(Vec<mpsc::Sender<Judged>>);
 
 impl Recorder {
+    /// Both: what concerns one device goes to the same one, in its order.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    fn lane(&self, device: &DeviceId) -> Option<&mpsc::Sender<Judged>> {
+        let mut hasher = DefaultHasher::new();
+        device.hash(&mut hasher);
+        let place = hasher.finish() % self.0.len().max(1) as u64;
+        self.0.get(usize::try_from(place).unwrap_or(0))
+    }
+
     /// Gives `ledger` a thread that records into it. The thread ends when the way to it is dropped.
     ///
     /// # Errors
@@ -105,10 +131,9 @@ impl Recorder {
         hopeless: CancellationToken,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
-        let (links, trouble) = (HashMap::new(), Trouble::default());
-        let recording = Recording { ledger, links, now, totals, hopeless, trouble };
+        let recording = Recording { ledger, links: HashMap::new(), now, totals, hopeless, is_failing: false };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || recording.run(inbox))?;
-        Ok((Self(sender), thread))
+        Ok((Self(vec![sender]), thread))
     }
 }
 
@@ -118,8 +143,8 @@ struct Recording<L> {
     now: Now,
     totals: &'static Totals,
     hopeless: CancellationToken,
-    /// With the store.
-    trouble: Trouble,
+    /// Whether the store took nothing the last time.
+    is_failing: bool,
 }
 
 impl<L: Ledger> Recording<L> {
@@ -199,16 +224,14 @@ impl<L: Ledger> Recording<L> {
             let left = items.get(outcomes.len()..).unwrap_or_default();
             match record(&mut self.ledger, left, (self.now)(), &mut outcomes) {
                 Ok(()) => {
-                    self.totals.store_failing.set(false);
-                    if let Some(time) = self.trouble.is_over(Moment::now()) {
+                    if let Some(time) = self.totals.store.works(&mut self.is_failing, Moment::now()) {
                         info!(after_s = time.as_secs(), "the store takes readings again");
                     }
                     return Some(outcomes);
                 }
                 Err(unavailable) => {
                     self.totals.store_failures.add(1);
-                    self.totals.store_failing.set(true);
-                    if self.trouble.is_news(&unavailable.to_string(), Moment::now()) {
+                    if self.totals.store.failed(&mut self.is_failing, &unavailable.to_string(), Moment::now()) {
                         error!(error = %unavailable, "the store takes nothing; devices keep what they have");
                     }
                     if self.hopeless.is_cancelled() {

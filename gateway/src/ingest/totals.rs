@@ -1,8 +1,11 @@
 //! What the pipeline has done since it started, for `/metrics`.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::store::{Item, Outcome};
+use crate::trouble::Trouble;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -24,23 +27,45 @@ impl Total {
     }
 }
 
-/// Something that is so or not.
-#[derive(Debug, Default)]
-pub struct Flag(AtomicBool);
+/// Whether the store takes what recorders give it, said once for all of them.
+#[derive(Debug)]
+pub struct Health {
+    /// Recorders whose last commit failed.
+    failing: AtomicUsize,
+    trouble: Mutex<Trouble>,
+}
 
-impl Flag {
-    pub(crate) const fn lowered() -> Self {
-        Self(AtomicBool::new(false))
+impl Health {
+    pub(crate) const fn good() -> Self {
+        Self { failing: AtomicUsize::new(0), trouble: Mutex::new(Trouble::none()) }
     }
 
-    pub(crate) fn set(&self, is_so: bool) {
-        self.0.store(is_so, Ordering::Relaxed);
+    /// A recorder, whose store worked so far or not, could not commit. Answers whether that is to be said.
+    pub(super) fn failed(&self, is_failing: &mut bool, why: &str, now: Instant) -> bool {
+        if !std::mem::replace(is_failing, true) {
+            self.failing.fetch_add(1, Ordering::Relaxed);
+        }
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_news(why, now)
     }
 
-    /// Whether it is so now.
+    /// A recorder could commit. Answers how long the store had failed, if it had and does so for no other.
+    pub(super) fn works(&self, is_failing: &mut bool, now: Instant) -> Option<Duration> {
+        if !std::mem::replace(is_failing, false) || self.failing.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return None;
+        }
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_over(now)
+    }
+
+    /// Whether it takes nothing of some recorder.
     #[must_use]
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::good()
     }
 }
 
@@ -65,8 +90,8 @@ pub struct Totals {
     pub receipts_dropped: Total,
     /// Times the store took nothing.
     pub store_failures: Total,
-    /// Whether it took nothing the last time.
-    pub store_failing: Flag,
+    /// Whether it takes what it is given.
+    pub store: Health,
 }
 
 impl Totals {
@@ -83,7 +108,7 @@ impl Totals {
             receipts_sent: Total::zero(),
             receipts_dropped: Total::zero(),
             store_failures: Total::zero(),
-            store_failing: Flag::lowered(),
+            store: Health::good(),
         }
     }
 

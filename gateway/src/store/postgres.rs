@@ -1,7 +1,7 @@
 //! PostgreSQL, with hypertables where TimescaleDB is there.
 //!
-//! One [`Writer`] in each gateway, and any number of gateways: the devices of a commit are locked first, in the order of
-//! their names, and the ledger decides. A few connections beside it read, each question within a deadline.
+//! A few [`Writer`]s in each gateway, and any number of gateways: the devices of a commit are locked first, in the order
+//! of their names, and the ledger decides. A few connections beside it read, each question within a deadline.
 
 use std::time::Duration;
 
@@ -42,8 +42,10 @@ const GRACE: Duration = Duration::from_secs(15);
 
 /// An open database: what writes it and what reads it, to be given to different threads.
 pub struct Store {
-    /// The only one of this process that writes.
+    /// What writes it.
     pub writer: Writer,
+    /// More of the same, for other devices: a server makes each commit on one processor.
+    pub others: Vec<Writer>,
     /// As many as there are who read; clones share a few connections.
     pub reader: Reader,
     /// Who keeps the rollups, if no other gateway does.
@@ -58,8 +60,9 @@ impl Store {
     /// of this program.
     pub fn open(settings: &Settings, now: Now) -> Result<Self, StoreError> {
         let writer = Writer::open(settings.clone(), now)?;
+        let others = (1..settings.writers).map(|_| writer.another()).collect::<Result<_, _>>()?;
         let reader = Reader::new(Pool::new(settings.clone()));
-        Ok(Self { writer, reader, roller: Roller::new(settings.clone()) })
+        Ok(Self { writer, others, reader, roller: Roller::new(settings.clone()) })
     }
 
     /// Sets `sink` beside it. What was claimed for one before and is still to be written, is written from now on.
@@ -71,7 +74,9 @@ impl Store {
         // What another gateway has just claimed is in its hands.
         let settings = outbox::Settings { grace: settings.grace.max(GRACE), ..settings };
         let ledger = Box::new(Outbox::open(Box::new(self.writer), sink, settings, now)?);
-        Ok(super::Store { ledger, reader: self.reader, feed, roller: Box::new(self.roller) })
+        // What is claimed is sent in the order of commits, by one.
+        let others = Vec::new();
+        Ok(super::Store { ledger, others, reader: self.reader, feed, roller: Box::new(self.roller) })
     }
 
     /// Makes sure that a person or place of the settings is there as they say. Said twice, it changes nothing.

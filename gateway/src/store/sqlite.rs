@@ -59,7 +59,7 @@ impl Store {
     pub fn beside(self, sink: Box<dyn Sink>, settings: outbox::Settings, now: Now) -> Result<super::Store, StoreError> {
         let (feed, roller) = (self.writer.subscribe(), Box::new(self.writer.roller()));
         let ledger = Box::new(Outbox::open(Box::new(self.writer), sink, settings, now)?);
-        Ok(super::Store { ledger, reader: self.reader, feed, roller })
+        Ok(super::Store { ledger, others: Vec::new(), reader: self.reader, feed, roller })
     }
 
     /// Makes sure that a person or place of the settings is there as they say. Said twice, it changes nothing.

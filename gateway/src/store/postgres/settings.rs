@@ -40,6 +40,8 @@ pub struct Settings {
     pub password: Option<Password>,
     /// How the way to the server is kept private.
     pub tls: Tls,
+    /// Connections that write at once, each for devices of its own; at least one.
+    pub writers: usize,
     /// Connections that read at once.
     pub readers_max: usize,
     /// Whether `migrate` makes the readings a hypertable.
@@ -100,6 +102,7 @@ impl Settings {
             user: user.to_owned(),
             password: None,
             tls: Tls::Disable,
+            writers: 1,
             readers_max: 4,
             timescale: Timescale::Auto,
         }

@@ -1,4 +1,4 @@
-//! The one of this process that writes: many items in one durable transaction, beside other gateways.
+//! What writes: many items in one durable transaction, beside others that do the same.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ const OPTIONS: &str = "-c lock_timeout=2s -c idle_in_transaction_session_timeout
 /// How long the server may take for what is asked of a new connection, and to undo.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Records items. One thread has it, and calls it with as much as has come meanwhile.
+/// Records items. One thread has it, and calls it with as much as has come meanwhile. Whatever others write, of this
+/// gateway or of another, it stays right; but two that write one device take turns at remembering it.
 pub struct Writer {
     settings: Settings,
     /// None when the last one is not to be relied on.
@@ -44,7 +45,7 @@ pub struct Writer {
     now: Now,
     /// Which gateway this is, once the database has said so.
     instance: i64,
-    companion: Companion,
+    companion: Arc<Companion>,
     tick: Arc<watch::Sender<Tick>>,
 }
 
@@ -100,10 +101,26 @@ impl Writer {
         info!(database = settings.told(), "connected");
         let tick = Arc::new(watch::Sender::default());
         let instance = enter(&session)?;
-        let companion = Companion::start(settings.clone(), instance, &tick)?;
+        let companion = Arc::new(Companion::start(settings.clone(), instance, &tick)?);
         let (session, memory, locked) = (Some(session), Memory::default(), HashSet::new());
         let (is_claiming, claims) = (false, Vec::new());
         Ok(Self { settings, session, memory, locked, is_claiming, claims, now, instance, companion, tick })
+    }
+
+    /// Another one of the same gateway, with a connection of its own.
+    pub(super) fn another(&self) -> Result<Self, StoreError> {
+        Ok(Self {
+            settings: self.settings.clone(),
+            session: Some(connect(&self.settings)?),
+            memory: Memory::default(),
+            locked: HashSet::new(),
+            is_claiming: self.is_claiming,
+            claims: Vec::new(),
+            now: self.now,
+            instance: self.instance,
+            companion: Arc::clone(&self.companion),
+            tick: Arc::clone(&self.tick),
+        })
     }
 
     /// Where the store stands, now and after each commit.
