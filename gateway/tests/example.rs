@@ -99,6 +99,30 @@ fn settings_of_the_broker_that_cannot_work_are_named() {
 }
 
 #[test]
+fn numbers_of_connections_that_cannot_work_are_named() {
+    let faults = [
+        ("writers = 0", "store.postgres.writers"),
+        ("writers = 17\nconnections_max = 40", "store.postgres.writers"),
+        ("writers = 6", "store.postgres.connections_max"),
+        ("connections_max = 4", "store.postgres.connections_max"),
+    ];
+    for (wrong, setting) in faults {
+        assert!(read(wrong).unwrap_err().contains(setting), "{wrong}");
+    }
+    read("writers = 5").unwrap();
+}
+
+/// What the gateway says of a file in which the example's `[store.postgres]` has these lines.
+fn read(lines: &str) -> Result<Config, String> {
+    let (folder, mut config) = (tempfile::tempdir().unwrap(), whole_example().parse::<toml::Table>().unwrap());
+    let postgres = config["store"]["postgres"].as_table_mut().unwrap();
+    postgres.extend(toml::from_str::<toml::Table>(lines).unwrap());
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, toml::to_string(&config).unwrap()).unwrap();
+    Config::read(&file).map_err(|error| error.to_string())
+}
+
+#[test]
 fn the_example_names_every_setting() {
     let example: toml::Table = toml::from_str(&whole_example()).unwrap();
     // serde lists the settings it knows when it meets one that it does not.

@@ -82,7 +82,10 @@ impl Postgres {
             return Some(("writers", "must be from 1 to 16"));
         }
         if self.connections_max <= BESIDE + self.writers {
-            return Some(("connections_max", "must be at least `writers` and three: two beside them, and one that reads"));
+            return Some((
+                "connections_max",
+                "must be at least `writers` and three: two beside them, and one that reads",
+            ));
         }
         if self.verifies() && self.ca_file.is_none() {
             let wrong = "is needed to verify the server; name the file with its authority, or say tls = \"disable\"";

@@ -138,3 +138,22 @@ impl Totals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_fails_several_is_well_again_when_the_last_of_them_has_committed() {
+        let (health, began) = (Health::good(), Instant::now());
+        let (mut one, mut other) = (false, false);
+        assert!(health.failed(&mut one, "full", began));
+        assert!(!health.failed(&mut other, "full", began), "said once for both");
+        assert!(!health.failed(&mut one, "full", began), "and once while it lasts");
+        assert_eq!(health.works(&mut one, began + Duration::from_secs(1)), None);
+        assert!(health.is_failing());
+        assert_eq!(health.works(&mut other, began + Duration::from_secs(3)), Some(Duration::from_secs(3)));
+        assert!(!health.is_failing());
+        assert_eq!(health.works(&mut other, began + Duration::from_secs(4)), None);
+    }
+}

@@ -51,7 +51,8 @@ fn measure(bench: &Bench, table: &mut Table, edition: Edition, (gateway, stored)
         bench.rounds(),
         || {
             let database = server.fresh()?;
-            let Store { writer, reader: _reader, roller: _roller, others: _ } = Store::open(&database.settings, gateway::now)?;
+            let Store { writer, reader: _reader, roller: _roller, others: _ } =
+                Store::open(&database.settings, gateway::now)?;
             let mut shares = None;
             let fed = fed(writer, &load, || database.begin(&mut shares))?;
             of_ours.add(shares, &server, &load)?;

@@ -11,6 +11,7 @@ use super::fed::fed;
 use super::load::{Load, Shape, Stored};
 use crate::Bench;
 use crate::rounds::{alternate, float, rate};
+use crate::stores::of_file;
 use crate::table::{Limit, Measure, Table};
 
 /// Half a million readings.
@@ -26,7 +27,7 @@ const PRAGMAS: &str = "pragma journal_mode = wal; pragma synchronous = full; pra
 pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     let load = Load::new(Shape { frames: bench.size(SHAPE.frames), ..SHAPE })?;
     let commits = Cell::new(1_u64);
-    let mut stored = 0.0;
+    let (mut stored, mut settings) = (0.0, String::new());
     let compared = alternate(
         bench.rounds(),
         || {
@@ -35,6 +36,7 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
             let fed = fed(writer, &load, || Ok(()))?;
             commits.set(fed.commits);
             stored = bytes_a_reading(&path, load.rows.len())?;
+            settings = of_file(&path, "gateway")?;
             Ok(fed.rate)
         },
         || bare(&bench.fresh("bare")?, &load, commits.get()),
@@ -43,12 +45,12 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
         .against("bare rusqlite", compared.theirs)
         .limit(Limit::RatioAtLeast(0.7))
         .note(format!("{}, {} commits each", load.words(), commits.get()))
-        .note("WAL, synchronous=FULL, 4 KiB pages, checkpoint at 4000 pages, cache 16 MiB; table and index of the gateway")
-        .note(format!("{} rows read back from each file after each round", load.rows.len()))
+        .note("both with 4 KiB pages, checkpoint at 4000 pages, cache 16 MiB, and table and index of the gateway")
+        .note(format!("{} rows read back from each file after each round; {settings}", load.rows.len()))
         .note(compared.words());
     table.add(&measure);
     let note = format!(
-        "file after a checkpoint, {} rows read back; ledger, index and registry included; WAL, synchronous=FULL",
+        "file after a checkpoint, {} rows read back; ledger, index and registry included; {settings}",
         load.rows.len()
     );
     table.add(&Measure::new("stored_sqlite", stored, "B/reading").note(note));
