@@ -70,10 +70,11 @@ impl Walk<'_> {
                 Part::Paused(row) => from = row + 1,
                 Part::Stuck(row) => {
                     let resumed = self.resume_after(row + 1);
-                    let until = resumed.unwrap_or(ROW_MAX);
+                    let until = resumed.map_or(ROW_MAX, |(works, _)| works);
                     self.lost.extend(Range::new(row + 1, until - 1));
                     match resumed {
-                        Some(resumed) => from = resumed,
+                        // At a row that is there: each try has one less before it, however far apart they are.
+                        Some((_, found)) => from = found,
                         None => return Ok(false),
                     }
                 }
@@ -126,30 +127,37 @@ impl Walk<'_> {
         Ok(part)
     }
 
-    /// The lowest row from which the walk can go on, above `stuck`: rows that share a broken page fail together.
-    fn resume_after(&self, stuck: u64) -> Option<u64> {
-        let probe = |row: u64| {
-            let query = "select row from batch where row >= ? order by row limit 1";
-            let mut statement = self.damaged.prepare_cached(query).ok()?;
-            statement.query_row([row_key(row)], |row| row.get::<_, i64>(0)).optional().ok()
-        };
+    /// The lowest row from which the walk can go on, above `stuck`, and the first that is found from there: rows that
+    /// share a broken page fail together.
+    fn resume_after(&self, stuck: u64) -> Option<(u64, u64)> {
         let (mut fails, mut step) = (stuck, 1_u64);
-        let mut works = loop {
+        let (mut works, mut found) = loop {
             let row = stuck + step;
             if row > ROW_MAX {
                 return None;
             }
-            match probe(row) {
-                Some(Some(_)) => break row,
-                Some(None) | None => fails = row,
+            match self.first_from(row) {
+                Some(found) => break (row, found),
+                None => fails = row,
             }
             step *= 2;
         };
         while works - fails > 1 {
             let middle = fails + (works - fails) / 2;
-            if matches!(probe(middle), Some(Some(_))) { works = middle } else { fails = middle }
+            match self.first_from(middle) {
+                Some(first) => (works, found) = (middle, first),
+                None => fails = middle,
+            }
         }
-        Some(works)
+        Some((works, found))
+    }
+
+    /// The first row from `row` on. One that a broken page has out of its place is none.
+    fn first_from(&self, row: u64) -> Option<u64> {
+        let query = "select row from batch where row >= ? order by row limit 1";
+        let mut statement = self.damaged.prepare_cached(query).ok()?;
+        let found = statement.query_row([row_key(row)], |row| row.get::<_, i64>(0)).optional().ok()??;
+        Some(found.cast_unsigned()).filter(|found| (row..=ROW_MAX).contains(found))
     }
 }
 
@@ -181,4 +189,33 @@ fn judge(fresh: &Connection, row: &Row<'_>, epochs_whole: bool) -> Result<Judged
         Some(_) if epochs_whole => Judged::Damaged,
         Some(_) => Judged::Stranger,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_passed_in_one_step_however_far_from_the_others_it_is() {
+        const FAR: u64 = 1 << 39;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("damaged.db");
+        let db = Connection::open(&path).unwrap();
+        // Its body lies on pages behind all others, each of which begins with the number of the next.
+        let body = vec![7; 20_000];
+        db.execute_batch("create table batch (row integer primary key, lane, readings, hash, body)").unwrap();
+        for (row, body) in [(1, &body[..1]), (row_key(FAR), &body)] {
+            db.execute("insert into batch values (?, 0, 1, x'00', ?)", (row, body)).unwrap();
+        }
+        drop(db);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let page = file.metadata().unwrap().len() - 2 * 4096;
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 4], page).unwrap();
+
+        let damaged = Connection::open(&path).unwrap();
+        let mut fresh = Connection::open_in_memory().unwrap();
+        fresh.execute_batch("create table epoch (epoch, base, boot, sum)").unwrap();
+        let walked = walk(&damaged, &mut fresh, true, &Ranges::new()).unwrap();
+        assert!(walked.lost.contains(FAR) && !walked.ended, "{:?}", walked.lost);
+    }
 }
