@@ -219,4 +219,6 @@ macro_rules! message {
         }
     )*};
 }
+pub(crate) use message;
+
 message!(Notice "notice", Receipt "receipt", Status "status");
