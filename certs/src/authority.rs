@@ -229,7 +229,13 @@ impl Authority {
     /// Only the public key is taken from the request; whatever else it asks for is not looked at. Fails unless the key
     /// is P-256 and the request is signed with it.
     pub fn sign_csr(&self, csr_pem: &[u8], device: &str, days: u32, now: SystemTime) -> Result<Leaf, AuthorityError> {
-        let key = request::public_key(csr_pem)?;
+        let key = request::public_key_of_pem(csr_pem)?;
+        self.issue(&Profile::device(device)?, &key, days, now)
+    }
+
+    /// As [`Self::sign_csr`], of a request in DER.
+    pub fn sign_request(&self, csr: &[u8], device: &str, days: u32, now: SystemTime) -> Result<Leaf, AuthorityError> {
+        let key = request::public_key(csr)?;
         self.issue(&Profile::device(device)?, &key, days, now)
     }
 

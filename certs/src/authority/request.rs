@@ -16,8 +16,8 @@ pub enum RequestError {
         /// Its size.
         bytes: usize,
     },
-    /// Not one whole request in PEM.
-    #[error("signing request is not a sound PKCS#10 request in PEM")]
+    /// Not one whole request.
+    #[error("signing request is not a sound PKCS#10 request")]
     Malformed,
     /// The key is of another kind.
     #[error("signing request has no P-256 key; make one with `openssl ecparam -name prime256v1 -genkey -noout`")]
@@ -30,13 +30,17 @@ pub enum RequestError {
     BadSignature,
 }
 
-/// The public key of a PEM signing request, once it is shown to be P-256 and to have signed the request.
-pub(super) fn public_key(csr_pem: &[u8]) -> Result<SubjectPublicKeyInfo, RequestError> {
-    if csr_pem.len() > REQUEST_BYTES_MAX {
-        return Err(RequestError::TooLarge { bytes: csr_pem.len() });
-    }
+/// As [`public_key`] of a request in PEM.
+pub(super) fn public_key_of_pem(csr_pem: &[u8]) -> Result<SubjectPublicKeyInfo, RequestError> {
+    check_size(csr_pem)?;
     let der = CertificateSigningRequestDer::from_pem_slice(csr_pem).map_err(|_| RequestError::Malformed)?;
-    let Ok(([], request)) = X509CertificationRequest::from_der(&der) else { return Err(RequestError::Malformed) };
+    public_key(&der)
+}
+
+/// The public key of a DER signing request, once it is shown to be P-256 and to have signed the request.
+pub(super) fn public_key(csr: &[u8]) -> Result<SubjectPublicKeyInfo, RequestError> {
+    check_size(csr)?;
+    let Ok(([], request)) = X509CertificationRequest::from_der(csr) else { return Err(RequestError::Malformed) };
     let key = SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw)
         .map_err(|_| RequestError::WrongKey)?;
     if key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
@@ -48,6 +52,11 @@ pub(super) fn public_key(csr_pem: &[u8]) -> Result<SubjectPublicKeyInfo, Request
     // This also refuses a point that is not on the curve.
     request.verify_signature().map_err(|_| RequestError::BadSignature)?;
     Ok(key)
+}
+
+fn check_size(csr: &[u8]) -> Result<(), RequestError> {
+    let bytes = csr.len();
+    if bytes > REQUEST_BYTES_MAX { Err(RequestError::TooLarge { bytes }) } else { Ok(()) }
 }
 
 /// Ours take about 400 bytes; others add names and attributes that are not looked at.
