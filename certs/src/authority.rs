@@ -35,7 +35,7 @@ pub use lock::LockError;
 pub use profile::{
     AUTHORITY_DAYS, AUTHORITY_DAYS_MAX, DEVICE_DAYS_MAX, ProfileError, SERVER_DAYS_MAX, SERVER_NAMES_MAX,
 };
-pub use request::RequestError;
+pub use request::{RequestError, key_of_request};
 pub use revocation::{CRL_DAYS, CRL_DAYS_MAX, Which};
 pub use serial::{NotASerial, Serial};
 pub use time::{TimeOutOfRange, UnixTime};

@@ -67,6 +67,14 @@ pub fn is_device_id(text: &str) -> bool {
     shape && (1..=63).contains(&text.len()) && !text.starts_with('-')
 }
 
+/// The public key of a DER certificate that is about an Ed25519 key (RFC 8410); none for any other.
+pub fn ed25519_key(certificate_der: &[u8]) -> Option<[u8; 32]> {
+    let certificate = parse(certificate_der).ok()?;
+    let info = certificate.public_key();
+    let is_ed25519 = info.algorithm.algorithm == x509_parser::oid_registry::OID_SIG_ED25519;
+    is_ed25519.then(|| info.subject_public_key.data.as_ref().try_into().ok()).flatten()
+}
+
 /// The serial number of a DER certificate in lower-case hexadecimal, two digits a byte, without a sign byte.
 pub fn serial(certificate_der: &[u8]) -> Result<String, IdentityError> {
     Ok(hex(parse(certificate_der)?.raw_serial()))

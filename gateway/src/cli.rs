@@ -10,7 +10,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::Addresses;
 use crate::config::{Config, StoreKind};
+use crate::enrol::Claims;
 use crate::store::postgres;
+
+mod devices;
 
 /// Takes readings from devices, commits them, says so, and serves dashboards.
 #[derive(Debug, Parser)]
@@ -28,6 +31,9 @@ enum Command {
     Migrate(At),
     /// Check the configuration and the files it names; opens no store and no port
     CheckConfig(At),
+    /// Who may be a device: claims, requests, certificates
+    #[command(subcommand)]
+    Devices(devices::Devices),
     /// Prove that the broker lets no device publish as another; needs `broker.canary_*`
     Doctor(At),
 }
@@ -49,6 +55,7 @@ impl Cli {
             Command::Run(at) => run(&at.config),
             Command::Migrate(at) => migrate(&at.config),
             Command::CheckConfig(at) => check(&at.config),
+            Command::Devices(command) => command.run(&mut std::io::stdout().lock()),
             Command::Doctor(at) => examine(&at.config),
         }
     }
@@ -99,7 +106,7 @@ fn migrate(path: &Path) -> anyhow::Result<()> {
 
 fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
-    crate::renewal::read(&config.listener)?;
+    crate::renewal::read(&config.listener, &Claims::default())?;
     config.timeseries.as_ref().map(crate::open_sink).transpose()?;
     if let Some(broker) = config.broker()? {
         crate::ingest::broker::check_files(&broker)?;

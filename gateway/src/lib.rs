@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::enrol::{Claims, Desk, Registry};
 use crate::ingest::broker::Broker;
 use crate::ingest::listener::Listener;
 use crate::ingest::pipeline::{Recorder, judge_all};
@@ -22,6 +23,7 @@ use crate::store::{Ledger, Store, SubjectSeed, outbox, postgres, sqlite};
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod enrol;
 pub mod ingest;
 mod metrics;
 mod renewal;
@@ -53,7 +55,8 @@ pub struct Addresses {
 /// # Errors
 /// When something cannot be opened, or a part of the gateway ends early.
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
-    let (tls, _) = renewal::read(&config.listener)?;
+    let claims = Claims::default();
+    let (tls, _) = renewal::read(&config.listener, &claims)?;
     let subjects: Vec<_> = config.subjects().collect();
     let settings = config.clone();
     // Off the async threads: a server may be slow to answer.
@@ -62,10 +65,14 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
     let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()));
-    let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events).await?;
+    let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events).await?.with_claims(claims.clone());
     let http = api::bind(config.http.address).await?;
     let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()? };
-    let watcher = tokio::spawn(renewal::watch(config.listener.clone(), listener.control(), stop.clone()));
+    let files = config.listener.clone();
+    let watcher = tokio::spawn(renewal::watch(files, claims.clone(), listener.control(), stop.clone()));
+    let (desk, desk_thread) = open_desk(&config)?.unzip();
+    let registry = Registry::new(config.side()?);
+    let enrolment = tokio::spawn(enrol::watch::keep(registry, claims, listener.control(), now, stop.clone()));
     let metrics = metrics::of(&TOTALS, &ROLLUPS, listener.counters(), broker.as_ref().map(Broker::counters));
     let hopeless = CancellationToken::new();
     let start = |ledger: Box<dyn Ledger>| {
@@ -83,7 +90,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let rollups = rollup::keep(roller, config.rollups(), now, &ROLLUPS, stop_rollups.clone());
     let mut rollups = tokio::spawn(rollups);
     let stop_api = CancellationToken::new();
-    let mut judge = tokio::spawn(judge_all(arriving, recorder, now));
+    let mut judge = tokio::spawn(judge_all(arriving, recorder, desk, now));
     let mut doors = tokio::spawn(listener.run(stop.clone()));
     let mut broker = tokio::spawn(behind(broker, stop.clone()));
     let state = api::State::new(reader, feed, metrics, Box::new(|| !TOTALS.store.is_failing()), now);
@@ -101,6 +108,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         ended = &mut rollups => anyhow::bail!("the rollups ended early: {ended:?}"),
     }
     watcher.await?;
+    enrolment.await?;
     doors.await?;
     broker.await?;
     // Whoever could be answered has been. What a failing store still holds up is nobody's, and must not hold us up.
@@ -110,6 +118,10 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     tokio::task::spawn_blocking(move || recorder_threads.into_iter().try_for_each(std::thread::JoinHandle::join))
         .await?
         .map_err(|_| anyhow::anyhow!("a recorder's thread panicked"))?;
+    // The way to it was the judge's.
+    if let Some(thread) = desk_thread {
+        tokio::task::spawn_blocking(move || thread.join()).await?.map_err(|_| anyhow::anyhow!("the desk panicked"))?;
+    }
     stop_rollups.cancel();
     rollups.await?;
     stop_api.cancel();
@@ -120,6 +132,21 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         info!("everything that came in is committed; stopped");
     }
     Ok(())
+}
+
+/// The desk where certificates are asked for, if this gateway has an authority.
+fn open_desk(config: &Config) -> anyhow::Result<Option<(Desk, std::thread::JoinHandle<()>)>> {
+    let Some(authority) = &config.authority else { return Ok(None) };
+    // Now, and not when the first device asks.
+    certs::Authority::open(&authority.path).context("open the authority that issues certificates")?;
+    let anchors = certs::read_certificates(&config.listener.authority_file)?;
+    let settings = enrol::desk::Settings {
+        authority: authority.path.clone(),
+        days: authority.days,
+        anchors: anchors.iter().map(|anchor| anchor.to_vec()).collect(),
+        receipt_key: None,
+    };
+    Ok(Some(Desk::open(settings, Registry::new(config.side()?), now).context("open the desk")?))
 }
 
 /// Opens the store that the settings choose, and makes sure that `subjects` are there.

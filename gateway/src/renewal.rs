@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::Listener;
-use crate::ingest::listener::{Control, tls};
+use crate::enrol::Claims;
+use crate::ingest::listener::{Control, RevokedBy, tls};
 
 /// How often the files are looked at. A revocation is in force within this and the time of a handshake.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -22,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When a file is missing, unreadable, readable by others, or not what it should be.
-pub(crate) fn read(files: &Listener) -> anyhow::Result<(Arc<ServerConfig>, BTreeSet<String>)> {
+pub(crate) fn read(files: &Listener, claims: &Claims) -> anyhow::Result<(Arc<ServerConfig>, BTreeSet<String>)> {
     let crls = match &files.crl_file {
         Some(file) => certs::read_crls(file)?,
         None => Vec::new(),
@@ -34,11 +35,11 @@ pub(crate) fn read(files: &Listener) -> anyhow::Result<(Arc<ServerConfig>, BTree
     let chain = certs::read_certificates(&files.certificate_file)?;
     let key = certs::read_private_key(&files.key_file)?;
     let authorities = certs::read_certificates(&files.authority_file)?;
-    Ok((tls::server_config(chain, key, authorities, crls)?, revoked))
+    Ok((tls::server_config(chain, key, authorities, crls, claims.clone())?, revoked))
 }
 
 /// Watches the files until `stop`; changes reach new handshakes, and revoked devices are cut off.
-pub(crate) async fn watch(files: Listener, control: Control, stop: CancellationToken) {
+pub(crate) async fn watch(files: Listener, claims: Claims, control: Control, stop: CancellationToken) {
     let mut seen = stamps(&files);
     loop {
         tokio::select! {
@@ -50,12 +51,12 @@ pub(crate) async fn watch(files: Listener, control: Control, stop: CancellationT
             continue;
         }
         seen = now;
-        let wanted = files.clone();
-        let read = tokio::task::spawn_blocking(move || read(&wanted)).await.context("read certificate files");
+        let wanted = (files.clone(), claims.clone());
+        let read = tokio::task::spawn_blocking(move || read(&wanted.0, &wanted.1)).await.context("read certificate files");
         match read.and_then(|read| read) {
             Ok((config, revoked)) => {
                 control.set_tls(config);
-                let cut = control.revoke(revoked);
+                let cut = control.revoke(RevokedBy::Lists, revoked);
                 info!(cut, "certificates and revocation lists were read again");
             }
             Err(error) => {

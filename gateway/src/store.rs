@@ -15,8 +15,9 @@ pub mod outbox;
 pub mod postgres;
 mod reader;
 mod rollup;
+pub(crate) mod side;
 pub mod sink;
-mod sql;
+pub(crate) mod sql;
 pub mod sqlite;
 #[cfg(feature = "aws")]
 pub mod timestream;
@@ -26,6 +27,7 @@ pub use error::{ReadError, StoreError};
 pub use feed::Place;
 pub use ledger::SubjectSeed;
 pub use reader::{Reader, View};
+pub use side::Side;
 pub use rollup::{Bucket, Level, Numbers, Roll, Rolled};
 pub use sql::SqlError;
 

@@ -79,7 +79,7 @@ impl Rig {
         let totals: &'static Totals = Box::leak(Box::new(Totals::zero()));
         let (recorder, thread) = Recorder::spawn_until(ledger, now, totals, hopeless.clone()).unwrap();
         let (events, arriving) = mpsc::channel(64);
-        let judge = tokio::spawn(judge_all(arriving, recorder, now));
+        let judge = tokio::spawn(judge_all(arriving, recorder, None, now));
         Self { events, fails, tries, hopeless, recorder: thread, judge, reader, _folder: folder }
     }
 

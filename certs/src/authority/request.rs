@@ -54,6 +54,11 @@ pub(super) fn public_key(csr: &[u8]) -> Result<SubjectPublicKeyInfo, RequestErro
     Ok(key)
 }
 
+/// The public key of a DER signing request, as certificates hold it: 65 bytes of a point. The request must be sound.
+pub fn key_of_request(csr: &[u8]) -> Result<Vec<u8>, RequestError> {
+    Ok(public_key(csr)?.der_bytes().to_vec())
+}
+
 fn check_size(csr: &[u8]) -> Result<(), RequestError> {
     let bytes = csr.len();
     if bytes > REQUEST_BYTES_MAX { Err(RequestError::TooLarge { bytes }) } else { Ok(()) }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant as Moment};
 
+use proto::enrol::is_claim;
 use proto::{Channel, DeviceId, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use super::judge::{Answer, Judgement, judge};
 use super::record::record;
 use super::totals::Totals;
 use super::{ConnectionId, Event, Link, Ticket};
+use crate::enrol::Desk;
 use crate::seeded::Bug;
 use crate::store::{Item, Ledger, Outcome};
 
@@ -65,9 +67,10 @@ struct Message {
 }
 
 /// Judges events as they come, until the doors close. Ends when the recorder has ended.
-pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, now: Now) {
+pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, desk: Option<Desk>, now: Now) {
     let room = Arc::new(Semaphore::new(WAITING_READINGS_MAX as usize));
     while let Some(event) = events.recv().await {
+        let Some(event) = past_the_desk(desk.as_ref(), event) else { continue };
         let judged = match event {
             Event::Opened(link) => Judged::Opened(link),
             Event::Closed { device, connection, .. } => Judged::Closed(device, connection),
@@ -86,6 +89,25 @@ pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, no
         if lane.send(judged).await.is_err() {
             return;
         }
+    }
+}
+
+/// What is not for the `desk` alone: it is told who is there, requests for certificates go to it, and sessions of claims
+/// concern nobody else.
+fn past_the_desk(desk: Option<&Desk>, event: Event) -> Option<Event> {
+    match (&event, desk) {
+        (Event::Opened(link), Some(desk)) => desk.opened(link),
+        (Event::Closed { device, connection, .. }, Some(desk)) => desk.closed(device, *connection),
+        _ => {}
+    }
+    match event {
+        Event::Arrived(arrival) if arrival.channel == Channel::Enrol && desk.is_some() => {
+            desk?.ask(arrival);
+            None
+        }
+        Event::Opened(link) if is_claim(&link.device) => None,
+        Event::Closed { ref device, .. } | Event::Contested { ref device } if is_claim(device) => None,
+        other => Some(other),
     }
 }
 

@@ -28,12 +28,14 @@ mod schema;
 mod sender;
 mod session;
 mod settings;
+mod side;
 mod timescale;
 mod writer;
 
 pub use leases::Leases;
 pub use roller::Roller;
 pub use schema::migrate;
+pub use side::Side;
 pub use settings::{Password, Settings, Timescale, Tls};
 pub use writer::Writer;
 

@@ -71,6 +71,12 @@ impl Store {
     }
 }
 
+/// Makes ready a connection beside the writer's, for rows that are no readings.
+pub(in crate::store) fn prepare_side(db: &Connection, busy: std::time::Duration) -> Result<(), StoreError> {
+    settings::prepare_side(db, busy)?;
+    schema::check(db)
+}
+
 fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;

@@ -4,7 +4,7 @@ use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tributary_gateway::ingest::Verdict;
-use tributary_gateway::ingest::listener::{BindError, Listener, Settings};
+use tributary_gateway::ingest::listener::{BindError, Listener, RevokedBy, Settings};
 
 use crate::pki::Pki;
 use crate::rig::{Raw, Rig, connect, identify, publish, topic};
@@ -109,7 +109,7 @@ async fn revoking_cuts_the_live_connection_and_keeps_the_device_out() {
     let mut rig = Rig::start().await;
     let (mut meter, _link) = rig.connect("meter-7", 5).await;
     assert_eq!(rig.control.connected(), ["meter-7".parse().unwrap()]);
-    assert_eq!(rig.control.revoke(["07".to_owned()].into()), 1);
+    assert_eq!(rig.control.revoke(RevokedBy::Lists, ["07".to_owned()].into()), 1);
     assert_eq!(meter.packet().await, (0xE0, vec![0x87]));
     assert!(rig.closed().await.contains("revoked"));
     let mut again = rig.tls("meter-7").await;

@@ -6,10 +6,14 @@ use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::{Property, Qos, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use proto::DeviceId;
+use proto::enrol::{CLAIM_PREFIX, is_claim};
 
 use super::packet::{CONNECT, PacketError, Version, whole};
 use super::rights;
 use super::settings::Settings;
+
+/// Characters behind a claim's prefix, so that two sessions do not meet under one name.
+const CLAIM_ID_MIN: usize = 8;
 
 /// What a client asks for. User name and password are not kept: the certificate says who it is.
 #[derive(Debug)]
@@ -58,6 +62,10 @@ pub(super) enum Refusal {
     Revoked,
     #[error("protocol version {0} is not spoken here; use MQTT 3.1.1 or 5")]
     Version(u8),
+    #[error("a claim's client id must be `claim-` and 8 or more of a-z, 0-9 and -")]
+    ClaimId,
+    #[error("there are too many who ask for certificates at once; it should try again")]
+    Crowded,
     #[error("its client id must be `{0}`, the device its certificate names (mosquitto_pub: -i {0})")]
     ClientId(DeviceId),
     #[error("its last will is not on trib/1/{0}/status, the only topic it may have")]
@@ -78,10 +86,10 @@ impl Refusal {
         match self {
             Self::Identity(_) | Self::Revoked | Self::Will(_) => (V3::NotAuthorized, V5::NotAuthorized),
             Self::Version(_) => (V3::UnacceptableProtocolVersion, V5::UnsupportedProtocolVersion),
-            Self::ClientId(_) => (V3::IdentifierRejected, V5::ClientIdentifierNotValid),
+            Self::ClientId(_) | Self::ClaimId => (V3::IdentifierRejected, V5::ClientIdentifierNotValid),
             Self::WillQos => (V3::NotAuthorized, V5::QosNotSupported),
             Self::Authentication => (V3::NotAuthorized, V5::BadAuthenticationMethod),
-            Self::Busy => (V3::ServerUnavailable, V5::ServerBusy),
+            Self::Busy | Self::Crowded => (V3::ServerUnavailable, V5::ServerBusy),
         }
     }
 }
@@ -155,6 +163,13 @@ fn will(topic: Option<&str>, qos: Qos, payload: Option<&[u8]>) -> Option<Will> {
 }
 
 impl Connect {
+    /// The name of a claim's session, which is what it calls itself: many may share a claim.
+    pub(super) fn claim_session(&self) -> Result<DeviceId, Refusal> {
+        let id: DeviceId = self.client_id.parse().map_err(|_| Refusal::ClaimId)?;
+        let is_long = id.as_str().len() >= CLAIM_PREFIX.len() + CLAIM_ID_MIN;
+        if is_claim(&id) && is_long { Ok(id) } else { Err(Refusal::ClaimId) }
+    }
+
     /// Whether `device` may come in with this, and on what terms.
     pub(super) fn judge(self, device: &DeviceId, settings: &Settings) -> Result<Terms, Refusal> {
         let assigned = self.client_id.is_empty() && self.clean;

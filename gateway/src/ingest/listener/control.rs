@@ -28,12 +28,13 @@ impl Control {
     }
 
     /// Closes the connections whose certificate has one of `serials` (as `certs::identity::serial` writes them) and
-    /// lets none of them in again. Replaces what was given before. Answers how many were closed.
-    pub fn revoke(&self, serials: BTreeSet<String>) -> usize {
+    /// lets none of them in again. Replaces what the same source said before. Answers how many were closed.
+    pub fn revoke(&self, by: RevokedBy, serials: BTreeSet<String>) -> usize {
         let mut seats = self.0.seats();
-        seats.revoked = serials;
+        seats.revoked.insert(by, serials);
         let Seats { taken, revoked, .. } = &mut *seats;
-        taken.values_mut().filter(|it| revoked.contains(&it.serial)).map(|it| usize::from(it.end(End::Revoked))).sum()
+        let is_revoked = |it: &Occupant| revoked.values().any(|serials| serials.contains(&it.serial));
+        taken.values_mut().filter(|it| is_revoked(it)).map(|it| usize::from(it.end(End::Revoked))).sum()
     }
 
     /// The devices that are connected, in no order.
@@ -68,7 +69,7 @@ impl Control {
     /// Takes the device's seat, and ends the connection that has it. `None` if the certificate is revoked.
     pub(super) fn enter(&self, device: &DeviceId, connection: ConnectionId, serial: String) -> Option<Entered> {
         let mut seats = self.0.seats();
-        if seats.revoked.contains(&serial) {
+        if seats.is_revoked(&serial) {
             return None;
         }
         let (kick, kicked) = oneshot::channel();
@@ -120,9 +121,24 @@ struct Registry {
 #[derive(Debug, Default)]
 struct Seats {
     taken: HashMap<DeviceId, Occupant>,
-    revoked: BTreeSet<String>,
+    revoked: HashMap<RevokedBy, BTreeSet<String>>,
     /// When live connections lost their place, within the last [`CONTEST_SPAN`].
     contests: HashMap<DeviceId, Vec<Instant>>,
+}
+
+impl Seats {
+    fn is_revoked(&self, serial: &str) -> bool {
+        self.revoked.values().any(|serials| serials.contains(serial))
+    }
+}
+
+/// Who says that certificates are revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RevokedBy {
+    /// The authority's revocation lists.
+    Lists,
+    /// The registry that all gateways share.
+    Registry,
 }
 
 #[derive(Debug)]

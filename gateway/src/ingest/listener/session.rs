@@ -10,6 +10,7 @@ use super::counters::Counters;
 use super::held::PipelineGone;
 use super::packet::{Packet, PacketError, Publish, Version};
 use super::{reply, rights};
+use crate::enrol::Claimant;
 use crate::ingest::acks::{Dropped, InFlight};
 use crate::ingest::{Arrival, ConnectionId, RefusalCode, Ticket, Verdict};
 
@@ -88,6 +89,8 @@ impl From<io::Error> for End {
 pub(super) struct Session {
     pub(super) device: DeviceId,
     pub(super) connection: ConnectionId,
+    /// What sort of claim this is the session of, if it is one.
+    claim: Option<Claimant>,
     pub(super) in_flight: InFlight,
     version: Version,
     packet_bytes_max: usize,
@@ -97,9 +100,15 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(device: DeviceId, connection: ConnectionId, version: Version, packet_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        device: DeviceId,
+        connection: ConnectionId,
+        claim: Option<Claimant>,
+        version: Version,
+        packet_bytes_max: usize,
+    ) -> Self {
         let (in_flight, subscribed) = (InFlight::default(), Vec::new());
-        Self { device, connection, in_flight, version, packet_bytes_max, subscribed, denied: false }
+        Self { device, connection, claim, in_flight, version, packet_bytes_max, subscribed, denied: false }
     }
 
     pub(super) fn version(&self) -> Version {
@@ -243,6 +252,7 @@ impl Session {
         Arrival {
             device: self.device.clone(),
             connection: self.connection,
+            claim: self.claim,
             channel,
             packet_id,
             resent,

@@ -116,7 +116,7 @@ impl Run<'_> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         runtime.block_on(async {
             let (events, arriving) = mpsc::channel(EVENTS_MAX);
-            let judge = tokio::spawn(judge_all(arriving, recorder, super::image::now));
+            let judge = tokio::spawn(judge_all(arriving, recorder, None, super::image::now));
             self.feed(&events, start as u64 * 10).await?;
             drop(events);
             judge.await?;
