@@ -14,6 +14,9 @@ use crate::uplink::Settings;
 
 use self::validity::{Timeless, Timely};
 
+pub mod claim;
+pub mod enrol;
+pub mod keep;
 #[cfg(test)]
 mod tests;
 mod validity;

@@ -43,3 +43,9 @@ pub fn public_key(key_pem: &str) -> Result<Vec<u8>, RequestError> {
     let key = KeyPair::from_pem_and_sign_algo(key_pem, &PKCS_ECDSA_P256_SHA256).map_err(RequestError::Key)?;
     Ok(key.public_key_raw().to_vec())
 }
+
+/// A DER certificate in PEM.
+#[must_use]
+pub fn certificate_pem(der: &[u8]) -> String {
+    pem::encode_config(&pem::Pem::new("CERTIFICATE", der), pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF))
+}

@@ -5,6 +5,7 @@
 mod bad_input;
 mod bad_store;
 mod broker;
+mod enrol;
 mod footprint;
 mod kills;
 mod links;

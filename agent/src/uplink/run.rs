@@ -322,7 +322,7 @@ async fn next_arrival(connection: &mut Option<Connection>) -> Arrival {
 }
 
 /// Jitter and nonces differ from device to device and from start to start.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let mut bytes = [0; 8];
     if getrandom::fill(&mut bytes).is_err() {
         warn!("no random numbers from the system; jitter is the same on every device");

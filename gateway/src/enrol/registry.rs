@@ -384,3 +384,6 @@ fn list(db: Db<'_>, now: Instant) -> Result<Vec<Line>, SqlError> {
     })?;
     Ok(lines)
 }
+
+#[cfg(test)]
+mod tests;
