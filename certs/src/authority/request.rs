@@ -22,6 +22,12 @@ pub enum RequestError {
     /// The key is of another kind.
     #[error("signing request has no P-256 key; make one with `openssl ecparam -name prime256v1 -genkey -noout`")]
     WrongKey,
+    /// There is no name for an authority in it, or more than one.
+    #[error("signing request does not have exactly one common name; write it with `tributary-certs request`")]
+    NoName,
+    /// An authority would sign its own key.
+    #[error("signing request has the root's own key; an authority below it makes its own")]
+    OwnKey,
     /// Signed in a way that does not go with the key.
     #[error("signing request is not signed with ECDSA and SHA-256")]
     WrongSignature,
@@ -32,6 +38,20 @@ pub enum RequestError {
 
 /// The public key of a PEM signing request, once it is shown to be P-256 and to have signed the request.
 pub(super) fn public_key(csr_pem: &[u8]) -> Result<SubjectPublicKeyInfo, RequestError> {
+    checked(csr_pem).map(|(key, _)| key)
+}
+
+/// The same of an authority's request, and the name that it asks for.
+pub(super) fn authority(csr_pem: &[u8]) -> Result<(SubjectPublicKeyInfo, String), RequestError> {
+    let (key, names) = checked(csr_pem)?;
+    match <[String; 1]>::try_from(names) {
+        Ok([name]) => Ok((key, name)),
+        Err(_) => Err(RequestError::NoName),
+    }
+}
+
+/// The public key and the common names of a request that is sound.
+fn checked(csr_pem: &[u8]) -> Result<(SubjectPublicKeyInfo, Vec<String>), RequestError> {
     if csr_pem.len() > REQUEST_BYTES_MAX {
         return Err(RequestError::TooLarge { bytes: csr_pem.len() });
     }
@@ -47,7 +67,8 @@ pub(super) fn public_key(csr_pem: &[u8]) -> Result<SubjectPublicKeyInfo, Request
     }
     // This also refuses a point that is not on the curve.
     request.verify_signature().map_err(|_| RequestError::BadSignature)?;
-    Ok(key)
+    let names = request.certification_request_info.subject.iter_common_name();
+    Ok((key, names.filter_map(|name| name.as_str().ok().map(str::to_owned)).collect()))
 }
 
 /// Ours take about 400 bytes; others add names and attributes that are not looked at.
