@@ -194,7 +194,7 @@ impl Shell {
             Command::Dial => {
                 let Settings { host, port, pace, .. } = &self.settings;
                 debug!(%host, port, "connecting");
-                let tls = self.tls.config();
+                let tls = self.tls.clone();
                 self.connection = Some(Connection::dial(&self.device, host, *port, tls, pace.keep_alive));
             }
             Command::HangUp => {

@@ -151,6 +151,15 @@ fn what_does_not_go_with_the_request_is_not_installed() {
     assert!(why(install(&[&ours[0], &theirs[1], &ours[2]], 1)).contains("another name"));
     assert!(why(install(&[&ours[0], &ours[1], &theirs[2]], 1)).contains("did not sign"));
     assert!(why(install(&[&ours[0], &ours[1]], 1)).contains("no revocation list"));
+    // The last bit of a certificate is of its signature.
+    let altered = |pem: &str| {
+        use rustls_pki_types::pem::PemObject;
+        let mut der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec();
+        *der.last_mut().unwrap() ^= 1;
+        to_pem("CERTIFICATE", &der)
+    };
+    assert!(why(install(&[&altered(&ours[0]), &ours[1], &ours[2]], 1)).contains("did not sign ca.crt"));
+    assert!(why(install(&[&ours[0], &altered(&ours[1]), &ours[2]], 1)).contains("did not sign itself"));
     assert!(why(install(&[&ours[0], &ours[2]], 1)).contains("not just"));
     assert!(why(install(&[&right.bundle], 101)).contains("not now"));
     root.revoke(Which::Authority(right.record.serial), Reason::KeyCompromise, day(1)).unwrap();
