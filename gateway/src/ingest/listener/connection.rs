@@ -64,7 +64,7 @@ async fn admit(
     shared: &Shared,
     stream: &mut Stream,
     peer: SocketAddr,
-) -> Option<((DeviceId, String), Terms, BytesMut)> {
+) -> Option<((DeviceId, Vec<String>), Terms, BytesMut)> {
     let settings = &shared.settings;
     let mut inbox = BytesMut::new();
     let first = match timeout(settings.connect_deadline, first(shared, stream, &mut inbox)).await {
@@ -107,13 +107,13 @@ async fn first(shared: &Shared, stream: &mut Stream, inbox: &mut BytesMut) -> Re
     }
 }
 
-/// The device that the certificate names, and the certificate's serial number.
-fn identity(shared: &Shared, stream: &Stream) -> Result<(DeviceId, String), Refusal> {
+/// The device that the certificate names, and the serial numbers of that certificate and of those shown above it.
+fn identity(shared: &Shared, stream: &Stream) -> Result<(DeviceId, Vec<String>), Refusal> {
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let leaf = certificates.first().ok_or_else(|| Refusal::Identity("there is no certificate".to_owned()))?;
     let device = (shared.identify)(leaf).map_err(Refusal::Identity)?;
-    let serial = certs::identity::serial(leaf).map_err(|error| Refusal::Identity(error.to_string()))?;
-    Ok((device, serial))
+    let serials = certificates.iter().map(|each| certs::identity::serial(each)).collect::<Result<_, _>>();
+    Ok((device, serials.map_err(|error| Refusal::Identity(error.to_string()))?))
 }
 
 fn refuse_silently<T>(shared: &Shared, peer: SocketAddr, why: &str) -> Option<T> {
@@ -134,14 +134,14 @@ async fn refuse(shared: &Shared, stream: &mut Stream, version: Version, refusal:
 async fn session(
     shared: &Shared,
     mut stream: Box<Stream>,
-    (device, serial): (DeviceId, String),
+    (device, serials): (DeviceId, Vec<String>),
     mut terms: Terms,
     inbox: BytesMut,
     stop: &CancellationToken,
 ) {
     let peer = stream.get_ref().0.peer_addr().unwrap_or(shared.settings.address);
     let connection = ConnectionId::fresh();
-    let Some(Entered { seat, mut kicked, previous }) = shared.control.enter(&device, connection, serial) else {
+    let Some(Entered { seat, mut kicked, previous }) = shared.control.enter(&device, connection, serials) else {
         return refuse(shared, &mut stream, terms.version, &Refusal::Revoked, peer).await;
     };
     if let Some(previous) = previous {

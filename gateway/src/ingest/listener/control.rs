@@ -27,13 +27,15 @@ impl Control {
         *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
-    /// Closes the connections whose certificate has one of `serials` (as `certs::identity::serial` writes them) and
-    /// lets none of them in again. Replaces what was given before. Answers how many were closed.
+    /// Closes the connections that have one of `serials` (as `certs::identity::serial` writes them) among the certificates
+    /// they showed, and lets none of them in again: the device's own, or that of an authority below the root. Replaces
+    /// what was given before. Answers how many were closed.
     pub fn revoke(&self, serials: BTreeSet<String>) -> usize {
         let mut seats = self.0.seats();
         seats.revoked = serials;
         let Seats { taken, revoked, .. } = &mut *seats;
-        taken.values_mut().filter(|it| revoked.contains(&it.serial)).map(|it| usize::from(it.end(End::Revoked))).sum()
+        let is_revoked = |it: &&mut Occupant| it.serials.iter().any(|serial| revoked.contains(serial));
+        taken.values_mut().filter(is_revoked).map(|it| usize::from(it.end(End::Revoked))).sum()
     }
 
     /// The devices that are connected, in no order.
@@ -66,14 +68,14 @@ impl Control {
     }
 
     /// Takes the device's seat, and ends the connection that has it. `None` if the certificate is revoked.
-    pub(super) fn enter(&self, device: &DeviceId, connection: ConnectionId, serial: String) -> Option<Entered> {
+    pub(super) fn enter(&self, device: &DeviceId, connection: ConnectionId, serials: Vec<String>) -> Option<Entered> {
         let mut seats = self.0.seats();
-        if seats.revoked.contains(&serial) {
+        if serials.iter().any(|serial| seats.revoked.contains(serial)) {
             return None;
         }
         let (kick, kicked) = oneshot::channel();
         let gone = CancellationToken::new();
-        let occupant = Occupant { connection, serial, kick: Some(kick), gone: gone.clone() };
+        let occupant = Occupant { connection, serials, kick: Some(kick), gone: gone.clone() };
         let previous = seats.taken.insert(device.clone(), occupant).map(|mut previous| {
             previous.end(End::TakenOver);
             previous.gone
@@ -128,7 +130,8 @@ struct Seats {
 #[derive(Debug)]
 struct Occupant {
     connection: ConnectionId,
-    serial: String,
+    /// Of its certificate and of those above it that it showed.
+    serials: Vec<String>,
     kick: Option<oneshot::Sender<End>>,
     gone: CancellationToken,
 }
