@@ -47,5 +47,8 @@ pub fn public_key(key_pem: &str) -> Result<Vec<u8>, RequestError> {
 /// A DER certificate in PEM.
 #[must_use]
 pub fn certificate_pem(der: &[u8]) -> String {
-    pem::encode_config(&pem::Pem::new("CERTIFICATE", der), pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF))
+    pem::encode_config(
+        &pem::Pem::new("CERTIFICATE", der),
+        pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
+    )
 }

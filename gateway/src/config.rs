@@ -30,6 +30,8 @@ pub struct Config {
     pub broker: Option<Broker>,
     /// Who issues certificates to devices, if this gateway does.
     pub authority: Option<Authority>,
+    /// How receipts are signed, if they are.
+    pub receipts: Option<Receipts>,
     /// Where people connect.
     #[serde(default)]
     pub http: Http,
@@ -89,6 +91,14 @@ pub struct Authority {
 
 fn default_days() -> u32 {
     certs::authority::DEVICE_DAYS_MAX
+}
+
+/// `[receipts]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Receipts {
+    /// The Ed25519 key that signs them, PEM, mode 0600.
+    pub key_file: PathBuf,
 }
 
 /// `[http]`

@@ -23,6 +23,7 @@ pub mod listener;
 pub mod pipeline;
 pub mod receipt;
 pub mod record;
+pub mod signing;
 pub mod totals;
 
 /// What waits to be written to one device: this many times one or several messages that only make sense together.

@@ -15,6 +15,7 @@ use crate::enrol::{Claims, Desk, Registry};
 use crate::ingest::broker::Broker;
 use crate::ingest::listener::Listener;
 use crate::ingest::pipeline::{Recorder, judge_all};
+use crate::ingest::signing::ReceiptKey;
 use crate::ingest::totals::Totals;
 use crate::store::influx::Influx;
 use crate::store::sink::{Sink, SinkError};
@@ -65,18 +66,22 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
     let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()));
-    let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events).await?.with_claims(claims.clone());
+    let listener =
+        Listener::bind(config.listener(), tls, Arc::new(identify), events).await?.with_claims(claims.clone());
     let http = api::bind(config.http.address).await?;
     let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()? };
     let files = config.listener.clone();
     let watcher = tokio::spawn(renewal::watch(files, claims.clone(), listener.control(), stop.clone()));
-    let (desk, desk_thread) = open_desk(&config)?.unzip();
+    let receipt_key = config.receipts.as_ref().map(|receipts| ReceiptKey::read(&receipts.key_file)).transpose()?;
+    let receipt_key = receipt_key.map(Arc::new);
+    let (desk, desk_thread) = open_desk(&config, receipt_key.as_deref())?.unzip();
     let registry = Registry::new(config.side()?);
     let enrolment = tokio::spawn(enrol::watch::keep(registry, claims, listener.control(), now, stop.clone()));
     let metrics = metrics::of(&TOTALS, &ROLLUPS, listener.counters(), broker.as_ref().map(Broker::counters));
     let hopeless = CancellationToken::new();
     let start = |ledger: Box<dyn Ledger>| {
-        Recorder::spawn_until(ledger, now, &TOTALS, hopeless.clone()).context("start a recorder's thread")
+        Recorder::spawn_until(ledger, now, &TOTALS, receipt_key.clone(), hopeless.clone())
+            .context("start a recorder's thread")
     };
     let (mut recorder, first_thread) = start(ledger)?;
     let mut recorder_threads = vec![first_thread];
@@ -135,7 +140,10 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
 }
 
 /// The desk where certificates are asked for, if this gateway has an authority.
-fn open_desk(config: &Config) -> anyhow::Result<Option<(Desk, std::thread::JoinHandle<()>)>> {
+fn open_desk(
+    config: &Config,
+    receipt_key: Option<&ReceiptKey>,
+) -> anyhow::Result<Option<(Desk, std::thread::JoinHandle<()>)>> {
     let Some(authority) = &config.authority else { return Ok(None) };
     // Now, and not when the first device asks.
     certs::Authority::open(&authority.path).context("open the authority that issues certificates")?;
@@ -144,7 +152,7 @@ fn open_desk(config: &Config) -> anyhow::Result<Option<(Desk, std::thread::JoinH
         authority: authority.path.clone(),
         days: authority.days,
         anchors: anchors.iter().map(|anchor| anchor.to_vec()).collect(),
-        receipt_key: None,
+        receipt_key: receipt_key.map(ReceiptKey::public),
     };
     Ok(Some(Desk::open(settings, Registry::new(config.side()?), now).context("open the desk")?))
 }

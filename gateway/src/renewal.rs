@@ -52,7 +52,8 @@ pub(crate) async fn watch(files: Listener, claims: Claims, control: Control, sto
         }
         seen = now;
         let wanted = (files.clone(), claims.clone());
-        let read = tokio::task::spawn_blocking(move || read(&wanted.0, &wanted.1)).await.context("read certificate files");
+        let read =
+            tokio::task::spawn_blocking(move || read(&wanted.0, &wanted.1)).await.context("read certificate files");
         match read.and_then(|read| read) {
             Ok((config, revoked)) => {
                 control.set_tls(config);

@@ -27,8 +27,8 @@ pub use error::{ReadError, StoreError};
 pub use feed::Place;
 pub use ledger::SubjectSeed;
 pub use reader::{Reader, View};
-pub use side::Side;
 pub use rollup::{Bucket, Level, Numbers, Roll, Rolled};
+pub use side::Side;
 pub use sql::SqlError;
 
 /// Where the time comes from. Passed in, so that a test can invent it.

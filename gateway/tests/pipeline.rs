@@ -93,7 +93,7 @@ impl Rig {
         let (ticket, verdict) = Ticket::new();
         let (device, connection) = (meter(), ConnectionId(connection));
         let (packet_id, resent, payload) = (Some(1), false, payload.into());
-        let arrival = Arrival { device, connection, channel, packet_id, resent, payload, ticket };
+        let arrival = Arrival { device, connection, claim: None, channel, packet_id, resent, payload, ticket };
         self.events.send(Event::Arrived(arrival)).await.unwrap();
         verdict
     }

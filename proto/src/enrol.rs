@@ -101,14 +101,16 @@ mod tests {
 
     #[test]
     fn a_claims_session_is_told_from_a_device_by_its_id() {
-        for (id, claims) in [("claim-0a1b", true), ("claim-", true), ("claim", false), ("claims", false), ("a", false)] {
+        for (id, claims) in [("claim-0a1b", true), ("claim-", true), ("claim", false), ("claims", false), ("a", false)]
+        {
             assert_eq!(is_claim(&id.parse().unwrap()), claims, "{id}");
         }
     }
 
     #[test]
     fn what_is_longer_than_its_bound_is_no_message() {
-        let of = |bytes| Enrol { nonce: Nonce([0; 8]), device: "a".parse().unwrap(), request: alloc::vec![0x30; bytes] };
+        let of =
+            |bytes| Enrol { nonce: Nonce([0; 8]), device: "a".parse().unwrap(), request: alloc::vec![0x30; bytes] };
         assert!(Enrol::decode(&of(REQUEST_BYTES_MAX).encode()).is_ok());
         assert!(Enrol::decode(&of(REQUEST_BYTES_MAX + 1).encode()).is_err());
         let chain = |count, bytes| {

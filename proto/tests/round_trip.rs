@@ -6,8 +6,8 @@ mod common;
 
 use common::{any_body, same_bits};
 use proptest::prelude::*;
-use tributary_proto::frame::{BODY_BYTES_MAX, Header, Sealed};
 use tributary_proto::enrol::{Enrol, Enrolled};
+use tributary_proto::frame::{BODY_BYTES_MAX, Header, Sealed};
 use tributary_proto::message::{Notice, Receipt, Status};
 use tributary_proto::*;
 

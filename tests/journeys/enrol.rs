@@ -21,7 +21,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let pki = Pki::create(&folder.path().join("pki"));
+        let pki = Pki::create_for_years(&folder.path().join("pki"));
         let authority = format!("[authority]\npath = {:?}\n", pki.anchor().parent().unwrap());
         let mut gateway = Gateway::prepare(&folder.path().join("gateway"), pki.server(), &authority);
         gateway.crl = Some(pki.crl());
@@ -166,4 +166,29 @@ fn a_shared_claim_waits_for_the_operators_word_or_a_rule_and_never_takes_over_a_
     let [allowed, refused] = runs.map(|run| run.wait_with_output().unwrap());
     assert!(allowed.status.success(), "{}", said(&allowed));
     assert!(!refused.status.success() && said(&refused).contains("does not want this device"), "{}", said(&refused));
+}
+
+#[test]
+fn a_certificate_is_renewed_over_the_live_connection_and_the_old_one_stays_until_the_new_one_has_connected() {
+    const DAY: i64 = 86_400;
+    let stage = Stage::new();
+    // 25 of its 30 days are over.
+    let files = stage.pki.device_at("old-1", -25 * DAY);
+    let old = std::fs::read(&files.certificate).unwrap();
+    let mut agent =
+        Agent::new(&stage.folder.path().join("old-1"), "old-1", Some(stage.gateway.mqtt_port), &files, SOURCE);
+    agent.start();
+    wait_for("it to connect", PATIENCE, || stage.is_connected("old-1")?.then_some(()));
+    wait_for("a new certificate to take its place", Duration::from_secs(40), || {
+        (std::fs::read(&files.certificate).ok()? != old).then_some(())
+    });
+    let before = stage.stored("old-1").unwrap();
+    wait_for("more readings", PATIENCE, || (stage.stored("old-1")? > before).then_some(()));
+    let log = agent.process.as_ref().unwrap().log_text();
+    assert_eq!(log.matches(" connected host=").count(), 2, "connected anew once: {log}");
+    assert_eq!(log.matches("connecting with the next certificate").count(), 1, "{log}");
+    assert!(!files.key.with_extension("key.next").exists() && !files.certificate.with_extension("crt.next").exists());
+    // What it had is good until it ends: it is in nobody else's hands.
+    assert!(stage.devices(&["list"]).contains("old-1"));
+    agent.stop();
 }

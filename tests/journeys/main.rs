@@ -13,6 +13,7 @@ mod mosquitto;
 mod postgres;
 mod restart;
 mod revocation;
+mod rollover;
 mod servers;
 mod terminal;
 mod timeseries;

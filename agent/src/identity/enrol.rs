@@ -13,13 +13,17 @@ use tracing::{info, warn};
 
 use super::claim::Claim;
 use super::keep::Keep;
-use super::{mismatch, provider, verifier};
+use super::receipts::ReceiptKey;
+use super::{Tls, mismatch, provider, verifier};
+use crate::clock::BootClock;
 use crate::uplink::Settings;
 use crate::uplink::backoff::Backoff;
 use crate::uplink::mqtt::{Arrival, Connection};
 
 mod asking;
 
+/// Whom to believe is for everybody to see.
+const PUBLIC: u32 = 0o644;
 /// How long the new certificate may take to connect.
 const TRIAL: Duration = Duration::from_secs(60);
 
@@ -50,6 +54,9 @@ impl Enrolment<'_> {
             let anchors = std::fs::read_to_string(&self.uplink.authority_file).unwrap_or_default();
             if issued.anchors.iter().any(|Certificate(anchor)| !anchors.contains(pem(anchor).trim())) {
                 warn!("the gateway trusts authorities that {} does not name", self.uplink.authority_file.display());
+            }
+            if let (Some(file), Some(key)) = (&self.uplink.receipt_key_file, &issued.receipt_key) {
+                certs::files::replace(file, ReceiptKey::text(key).as_bytes(), PUBLIC)?;
             }
             keep.put_next(&issued.chain.iter().map(|Certificate(der)| pem(der)).collect::<String>())?;
         }
@@ -82,7 +89,10 @@ impl Enrolment<'_> {
                 }
             };
             if Instant::now() + wait > until {
-                bail!("no certificate within {} s; asked again with the same claim, it goes on", self.patience.as_secs());
+                bail!(
+                    "no certificate within {} s; asked again with the same claim, it goes on",
+                    self.patience.as_secs()
+                );
             }
             tokio::time::sleep(wait).await;
         }
@@ -92,7 +102,7 @@ impl Enrolment<'_> {
     async fn try_out(&self, keep: &Keep) -> anyhow::Result<()> {
         let (certificate_file, key_file) = keep.next().context("the certificate that was just kept is not there")?;
         let settings = Settings { certificate_file, key_file, ..self.uplink.clone() };
-        let tls = super::tls(&settings)?;
+        let tls = Tls::open(&settings, Arc::new(BootClock::start(nonce()?.0)))?;
         let trial = async {
             let mut connection =
                 Connection::dial(self.device, &settings.host, settings.port, tls, settings.pace.keep_alive);

@@ -196,7 +196,8 @@ impl Registry {
     /// The database.
     pub fn revoke(&mut self, certificates: &[(String, DeviceId, Instant)], now: Instant) -> Result<(), RegistryError> {
         self.side.transact(|db| {
-            let sql = "insert into certificate (serial, tenant, device, key, issued_us, not_after_us, chain, revoked_us)
+            let sql =
+                "insert into certificate (serial, tenant, device, key, issued_us, not_after_us, chain, revoked_us)
                        values (?1, ?2, ?3, ?4, ?5, ?6, ?4, ?5)
                        on conflict (serial) do update set revoked_us = ?5";
             for (serial, device, not_after) in certificates {
@@ -274,8 +275,7 @@ fn decide(db: Db<'_>, asked: &Asked<'_>, now: Instant) -> Result<Decision, SqlEr
         Claimant::Shared => decide_shared(db, asked, now),
         Claimant::Device => {
             let sql = "select count(*) from certificate where device = ?1 and issued_us >= ?2";
-            let recent: i64 =
-                db.prepare(sql).one(params![device.as_str(), now.0 - RECENT_US], |row| row.get(0))?;
+            let recent: i64 = db.prepare(sql).one(params![device.as_str(), now.0 - RECENT_US], |row| row.get(0))?;
             Ok(if recent < ISSUED_MAX { Decision::Issue } else { Decision::TooMany })
         }
     }
@@ -306,8 +306,7 @@ fn decide_code(db: Db<'_>, asked: &Asked<'_>, claim: &[u8; 32], now: Instant) ->
 
 fn decide_shared(db: Db<'_>, asked: &Asked<'_>, now: Instant) -> Result<Decision, SqlError> {
     let sql = "select state from enrolment where device = ?1 and key = ?2";
-    let answered: Option<i64> =
-        db.prepare(sql).first(params![asked.device.as_str(), asked.key], |row| row.get(0))?;
+    let answered: Option<i64> = db.prepare(sql).first(params![asked.device.as_str(), asked.key], |row| row.get(0))?;
     match answered {
         Some(1) => return Ok(Decision::Issue),
         Some(2) => return Ok(Decision::NotAllowed),
@@ -344,7 +343,8 @@ fn is_ruled_in(db: Db<'_>, device: &DeviceId) -> Result<bool, SqlError> {
 
 fn list(db: Db<'_>, now: Instant) -> Result<Vec<Line>, SqlError> {
     let mut lines = Vec::new();
-    let sql = "select device, serial, not_after_us, revoked_us from certificate order by device, not_after_us limit 10000";
+    let sql =
+        "select device, serial, not_after_us, revoked_us from certificate order by device, not_after_us limit 10000";
     db.prepare(sql).each(NOTHING, |row| {
         let (not_after, revoked): (i64, Option<i64>) = (row.get(2)?, row.get(3)?);
         let what = match revoked {

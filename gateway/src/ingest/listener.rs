@@ -127,8 +127,7 @@ impl Listener {
             Arc::new(Semaphore::new(usize::try_from(settings.held_bytes_max).unwrap_or(Semaphore::MAX_PERMITS)));
         let claim_seats = Arc::new(Semaphore::new(CLAIM_SESSIONS_MAX));
         let claims = Claims::default();
-        let shared =
-            Arc::new(Shared { settings, identify, claims, claim_seats, intake, control, counters, shares });
+        let shared = Arc::new(Shared { settings, identify, claims, claim_seats, intake, control, counters, shares });
         Ok(Self { socket, address, shared })
     }
 

@@ -15,6 +15,7 @@ use tracing::{error, info};
 
 use super::judge::{Answer, Judgement, judge};
 use super::record::record;
+use super::signing::ReceiptKey;
 use super::totals::Totals;
 use super::{ConnectionId, Event, Link, Ticket};
 use crate::enrol::Desk;
@@ -138,10 +139,10 @@ impl Recorder {
         now: Now,
         totals: &'static Totals,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        Self::spawn_until(ledger, now, totals, CancellationToken::new())
+        Self::spawn_until(ledger, now, totals, None, CancellationToken::new())
     }
 
-    /// As [`Recorder::spawn`], and once `hopeless` is cancelled, a store that takes nothing is not tried again: the
+    /// As [`Recorder::spawn`]; receipts are signed with `key`, if there is one. And once `hopeless` is cancelled, a store that takes nothing is not tried again: the
     /// thread ends, what it has is dropped without a verdict, and devices keep it.
     ///
     /// # Errors
@@ -150,10 +151,11 @@ impl Recorder {
         ledger: impl Ledger + 'static,
         now: Now,
         totals: &'static Totals,
+        key: Option<Arc<ReceiptKey>>,
         hopeless: CancellationToken,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
-        let recording = Recording { ledger, links: HashMap::new(), now, totals, hopeless, is_failing: false };
+        let recording = Recording { ledger, links: HashMap::new(), now, totals, key, hopeless, is_failing: false };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || recording.run(inbox))?;
         Ok((Self(vec![sender]), thread))
     }
@@ -164,6 +166,7 @@ struct Recording<L> {
     links: HashMap<DeviceId, Link>,
     now: Now,
     totals: &'static Totals,
+    key: Option<Arc<ReceiptKey>>,
     hopeless: CancellationToken,
     /// Whether the store took nothing the last time.
     is_failing: bool,

@@ -35,8 +35,8 @@ mod writer;
 pub use leases::Leases;
 pub use roller::Roller;
 pub use schema::migrate;
-pub use side::Side;
 pub use settings::{Password, Settings, Timescale, Tls};
+pub use side::Side;
 pub use writer::Writer;
 
 /// What a gateway claims for a time-series store is its own to write for so long; after that, anybody's.

@@ -85,6 +85,7 @@ async fn feed(events: &mpsc::Sender<Event>, load: &Load, frames: &[Published]) -
     for (place, payload) in frames {
         let (ticket, verdict) = Ticket::new();
         let arrival = Arrival {
+            claim: None,
             device: load.devices[*place].clone(),
             connection: ConnectionId(*place as u64),
             channel: Channel::Batch,

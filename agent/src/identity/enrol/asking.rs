@@ -35,7 +35,9 @@ async fn session(uplink: &Settings, tls: Arc<ClientConfig>, enrol: &Enrol) -> an
     let topic = |channel| Topic::new(name.clone(), channel).to_string();
     loop {
         match events.poll().await.context("the connection for the claim failed")? {
-            Event::Incoming(Packet::ConnAck(_)) => client.try_subscribe(topic(Channel::EnrolAnswer), QoS::AtMostOnce)?,
+            Event::Incoming(Packet::ConnAck(_)) => {
+                client.try_subscribe(topic(Channel::EnrolAnswer), QoS::AtMostOnce)?
+            }
             Event::Incoming(Packet::SubAck(ack)) => {
                 if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
                     bail!("the gateway lets a claim hear no answer");

@@ -119,7 +119,11 @@ fn a_device_renews_within_bounds_and_what_was_revoked_is_known_until_it_expires(
     rig.registry.revoke(&[("99".into(), id("z"), later(24))], START).unwrap();
     assert_eq!(rig.registry.revoked(START).unwrap(), ["02", "99"]);
     assert_eq!(rig.registry.revoked(later(25)).unwrap(), ["02"], "one that expired is refused as it is");
-    assert_ne!(rig.ask(Claimant::Device, "a", 2, 25), Decision::Known(b"02".to_vec()), "a revoked one is not given again");
+    assert_ne!(
+        rig.ask(Claimant::Device, "a", 2, 25),
+        Decision::Known(b"02".to_vec()),
+        "a revoked one is not given again"
+    );
 }
 
 #[test]

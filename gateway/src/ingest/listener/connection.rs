@@ -71,11 +71,7 @@ async fn handshake(shared: &Shared, socket: TcpStream, peer: SocketAddr, place: 
 }
 
 /// Reads the CONNECT and judges it. A device that is not let in is told why.
-async fn admit(
-    shared: &Shared,
-    stream: &mut Stream,
-    peer: SocketAddr,
-) -> Option<(Peer, Terms, BytesMut)> {
+async fn admit(shared: &Shared, stream: &mut Stream, peer: SocketAddr) -> Option<(Peer, Terms, BytesMut)> {
     let settings = &shared.settings;
     let mut inbox = BytesMut::new();
     let first = match timeout(settings.connect_deadline, first(shared, stream, &mut inbox)).await {
@@ -122,8 +118,8 @@ async fn first(shared: &Shared, stream: &mut Stream, inbox: &mut BytesMut) -> Re
 struct Peer {
     /// The device it names; of a claim, the name of its session.
     device: DeviceId,
-    /// Its serial number.
-    serial: String,
+    /// The serial numbers of that certificate and of those shown above it.
+    serials: Vec<String>,
     /// What sort of claim it is, if it is one, and its place among those that there is room for.
     claim: Option<(Claimant, OwnedSemaphorePermit)>,
 }
@@ -132,20 +128,21 @@ struct Peer {
 fn identity(shared: &Shared, stream: &Stream, connect: &Connect) -> Result<Peer, Refusal> {
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let leaf = certificates.first().ok_or_else(|| Refusal::Identity("there is no certificate".to_owned()))?;
-    let serial = certs::identity::serial(leaf).map_err(|error| Refusal::Identity(error.to_string()))?;
+    let serials = certificates.iter().map(|each| certs::identity::serial(each)).collect::<Result<Vec<_>, _>>();
+    let serials = serials.map_err(|error| Refusal::Identity(error.to_string()))?;
     let claimant = match shared.claims.of(leaf) {
         Some(key) => Claimant::Code(key),
         None => {
             let device = (shared.identify)(leaf).map_err(Refusal::Identity)?;
             if !is_claim(&device) {
-                return Ok(Peer { device, serial, claim: None });
+                return Ok(Peer { device, serials, claim: None });
             }
             Claimant::Shared
         }
     };
     let device = connect.claim_session()?;
     let seat = Arc::clone(&shared.claim_seats).try_acquire_owned().map_err(|_| Refusal::Crowded)?;
-    Ok(Peer { device, serial, claim: Some((claimant, seat)) })
+    Ok(Peer { device, serials, claim: Some((claimant, seat)) })
 }
 
 fn refuse_silently<T>(shared: &Shared, peer: SocketAddr, why: &str) -> Option<T> {
@@ -166,14 +163,14 @@ async fn refuse(shared: &Shared, stream: &mut Stream, version: Version, refusal:
 async fn session(
     shared: &Shared,
     mut stream: Box<Stream>,
-    Peer { device, serial, claim }: Peer,
+    Peer { device, serials, claim }: Peer,
     mut terms: Terms,
     inbox: BytesMut,
     stop: &CancellationToken,
 ) {
     let peer = stream.get_ref().0.peer_addr().unwrap_or(shared.settings.address);
     let connection = ConnectionId::fresh();
-    let Some(Entered { seat, mut kicked, previous }) = shared.control.enter(&device, connection, serial) else {
+    let Some(Entered { seat, mut kicked, previous }) = shared.control.enter(&device, connection, serials) else {
         return refuse(shared, &mut stream, terms.version, &Refusal::Revoked, peer).await;
     };
     if let Some(previous) = previous {

@@ -27,14 +27,15 @@ impl Control {
         *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
-    /// Closes the connections whose certificate has one of `serials` (as `certs::identity::serial` writes them) and
-    /// lets none of them in again. Replaces what the same source said before. Answers how many were closed.
+    /// Closes the connections that have one of `serials` (as `certs::identity::serial` writes them) among the certificates
+    /// they showed, and lets none of them in again: the device's own, or that of an authority below the root. Replaces
+    /// what the same source said before. Answers how many were closed.
     pub fn revoke(&self, by: RevokedBy, serials: BTreeSet<String>) -> usize {
         let mut seats = self.0.seats();
         seats.revoked.insert(by, serials);
         let Seats { taken, revoked, .. } = &mut *seats;
-        let is_revoked = |it: &Occupant| revoked.values().any(|serials| serials.contains(&it.serial));
-        taken.values_mut().filter(|it| is_revoked(it)).map(|it| usize::from(it.end(End::Revoked))).sum()
+        let is_revoked = |it: &&mut Occupant| is_any_revoked(revoked, &it.serials);
+        taken.values_mut().filter(is_revoked).map(|it| usize::from(it.end(End::Revoked))).sum()
     }
 
     /// The devices that are connected, in no order.
@@ -67,14 +68,14 @@ impl Control {
     }
 
     /// Takes the device's seat, and ends the connection that has it. `None` if the certificate is revoked.
-    pub(super) fn enter(&self, device: &DeviceId, connection: ConnectionId, serial: String) -> Option<Entered> {
+    pub(super) fn enter(&self, device: &DeviceId, connection: ConnectionId, serials: Vec<String>) -> Option<Entered> {
         let mut seats = self.0.seats();
-        if seats.is_revoked(&serial) {
+        if is_any_revoked(&seats.revoked, &serials) {
             return None;
         }
         let (kick, kicked) = oneshot::channel();
         let gone = CancellationToken::new();
-        let occupant = Occupant { connection, serial, kick: Some(kick), gone: gone.clone() };
+        let occupant = Occupant { connection, serials, kick: Some(kick), gone: gone.clone() };
         let previous = seats.taken.insert(device.clone(), occupant).map(|mut previous| {
             previous.end(End::TakenOver);
             previous.gone
@@ -126,10 +127,8 @@ struct Seats {
     contests: HashMap<DeviceId, Vec<Instant>>,
 }
 
-impl Seats {
-    fn is_revoked(&self, serial: &str) -> bool {
-        self.revoked.values().any(|serials| serials.contains(serial))
-    }
+fn is_any_revoked(revoked: &HashMap<RevokedBy, BTreeSet<String>>, serials: &[String]) -> bool {
+    serials.iter().any(|serial| revoked.values().any(|revoked| revoked.contains(serial)))
 }
 
 /// Who says that certificates are revoked.
@@ -144,7 +143,8 @@ pub enum RevokedBy {
 #[derive(Debug)]
 struct Occupant {
     connection: ConnectionId,
-    serial: String,
+    /// Of its certificate and of those above it that it showed.
+    serials: Vec<String>,
     kick: Option<oneshot::Sender<End>>,
     gone: CancellationToken,
 }
