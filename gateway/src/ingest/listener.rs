@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Identify, Intake};
+use crate::audit::Auditor;
 use half_open::HalfOpen;
 
 mod connect;
@@ -87,6 +88,7 @@ struct Shared {
     settings: Settings,
     identify: Identify,
     intake: Intake,
+    auditor: Auditor,
     control: Control,
     counters: Arc<Counters>,
     /// What connections may hold together while the pipeline has no room, in bytes.
@@ -96,13 +98,14 @@ struct Shared {
 impl Listener {
     /// Listens, without accepting yet: who connects now waits until [`Listener::run`].
     ///
-    /// `tls` comes from [`tls::server_config`], `identify` names the device of a DER certificate, and `intake` takes
-    /// what devices send.
+    /// `tls` comes from [`tls::server_config`], `identify` names the device of a DER certificate, `intake` takes
+    /// what devices send, and `auditor` what they are denied.
     pub async fn bind(
         settings: Settings,
         tls: Arc<ServerConfig>,
         identify: Identify,
         intake: Intake,
+        auditor: Auditor,
     ) -> Result<Self, BindError> {
         let address = settings.address;
         let failed = |source: io::Error| match source.kind() {
@@ -117,7 +120,7 @@ impl Listener {
         let counters = Arc::default();
         let shares =
             Arc::new(Semaphore::new(usize::try_from(settings.held_bytes_max).unwrap_or(Semaphore::MAX_PERMITS)));
-        let shared = Arc::new(Shared { settings, identify, intake, control, counters, shares });
+        let shared = Arc::new(Shared { settings, identify, intake, auditor, control, counters, shares });
         Ok(Self { socket, address, shared })
     }
 

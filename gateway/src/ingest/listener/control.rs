@@ -28,12 +28,16 @@ impl Control {
     }
 
     /// Closes the connections whose certificate has one of `serials` (as `certs::identity::serial` writes them) and
-    /// lets none of them in again. Replaces what was given before. Answers how many were closed.
-    pub fn revoke(&self, serials: BTreeSet<String>) -> usize {
+    /// lets none of them in again. Replaces what was given before. Answers which were closed: the device, and the serial
+    /// number of its certificate.
+    pub fn revoke(&self, serials: BTreeSet<String>) -> Vec<(DeviceId, String)> {
         let mut seats = self.0.seats();
         seats.revoked = serials;
         let Seats { taken, revoked, .. } = &mut *seats;
-        taken.values_mut().filter(|it| revoked.contains(&it.serial)).map(|it| usize::from(it.end(End::Revoked))).sum()
+        let of_those = taken.iter_mut().filter(|(_, it)| revoked.contains(&it.serial));
+        let closed =
+            of_those.filter_map(|(device, it)| it.end(End::Revoked).then(|| (device.clone(), it.serial.clone())));
+        closed.collect()
     }
 
     /// The devices that are connected, in no order.
