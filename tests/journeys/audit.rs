@@ -9,6 +9,7 @@ use harness::mqtt::{Packet, Stream};
 use harness::pki::Files;
 use harness::servers::{Edition, Postgres, or_skip};
 use harness::small_disk::SmallDisk;
+use harness::speaker::Speaker;
 use harness::world::Random;
 use harness::{Cloud, Gateway, Pki, wait_for};
 use serde_json::Value;
@@ -86,7 +87,7 @@ fn what_a_device_is_denied_and_who_was_cut_off_is_listed_within_seconds_and_ever
 
     stop(&mut gateway);
     let said_whole = whole(&gateway);
-    assert!(said_whole.contains("1 checkpoints agree"), "its end is known elsewhere: {said_whole}");
+    assert!(said_whole.contains("checkpoints that agree: 1"), "its end is known elsewhere: {said_whole}");
     let head = list(&gateway, "stolen-1").last().unwrap()["sequence"].as_i64().unwrap();
     let db = rusqlite::Connection::open(gateway.database()).unwrap();
     db.execute_batch(
@@ -170,7 +171,7 @@ fn a_full_disk_holds_the_trail_up_and_leaves_it_whole() {
     wait_for("what was kept meanwhile", PATIENCE, || list(&gateway, "meter-8").into_iter().next());
     assert!(metric(&gateway, "tributary_audit_dropped_total") == 0.0, "nothing was lost");
     stop(&mut gateway);
-    assert!(whole(&gateway).contains("1 checkpoints agree"));
+    assert!(whole(&gateway).contains("checkpoints that agree: 1"));
 }
 
 fn metric(gateway: &Gateway, name: &str) -> f64 {
@@ -184,9 +185,10 @@ fn gateways_that_share_a_server_keep_one_trail_and_each_knows_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let Some(server) = or_skip(Postgres::start(&folder.path().join("postgres"), Edition::Plain15)) else { return };
     let pki = Pki::create(&folder.path().join("pki"));
-    let shared = Shared::prepare(&server, "trail", &folder.path().join("shared"), &pki.server()).unwrap();
+    let own = pki.server();
+    let shared = Shared::prepare(&server, "trail", &folder.path().join("shared"), &own).unwrap();
     let tables = [String::new(), String::new()];
-    let mut cloud = Cloud::start_many(&folder.path().join("cloud"), &pki.server(), &shared, &tables);
+    let mut cloud = Cloud::start_many(&folder.path().join("cloud"), &own, &shared, &tables);
     let names: Vec<String> = (0..6).map(|place| format!("meter-{place}")).collect();
     let files: Vec<Files> = names.iter().map(|name| pki.device(name)).collect();
     let ports = [cloud.gateway.mqtt_port, cloud.others[0].mqtt_port];
@@ -204,7 +206,7 @@ fn gateways_that_share_a_server_keep_one_trail_and_each_knows_its_end() {
     let other = gateways[1].checkpoints();
     let verified = gateways[0].ask(&["audit", "verify", "--checkpoints", text(&other)]);
     // Both have seen the same last entry, or the first to stop an earlier one: each line is one that agrees.
-    assert!(verified.status.success() && said(&verified).contains(" checkpoints agree"), "{verified:?}");
+    assert!(verified.status.success() && said(&verified).contains("checkpoints that agree: "), "{verified:?}");
     for gateway in &gateways {
         assert_eq!(std::fs::read_to_string(gateway.checkpoints()).unwrap().lines().count(), 1, "at its end");
     }
@@ -213,6 +215,46 @@ fn gateways_that_share_a_server_keep_one_trail_and_each_knows_its_end() {
     admin.run("delete from audit where sequence = 6").unwrap();
     let verified = gateways[0].ask(&["audit", "verify"]);
     assert!(verified.status.code() == Some(1) && said(&verified).contains("entry 6 was cut off"), "{verified:?}");
+}
+
+#[test]
+fn readings_are_committed_while_somebody_on_the_server_holds_the_trail_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = or_skip(Postgres::start(&folder.path().join("postgres"), Edition::Plain15)) else { return };
+    let pki = Pki::create(&folder.path().join("pki"));
+    let own = pki.server();
+    let shared = Shared::prepare(&server, "held", &folder.path().join("shared"), &own).unwrap();
+    let cloud = Cloud::start_many(&folder.path().join("cloud"), &own, &shared, &[String::new()]);
+    let (gateway, files) = (&cloud.gateway, [pki.device("meter-7"), pki.device("meter-8")]);
+    let mut speaker = Speaker::connect(gateway.mqtt_port, &files[0], "meter-7").unwrap();
+    let mut slowest = |from: u32| {
+        let times = (from..from + 50).map(|number| {
+            let began = Instant::now();
+            let pack = format!("[{{\"n\":\"power\",\"u\":\"W\",\"v\":{number},\"t\":{}}}]", 1_772_323_200 + number);
+            speaker.publish(proto::Channel::Senml, pack.into_bytes(), false).unwrap();
+            speaker.settle().unwrap();
+            began.elapsed()
+        });
+        times.max().unwrap()
+    };
+    let before = slowest(0);
+    // As a gateway would that stands still in the middle of an append.
+    let holder = server.admin_of("held").unwrap();
+    holder.run("select pg_advisory_lock(7264193503)").unwrap();
+    is_denied(gateway.mqtt_port, &files[1], "meter-8", "trib/1/nobody/batch").unwrap();
+    wait_for("the trail to be held up", PATIENCE, || {
+        let waiting = "select count(*) from pg_stat_activity where application_name = 'tributary audit' and wait_event_type = 'Lock'";
+        (server.admin_of("held").unwrap().number(waiting).unwrap() > 0).then_some(())
+    });
+    let meanwhile = slowest(50);
+    println!("slowest of 50 commits: {before:?} before, {meanwhile:?} while the trail is held up");
+    assert!(meanwhile < Duration::from_secs(2), "{meanwhile:?}: no wait for the trail, which takes seconds");
+    assert_eq!(server.admin_of("held").unwrap().number("select count(*) from reading").unwrap(), 100);
+    wait_for("the trail to fail", PATIENCE, || (metric(gateway, "tributary_audit_failures_total") > 0.0).then_some(()));
+    assert_eq!(list(gateway, "meter-8").len(), 0);
+    drop(holder);
+    wait_for("what was kept meanwhile", PATIENCE, || list(gateway, "meter-8").into_iter().next());
+    whole(gateway);
 }
 
 fn text(path: &Path) -> &str {

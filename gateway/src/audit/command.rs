@@ -11,7 +11,7 @@ use proto::DeviceId;
 use serde_json::Value;
 
 use super::chain::Link;
-use super::verify::{Whole, verify};
+use super::verify::{VerifyError, Whole, verify};
 use crate::cli::At;
 use crate::config::Config;
 use crate::store::audit::{Ask, Found};
@@ -71,11 +71,15 @@ fn check(config: &Config, more: Vec<PathBuf>) -> anyhow::Result<String> {
         own.display()
     );
     let files = [vec![own], more].concat();
-    let whole = verify(&mut *super::open(config)?, &files).context("the audit trail is not as it was written")?;
-    let Whole { entries, span_us, head, checkpoints } = whole;
+    let Whole { entries, span_us, head, checkpoints } = match verify(&mut *super::open(config)?, &files) {
+        Err(VerifyError::Fault(fault)) => {
+            return Err(fault).context("the audit trail is not as it was written");
+        }
+        other => other?,
+    };
     let span = span_us.map(|(first, last)| format!(" from {} to {}", time(first), time(last))).unwrap_or_default();
     Ok(format!(
-        "{entries} entries{span}, chain whole, head {} {}\n{checkpoints} checkpoints agree\n",
+        "{entries} entries{span}, chain whole, head {} {}\ncheckpoints that agree: {checkpoints}\n",
         head.sequence, head.hash
     ))
 }

@@ -51,8 +51,11 @@ pub enum Fault {
         /// Which.
         sequence: i64,
     },
-    /// An entry is whole, but not behind this one.
-    #[error("entry {sequence} was put in another's place: it does not follow entry {before}", before = sequence.saturating_sub(1))]
+    /// An entry is not one that was written behind the one before.
+    #[error(
+        "entry {sequence} does not follow entry {before}: it was put in another's place",
+        before = sequence.saturating_sub(1)
+    )]
     Moved {
         /// Which.
         sequence: i64,
@@ -173,11 +176,12 @@ impl Checker {
             return Err(Fault::Removed { sequence: expected, found: sequence });
         }
         let Found::Link(link) = found else { return Err(Fault::Edited { sequence }) };
-        if link.hash != link.expected_hash() {
-            return Err(Fault::Edited { sequence });
-        }
+        // First: an entry in another's place has the other's number under its own hash.
         if link.previous != self.head.hash {
             return Err(Fault::Moved { sequence });
+        }
+        if link.hash != link.expected_hash() {
+            return Err(Fault::Edited { sequence });
         }
         for (hash, at) in self.checkpoints.remove(&sequence).unwrap_or_default() {
             if hash != link.hash {

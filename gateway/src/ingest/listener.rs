@@ -30,6 +30,7 @@ mod connection;
 pub mod control;
 pub mod counters;
 mod deadlines;
+mod denials;
 mod descriptors;
 mod drive;
 #[doc(hidden)]

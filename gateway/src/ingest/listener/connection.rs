@@ -19,8 +19,7 @@ use super::half_open::Place;
 use super::outbox::Outbox;
 use super::packet::{self, PacketError, Version};
 use super::session::{End, Session};
-use super::{Shared, connect, reply};
-use crate::audit::entry::{Actor, Detail, Event as AuditEvent};
+use super::{Shared, connect, denials, reply};
 use crate::ingest::{ConnectionId, Event, Link};
 
 type Stream = TlsStream<TcpStream>;
@@ -51,7 +50,7 @@ async fn handshake(shared: &Shared, socket: TcpStream, peer: SocketAddr, place: 
                 return Some(Box::new(stream));
             }
             Ok(Err(error)) => {
-                audit_handshake(shared, &error);
+                denials::handshake(shared, &error);
                 error.to_string()
             }
             Err(_) => "it took too long".to_owned(),
@@ -61,17 +60,6 @@ async fn handshake(shared: &Shared, socket: TcpStream, peer: SocketAddr, place: 
     shared.counters.handshakes_failed.add();
     tracing::info!(%peer, why, "tls handshake failed");
     None
-}
-
-/// A peer that shows a certificate and is not let in leaves an entry; who has none is anybody, and only counted.
-fn audit_handshake(shared: &Shared, error: &std::io::Error) {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if let Some(rustls::Error::InvalidCertificate(why)) = inner {
-        // Without its particulars, such as times: the same again is the same.
-        let why: String = format!("{why:?}").chars().take_while(char::is_ascii_alphanumeric).collect();
-        let detail = Detail::none().text("why", &format!("its certificate is not accepted: {why}"));
-        shared.auditor.note(AuditEvent::DeniedConnect, Actor::Gateway, None, detail);
-    }
 }
 
 /// Reads the CONNECT and judges it. A device that is not let in is told why.
@@ -140,22 +128,10 @@ fn refuse_silently<T>(shared: &Shared, peer: SocketAddr, why: &str) -> Option<T>
 async fn refuse(shared: &Shared, stream: &mut Stream, version: Version, refusal: &Refusal, peer: SocketAddr) {
     shared.counters.connects_refused.add();
     tracing::warn!(%peer, "device not let in: {refusal}");
-    audit_refusal(shared, stream, refusal);
+    denials::connection(shared, identity(shared, stream), refusal);
     let mut outbox = Outbox::default();
     reply::refused(version, refusal, &mut outbox.bytes);
     farewell(shared, stream, &mut outbox, true).await;
-}
-
-/// Whoever has a certificate and is not let in leaves an entry, unless it is let in when it tries again.
-fn audit_refusal(shared: &Shared, stream: &Stream, refusal: &Refusal) {
-    let why = Detail::none().text("why", &refusal.to_string());
-    match identity(shared, stream) {
-        _ if matches!(refusal, Refusal::Busy) => {}
-        Ok((device, serial)) => {
-            shared.auditor.denied(AuditEvent::DeniedConnect, &device, why.text("serial", &serial));
-        }
-        Err(_) => shared.auditor.note(AuditEvent::DeniedConnect, Actor::Gateway, None, why),
-    }
 }
 
 /// From the seat to the farewell. Says [`Event::Closed`] exactly once for each [`Event::Opened`].

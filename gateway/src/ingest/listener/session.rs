@@ -9,8 +9,7 @@ use proto::{Channel, DeviceId, Topic};
 use super::counters::Counters;
 use super::held::PipelineGone;
 use super::packet::{Packet, PacketError, Publish, Version};
-use super::{Shared, reply, rights};
-use crate::audit::entry::{Detail, Event as AuditEvent};
+use super::{Shared, denials, reply, rights};
 use crate::ingest::acks::{Dropped, InFlight};
 use crate::ingest::{Arrival, ConnectionId, RefusalCode, Ticket, Verdict};
 
@@ -196,9 +195,7 @@ impl Session {
         shared: &Shared,
     ) -> Result<Option<Arrival>, End> {
         shared.counters.publishes_denied.add();
-        let detail = Detail::none().text("topic", topic);
-        let detail = if retain { detail.number("retain", 1) } else { detail };
-        shared.auditor.denied(AuditEvent::DeniedPublish, &self.device, detail);
+        denials::publish(shared, &self.device, topic, retain);
         self.warn_of_denial("publish");
         match (self.version, packet_id) {
             (Version::V5, Some(packet_id)) => {
@@ -212,8 +209,7 @@ impl Session {
     fn subscribe(&mut self, filter: &str, shared: &Shared) -> bool {
         let Some(channel) = rights::subscribe(&self.device, filter) else {
             shared.counters.subscriptions_denied.add();
-            let detail = Detail::none().text("filter", filter);
-            shared.auditor.denied(AuditEvent::DeniedSubscribe, &self.device, detail);
+            denials::subscription(shared, &self.device, filter);
             self.warn_of_denial("subscription");
             return false;
         };
