@@ -36,13 +36,16 @@ enum Command {
     Devices(devices::Devices),
     /// Prove that the broker lets no device publish as another; needs `broker.canary_*`
     Doctor(At),
+    /// What is kept of who let whom do what, and who was kept from what
+    #[command(subcommand)]
+    Audit(crate::audit::command::Command),
 }
 
 #[derive(Debug, clap::Args)]
-struct At {
+pub(crate) struct At {
     /// The configuration file
     #[arg(long, short, default_value = "/etc/tributary/gateway.toml")]
-    config: PathBuf,
+    pub(crate) config: PathBuf,
 }
 
 impl Cli {
@@ -57,6 +60,7 @@ impl Cli {
             Command::CheckConfig(at) => check(&at.config),
             Command::Devices(command) => command.run(&mut std::io::stdout().lock()),
             Command::Doctor(at) => examine(&at.config),
+            Command::Audit(command) => command.run(),
         }
     }
 }

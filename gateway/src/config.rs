@@ -12,10 +12,12 @@ use serde::Deserialize;
 use crate::store::{Side, SubjectSeed};
 use crate::{api, ingest::listener, rollup};
 
+mod audit;
 mod broker;
 mod postgres;
 pub mod timeseries;
 
+pub use audit::Audit;
 pub use broker::Broker;
 pub use postgres::{Postgres, TlsMode};
 pub use timeseries::TimeSeries;
@@ -43,6 +45,9 @@ pub struct Config {
     /// How long they are kept.
     #[serde(default)]
     pub retention: Retention,
+    /// What is kept of who was let do what.
+    #[serde(default)]
+    pub audit: Audit,
     /// Where they go as well.
     pub timeseries: Option<TimeSeries>,
     /// Whom readings are about.

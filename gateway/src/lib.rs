@@ -3,6 +3,7 @@
 //! `ingest` and `api` know the store and not each other; [`run`] introduces them, with channels.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use proto::Instant;
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::audit::Auditor;
 use crate::config::Config;
 use crate::enrol::{Claims, Desk, Registry};
 use crate::ingest::broker::Broker;
@@ -22,6 +24,7 @@ use crate::store::sink::{Sink, SinkError};
 use crate::store::{Ledger, Store, SubjectSeed, outbox, postgres, sqlite};
 
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod enrol;
@@ -35,6 +38,9 @@ mod trouble;
 
 /// Events that wait to be judged. Each is at most one publish; connections that find no room are not read meanwhile.
 const EVENTS_MAX: usize = 256;
+
+/// How long the store may take at the end for what is to be in the audit trail.
+const TRAIL_GRACE: Duration = Duration::from_secs(3);
 
 /// What the pipeline of this process has done.
 static TOTALS: Totals = Totals::zero();
@@ -62,22 +68,26 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let settings = config.clone();
     // Off the async threads: a server may be slow to answer.
     let opening = tokio::task::spawn_blocking(move || open_store(&settings, &subjects)).await;
-    let Store { ledger, others, reader, feed, roller } = opening.context("open the store")??;
+    let Store { ledger, others, reader, feed, roller, trail } = opening.context("open the store")??;
+    let (auditor, trail_keeper) = keep_trail(&config, trail)?;
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
     let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()));
-    let listener =
-        Listener::bind(config.listener(), tls, Arc::new(identify), events).await?.with_claims(claims.clone());
+    let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events, auditor.clone()).await?;
+    let listener = listener.with_claims(claims.clone());
     let http = api::bind(config.http.address).await?;
     let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()? };
-    let files = config.listener.clone();
-    let watcher = tokio::spawn(renewal::watch(files, claims.clone(), listener.control(), stop.clone()));
+    let watch =
+        renewal::watch(config.listener.clone(), claims.clone(), listener.control(), auditor.clone(), stop.clone());
+    let watcher = tokio::spawn(watch);
     let receipt_key = config.receipts.as_ref().map(|receipts| ReceiptKey::read(&receipts.key_file)).transpose()?;
     let receipt_key = receipt_key.map(Arc::new);
-    let (desk, desk_thread) = open_desk(&config, receipt_key.as_deref())?.unzip();
+    let (desk, desk_thread) = open_desk(&config, receipt_key.as_deref(), auditor.clone())?.unzip();
     let registry = Registry::new(config.side()?);
-    let enrolment = tokio::spawn(enrol::watch::keep(registry, claims, listener.control(), now, stop.clone()));
-    let metrics = metrics::of(&TOTALS, &ROLLUPS, listener.counters(), broker.as_ref().map(Broker::counters));
+    let enrolment =
+        tokio::spawn(enrol::watch::keep(registry, claims, listener.control(), auditor.clone(), now, stop.clone()));
+    let broker_counters = broker.as_ref().map(Broker::counters);
+    let metrics = metrics::of(&TOTALS, &ROLLUPS, auditor.totals(), listener.counters(), broker_counters);
     let hopeless = CancellationToken::new();
     let start = |ledger: Box<dyn Ledger>| {
         Recorder::spawn_until(ledger, now, &TOTALS, receipt_key.clone(), hopeless.clone())
@@ -129,6 +139,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     }
     stop_rollups.cancel();
     rollups.await?;
+    tokio::task::spawn_blocking(move || trail_keeper.stop(TRAIL_GRACE)).await?;
     stop_api.cancel();
     api.await??;
     if TOTALS.store_failures.get() > failures {
@@ -143,6 +154,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
 fn open_desk(
     config: &Config,
     receipt_key: Option<&ReceiptKey>,
+    auditor: Auditor,
 ) -> anyhow::Result<Option<(Desk, std::thread::JoinHandle<()>)>> {
     let Some(authority) = &config.authority else { return Ok(None) };
     // Now, and not when the first device asks.
@@ -154,7 +166,7 @@ fn open_desk(
         anchors: anchors.iter().map(|anchor| anchor.to_vec()).collect(),
         receipt_key: receipt_key.map(ReceiptKey::public),
     };
-    Ok(Some(Desk::open(settings, Registry::new(config.side()?), now).context("open the desk")?))
+    Ok(Some(Desk::open(settings, Registry::new(config.side()?), auditor, now).context("open the desk")?))
 }
 
 /// Opens the store that the settings choose, and makes sure that `subjects` are there.
@@ -183,6 +195,17 @@ fn open_store(config: &Config, subjects: &[SubjectSeed]) -> anyhow::Result<Store
             }
         }
     }
+}
+
+/// Opens what the audit trail needs besides the store, and starts writing it.
+fn keep_trail(config: &Config, trail: Box<dyn store::audit::Trail>) -> anyhow::Result<(Auditor, audit::Keeper)> {
+    let file = config.audit_checkpoints();
+    let opening = || {
+        let file = file.display();
+        format!("open {file} for checkpoints of the audit trail; `audit.checkpoint_file` names it")
+    };
+    let checkpoints = audit::checkpoint::Checkpoints::open(&file).with_context(opening)?;
+    audit::start(trail, checkpoints, audit::Settings::default(), now).context("start the audit trail's thread")
 }
 
 /// Prepares to write to the time-series store that the settings choose. It need not be there yet.

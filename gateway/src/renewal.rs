@@ -12,6 +12,8 @@ use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::audit::Auditor;
+use crate::audit::entry::{Actor, Detail, Event};
 use crate::config::Listener;
 use crate::enrol::Claims;
 use crate::ingest::listener::{Control, RevokedBy, tls};
@@ -39,7 +41,13 @@ pub(crate) fn read(files: &Listener, claims: &Claims) -> anyhow::Result<(Arc<Ser
 }
 
 /// Watches the files until `stop`; changes reach new handshakes, and revoked devices are cut off.
-pub(crate) async fn watch(files: Listener, claims: Claims, control: Control, stop: CancellationToken) {
+pub(crate) async fn watch(
+    files: Listener,
+    claims: Claims,
+    control: Control,
+    auditor: Auditor,
+    stop: CancellationToken,
+) {
     let mut seen = stamps(&files);
     loop {
         tokio::select! {
@@ -57,11 +65,23 @@ pub(crate) async fn watch(files: Listener, claims: Claims, control: Control, sto
         match read.and_then(|read| read) {
             Ok((config, revoked)) => {
                 control.set_tls(config);
-                let cut = control.revoke(RevokedBy::Lists, revoked);
+                let revocations = revoked.len();
+                let closed = control.revoke(RevokedBy::Lists, revoked);
+                let cut = closed.len();
                 info!(cut, "certificates and revocation lists were read again");
+                let detail = Detail::none().text("what", "certificates and revocation lists were read again");
+                let detail = detail.number("revoked_certificates", revocations).number("connections_cut", cut);
+                auditor.note(Event::SettingsChanged, Actor::Gateway, None, detail);
+                for (device, serial) in closed {
+                    let detail = Detail::none().text("what", "a live connection was cut").text("serial", &serial);
+                    auditor.note(Event::Revoked, Actor::Gateway, Some(&device), detail);
+                }
             }
             Err(error) => {
-                error!(error = format!("{error:#}"), "certificate files changed but cannot be used; the old stay");
+                let error = format!("{error:#}");
+                error!(error, "certificate files changed but cannot be used; the old stay");
+                let detail = Detail::none().text("what", "certificate files changed but cannot be used; the old stay");
+                auditor.note(Event::SettingsChanged, Actor::Gateway, None, detail.text("why", &error));
             }
         }
     }

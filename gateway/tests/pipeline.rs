@@ -77,7 +77,7 @@ impl Rig {
         let (fails, tries, hopeless) = (Arc::default(), Arc::default(), CancellationToken::new());
         let ledger = Failing { writer, fails: Arc::clone(&fails), tries: Arc::clone(&tries) };
         let totals: &'static Totals = Box::leak(Box::new(Totals::zero()));
-        let (recorder, thread) = Recorder::spawn_until(ledger, now, totals, hopeless.clone()).unwrap();
+        let (recorder, thread) = Recorder::spawn_until(ledger, now, totals, None, hopeless.clone()).unwrap();
         let (events, arriving) = mpsc::channel(64);
         let judge = tokio::spawn(judge_all(arriving, recorder, None, now));
         Self { events, fails, tries, hopeless, recorder: thread, judge, reader, _folder: folder }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it tried")]
 
+mod audit;
 mod bad_input;
 mod bad_store;
 mod broker;

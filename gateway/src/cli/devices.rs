@@ -13,8 +13,11 @@ use proto::{DeviceId, Instant};
 use zeroize::Zeroizing;
 
 use super::At;
+use crate::audit;
+use crate::audit::entry::{Actor, Detail, Entry, Event};
 use crate::config::Config;
 use crate::enrol::Registry;
+use crate::enrol::registry::fingerprint;
 use crate::now;
 
 /// Minutes that a code is good for, unless told otherwise: time to walk to the device.
@@ -96,7 +99,10 @@ impl Devices {
             Self::Claim(claim) => claim.make(out),
             Self::Allow(allow) => allow.note(out),
             Self::Refuse(Name { at, device, key }) => {
-                registry(&at)?.1.answer(&device, key.as_deref(), false)?;
+                let (config, mut registry) = registry(&at)?;
+                let key = registry.who_waits(&device, key.as_deref())?;
+                note(&config, Event::Refused, Some(&device), Detail::none().text("key", &key))?;
+                registry.answer(&device, Some(&key), false)?;
                 say(out, format_args!("{device} is refused"))
             }
             Self::List(at) => list(&at, out),
@@ -118,6 +124,8 @@ impl Claim {
         let anchors = std::fs::read_to_string(&config.listener.authority_file).context("read whom devices trust")?;
         let code = Code::draw().context("draw a code")?;
         let now = now();
+        let detail = Detail::none().text("claim", &fingerprint(&code.public_key()?)).number("minutes", self.minutes);
+        note(&config, Event::ClaimMade, self.device.as_ref(), detail)?;
         let expires = Instant(now.0.saturating_add(i64::try_from(self.minutes)?.saturating_mul(60_000_000)));
         registry.add_claim(&code.public_key()?, self.device.as_ref(), now, expires)?;
         let text = code.text();
@@ -134,7 +142,7 @@ impl Claim {
 
 impl Allow {
     fn note(self, out: &mut impl Write) -> anyhow::Result<()> {
-        let mut registry = registry(&self.at)?.1;
+        let (config, mut registry) = registry(&self.at)?;
         if let Some(pattern) = self.rule {
             let beginning = pattern.strip_suffix('*').unwrap_or(&pattern);
             let is_sound = beginning.is_empty() || beginning.parse::<DeviceId>().is_ok_and(|id| !is_claim(&id));
@@ -142,11 +150,14 @@ impl Allow {
                 is_sound && !pattern.is_empty(),
                 "`{pattern}` is neither a device id nor the beginning of one and a *"
             );
+            note(&config, Event::Allowed, None, Detail::none().text("rule", &pattern))?;
             registry.add_rule(&pattern, now())?;
             return say(out, format_args!("whoever asks with a shared claim to be {pattern}, and is new, is let in"));
         }
         let device = self.device.context("name a device, or a --rule")?;
-        registry.answer(&device, self.key.as_deref(), true)?;
+        let key = registry.who_waits(&device, self.key.as_deref())?;
+        note(&config, Event::Allowed, Some(&device), Detail::none().text("key", &key))?;
+        registry.answer(&device, Some(&key), true)?;
         say(out, format_args!("{device} is allowed; it asks again within half a minute"))
     }
 }
@@ -158,6 +169,7 @@ impl Revoke {
         let folder = folder.context("this gateway issues no certificates: `authority.path` is not set")?;
         let authority = certs::Authority::open(&folder)?;
         let now = now();
+        note(&config, Event::Revoked, Some(&self.device), Detail::none().text("reason", &self.reason.to_string()))?;
         let at = UNIX_EPOCH + Duration::from_micros(now.0.try_into().unwrap_or(0));
         // All that the authority knows of it, those that were revoked before included: said again, it changes nothing.
         authority.revoke(Which::Device(self.device.as_str()), self.reason, at)?;
@@ -181,6 +193,13 @@ fn list(at: &At, out: &mut impl Write) -> anyhow::Result<()> {
         let time = time.map_or_else(String::new, |time| format!("{time:.0}"));
         say(out, format_args!("{:<24}  {:<11}  {:<32}  {time}", line.device, line.what, line.more))
     })
+}
+
+/// Has it in the audit trail before it is done.
+fn note(config: &Config, event: Event, device: Option<&DeviceId>, detail: Detail) -> anyhow::Result<()> {
+    let entry = Entry { time: now(), actor: Actor::Operator, event, subject: device.cloned(), detail };
+    audit::append(audit::open(config)?.as_mut(), entry)?;
+    Ok(())
 }
 
 /// The configuration, and the registry in its database.

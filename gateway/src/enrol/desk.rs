@@ -16,6 +16,8 @@ use tracing::{error, info, warn};
 
 use super::registry::{self, Asked, Decision, Registry, RegistryError};
 use super::{Claimant, registry::fingerprint};
+use crate::audit::Auditor;
+use crate::audit::entry::{Actor, Detail, Event};
 use crate::ingest::{Arrival, Link, RefusalCode, Ticket, Verdict};
 use crate::store::Now;
 
@@ -63,10 +65,15 @@ impl Desk {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn open(settings: Settings, registry: Registry, now: Now) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub fn open(
+        settings: Settings,
+        registry: Registry,
+        auditor: Auditor,
+        now: Now,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (asks, mut inbox) = mpsc::channel::<Ask>(WAITING_MAX);
         let links = Links::default();
-        let mut clerk = Clerk { settings, registry, links: Arc::clone(&links), now };
+        let mut clerk = Clerk { settings, registry, auditor, links: Arc::clone(&links), now };
         let work = move || {
             while let Some(ask) = inbox.blocking_recv() {
                 clerk.answer(ask);
@@ -114,6 +121,7 @@ fn lock(links: &Links) -> MutexGuard<'_, HashMap<DeviceId, Link>> {
 struct Clerk {
     settings: Settings,
     registry: Registry,
+    auditor: Auditor,
     links: Links,
     now: Now,
 }
@@ -153,7 +161,7 @@ impl Clerk {
         };
         match decision {
             Decision::Known(chain) => self.issued(&chain),
-            Decision::Issue => match self.issue(device, &key, &request.request) {
+            Decision::Issue => match self.issue(ask.by, device, &key, &request.request) {
                 Ok(chain) => self.issued(&chain),
                 Err(outcome) => outcome,
             },
@@ -162,14 +170,21 @@ impl Clerk {
                 Outcome::Waiting(ASK_AGAIN_S)
             }
             Decision::TooMany => Outcome::Later(TOO_MANY_S),
-            Decision::NotAllowed => refused(device, EnrolRefusal::NotAllowed),
-            Decision::NoClaim => refused(device, EnrolRefusal::Claim),
-            Decision::ClaimUsed => refused(device, EnrolRefusal::ClaimUsed),
+            Decision::NotAllowed => self.refused(device, &key, EnrolRefusal::NotAllowed),
+            Decision::NoClaim => self.refused(device, &key, EnrolRefusal::Claim),
+            Decision::ClaimUsed => self.refused(device, &key, EnrolRefusal::ClaimUsed),
         }
     }
 
+    fn refused(&self, device: &DeviceId, key: &[u8], why: EnrolRefusal) -> Outcome {
+        warn!(device.id = %device, ?why, "a certificate was refused");
+        let detail = Detail::none().text("why", &format!("{why:?}")).text("key", &fingerprint(key));
+        self.auditor.note(Event::Refused, Actor::Gateway, Some(device), detail);
+        Outcome::Refused(why)
+    }
+
     /// Has the authority issue, and notes it. The PEM of the chain.
-    fn issue(&mut self, device: &DeviceId, key: &[u8], request: &[u8]) -> Result<Vec<u8>, Outcome> {
+    fn issue(&mut self, by: Claimant, device: &DeviceId, key: &[u8], request: &[u8]) -> Result<Vec<u8>, Outcome> {
         let now = (self.now)();
         let at = UNIX_EPOCH + Duration::from_micros(now.0.try_into().unwrap_or(0));
         // Opened for each: a folder that was changed, or whose key was replaced, needs no restart.
@@ -193,6 +208,13 @@ impl Clerk {
         };
         self.registry.keep(&certificate, now).map_err(|error: RegistryError| later(device, &error))?;
         info!(device.id = %device, serial = certificate.serial, until = %leaf.record.not_after, "issued a certificate");
+        let event = if by == Claimant::Device { Event::Renewed } else { Event::Issued };
+        let detail = Detail::none().text("serial", &certificate.serial).text("key", &fingerprint(key));
+        self.auditor.note(event, Actor::Gateway, Some(device), detail);
+        if let Claimant::Code(claim) = by {
+            let detail = Detail::none().text("claim", &fingerprint(&claim));
+            self.auditor.note(Event::ClaimUsed, Actor::Device(device.clone()), Some(device), detail);
+        }
         Ok(certificate.chain)
     }
 
@@ -208,9 +230,4 @@ impl Clerk {
 fn later(device: &DeviceId, error: &dyn std::error::Error) -> Outcome {
     error!(device.id = %device, %error, "a request for a certificate could not be answered; the device asks again");
     Outcome::Later(TRY_AGAIN_S)
-}
-
-fn refused(device: &DeviceId, why: EnrolRefusal) -> Outcome {
-    warn!(device.id = %device, ?why, "a certificate was refused");
-    Outcome::Refused(why)
 }

@@ -221,27 +221,23 @@ impl Registry {
         })
     }
 
+    /// The fingerprint of the one key that waits to be `device`; where several do, of that which begins with `key`.
+    ///
+    /// # Errors
+    /// Nobody waits, or several do; or the database.
+    pub fn who_waits(&mut self, device: &DeviceId, key: Option<&str>) -> Result<String, RegistryError> {
+        self.side.transact(|db| Ok(waiting(db, device, key)?.1))
+    }
+
     /// Says yes or no to a device that waits, with the key whose fingerprint begins with `key` if there are several.
     ///
     /// # Errors
     /// Nobody waits, or several do; or the database.
     pub fn answer(&mut self, device: &DeviceId, key: Option<&str>, is_allowed: bool) -> Result<(), RegistryError> {
         self.side.transact(|db| {
-            let sql = "select id, key from enrolment where device = ?1 and state = 0 order by id";
-            let waiting: Vec<(i64, Vec<u8>)> =
-                db.prepare(sql).rows(params![device.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let all: Vec<(i64, String)> = waiting.into_iter().map(|(id, key)| (id, fingerprint(&key))).collect();
-            let chosen: Vec<&(i64, String)> =
-                all.iter().filter(|(_, print)| key.is_none_or(|key| print.starts_with(key))).collect();
-            let [(id, _)] = chosen.as_slice() else {
-                let keys = all.iter().map(|(_, print)| print.as_str()).collect::<Vec<_>>().join(", ");
-                return Err(match all.len() {
-                    0 => RegistryError::NobodyWaits(device.to_string()),
-                    count => RegistryError::Several { count, device: device.to_string(), keys },
-                });
-            };
+            let (id, _) = waiting(db, device, key)?;
             let sql = "update enrolment set state = ?2 where id = ?1";
-            db.prepare(sql).execute([*id, if is_allowed { 1 } else { 2 }])?;
+            db.prepare(sql).execute([id, if is_allowed { 1 } else { 2 }])?;
             Ok(())
         })
     }
@@ -260,6 +256,24 @@ impl Registry {
 pub fn fingerprint(key: &[u8]) -> String {
     let hash = proto::BodyHash::of(key);
     hash.0.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The one request that waits, and the fingerprint of its key.
+fn waiting(db: Db<'_>, device: &DeviceId, key: Option<&str>) -> Result<(i64, String), RegistryError> {
+    let sql = "select id, key from enrolment where device = ?1 and state = 0 order by id";
+    let all: Vec<(i64, String)> = db
+        .prepare(sql)
+        .rows(params![device.as_str()], |row| Ok((row.get(0)?, fingerprint(&row.get::<Vec<u8>>(1)?))))?;
+    let mut chosen = all.iter().filter(|(_, print)| key.is_none_or(|key| print.starts_with(key)));
+    match (chosen.next(), chosen.next()) {
+        (Some(one), None) => Ok(one.clone()),
+        (None, _) if all.is_empty() => Err(RegistryError::NobodyWaits(device.to_string())),
+        _ => Err(RegistryError::Several {
+            count: all.len(),
+            device: device.to_string(),
+            keys: all.iter().map(|(_, print)| print.as_str()).collect::<Vec<_>>().join(", "),
+        }),
+    }
 }
 
 fn decide(db: Db<'_>, asked: &Asked<'_>, now: Instant) -> Result<Decision, SqlError> {

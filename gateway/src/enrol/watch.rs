@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::{Claims, Registry};
+use crate::audit::Auditor;
+use crate::audit::entry::{Actor, Detail, Event};
 use crate::ingest::listener::{Control, RevokedBy};
 use crate::store::Now;
 
@@ -14,7 +16,14 @@ use crate::store::Now;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps `claims` and `control` at what the registry says, until `stop`. While it cannot be asked, what is known stays.
-pub async fn keep(registry: Registry, claims: Claims, control: Control, now: Now, stop: CancellationToken) {
+pub async fn keep(
+    registry: Registry,
+    claims: Claims,
+    control: Control,
+    auditor: Auditor,
+    now: Now,
+    stop: CancellationToken,
+) {
     let (mut registry, mut known, mut is_failing) = (registry, None, false);
     loop {
         let look = tokio::task::spawn_blocking(move || {
@@ -27,9 +36,10 @@ pub async fn keep(registry: Registry, claims: Claims, control: Control, now: Now
             Ok((keys, revoked)) => {
                 claims.set(keys.into_iter().collect());
                 if known.as_ref() != Some(&revoked) {
-                    let cut = control.revoke(RevokedBy::Registry, revoked.clone());
-                    if cut > 0 {
-                        info!(cut, "certificates were revoked, and their connections ended");
+                    for (device, serial) in control.revoke(RevokedBy::Registry, revoked.clone()) {
+                        info!(device.id = %device, serial, "its certificate was revoked, and its connection ended");
+                        let detail = Detail::none().text("what", "a live connection was cut").text("serial", &serial);
+                        auditor.note(Event::Revoked, Actor::Gateway, Some(&device), detail);
                     }
                     known = Some(revoked);
                 }

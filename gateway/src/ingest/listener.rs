@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Identify, Intake};
+use crate::audit::Auditor;
 use crate::enrol::Claims;
 use half_open::HalfOpen;
 
@@ -30,6 +31,7 @@ mod connection;
 pub mod control;
 pub mod counters;
 mod deadlines;
+mod denials;
 mod descriptors;
 mod drive;
 #[doc(hidden)]
@@ -95,6 +97,7 @@ struct Shared {
     /// Sessions of claims that there is room for.
     claim_seats: Arc<Semaphore>,
     intake: Intake,
+    auditor: Auditor,
     control: Control,
     counters: Arc<Counters>,
     /// What connections may hold together while the pipeline has no room, in bytes.
@@ -104,13 +107,14 @@ struct Shared {
 impl Listener {
     /// Listens, without accepting yet: who connects now waits until [`Listener::run`].
     ///
-    /// `tls` comes from [`tls::server_config`], `identify` names the device of a DER certificate, and `intake` takes
-    /// what devices send.
+    /// `tls` comes from [`tls::server_config`], `identify` names the device of a DER certificate, `intake` takes
+    /// what devices send, and `auditor` what they are denied.
     pub async fn bind(
         settings: Settings,
         tls: Arc<ServerConfig>,
         identify: Identify,
         intake: Intake,
+        auditor: Auditor,
     ) -> Result<Self, BindError> {
         let address = settings.address;
         let failed = |source: io::Error| match source.kind() {
@@ -127,7 +131,8 @@ impl Listener {
             Arc::new(Semaphore::new(usize::try_from(settings.held_bytes_max).unwrap_or(Semaphore::MAX_PERMITS)));
         let claim_seats = Arc::new(Semaphore::new(CLAIM_SESSIONS_MAX));
         let claims = Claims::default();
-        let shared = Arc::new(Shared { settings, identify, claims, claim_seats, intake, control, counters, shares });
+        let shared =
+            Arc::new(Shared { settings, identify, claims, claim_seats, intake, auditor, control, counters, shares });
         Ok(Self { socket, address, shared })
     }
 

@@ -22,7 +22,7 @@ use super::half_open::Place;
 use super::outbox::Outbox;
 use super::packet::{self, PacketError, Version};
 use super::session::{End, Session};
-use super::{Shared, connect, reply};
+use super::{Shared, connect, denials, reply};
 use crate::enrol::Claimant;
 use crate::ingest::{ConnectionId, Event, Link};
 
@@ -60,7 +60,10 @@ async fn handshake(shared: &Shared, socket: TcpStream, peer: SocketAddr, place: 
                 place.succeeded(Instant::now());
                 return Some(Box::new(stream));
             }
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => {
+                denials::handshake(shared, &error);
+                error.to_string()
+            }
             Err(_) => "it took too long".to_owned(),
         },
         () = place.evicted() => "newer ones took its place".to_owned(),
@@ -124,6 +127,12 @@ struct Peer {
     claim: Option<(Claimant, OwnedSemaphorePermit)>,
 }
 
+/// The device that the certificate names, and its serial number.
+fn named(shared: &Shared, stream: &Stream) -> Option<(DeviceId, String)> {
+    let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(((shared.identify)(leaf).ok()?, certs::identity::serial(leaf).ok()?))
+}
+
 /// The device that the certificate names, or the claim that it is.
 fn identity(shared: &Shared, stream: &Stream, connect: &Connect) -> Result<Peer, Refusal> {
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
@@ -154,6 +163,7 @@ fn refuse_silently<T>(shared: &Shared, peer: SocketAddr, why: &str) -> Option<T>
 async fn refuse(shared: &Shared, stream: &mut Stream, version: Version, refusal: &Refusal, peer: SocketAddr) {
     shared.counters.connects_refused.add();
     tracing::warn!(%peer, "device not let in: {refusal}");
+    denials::connection(shared, named(shared, stream), refusal);
     let mut outbox = Outbox::default();
     reply::refused(version, refusal, &mut outbox.bytes);
     farewell(shared, stream, &mut outbox, true).await;

@@ -29,13 +29,14 @@ impl Control {
 
     /// Closes the connections that have one of `serials` (as `certs::identity::serial` writes them) among the certificates
     /// they showed, and lets none of them in again: the device's own, or that of an authority below the root. Replaces
-    /// what the same source said before. Answers how many were closed.
-    pub fn revoke(&self, by: RevokedBy, serials: BTreeSet<String>) -> usize {
+    /// what the same source said before. Answers which were closed: the device, and its certificate's serial number.
+    pub fn revoke(&self, by: RevokedBy, serials: BTreeSet<String>) -> Vec<(DeviceId, String)> {
         let mut seats = self.0.seats();
         seats.revoked.insert(by, serials);
         let Seats { taken, revoked, .. } = &mut *seats;
-        let is_revoked = |it: &&mut Occupant| is_any_revoked(revoked, &it.serials);
-        taken.values_mut().filter(is_revoked).map(|it| usize::from(it.end(End::Revoked))).sum()
+        let of_those = taken.iter_mut().filter(|(_, it)| is_any_revoked(revoked, &it.serials));
+        let own = |it: &Occupant| it.serials.first().cloned().unwrap_or_default();
+        of_those.filter_map(|(device, it)| it.end(End::Revoked).then(|| (device.clone(), own(it)))).collect()
     }
 
     /// The devices that are connected, in no order.

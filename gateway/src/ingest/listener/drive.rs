@@ -128,7 +128,7 @@ impl<'a> Drive<'a> {
             let settings = &self.shared.settings;
             let packet = packet::next(&mut self.inbox, settings, |first, body| packet::parse(version, first, body))?;
             let Some(packet) = packet else { break };
-            match self.session.handle(packet, &self.shared.counters, &mut self.outbox.bytes) {
+            match self.session.handle(packet, self.shared, &mut self.outbox.bytes) {
                 Ok(Some(arrival)) => {
                     self.held.hand_on(Event::Arrived(arrival), &self.shared.intake, &self.shared.shares)?;
                 }

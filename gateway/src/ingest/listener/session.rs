@@ -9,7 +9,7 @@ use proto::{Channel, DeviceId, Topic};
 use super::counters::Counters;
 use super::held::PipelineGone;
 use super::packet::{Packet, PacketError, Publish, Version};
-use super::{reply, rights};
+use super::{Shared, denials, reply, rights};
 use crate::enrol::Claimant;
 use crate::ingest::acks::{Dropped, InFlight};
 use crate::ingest::{Arrival, ConnectionId, RefusalCode, Ticket, Verdict};
@@ -119,13 +119,13 @@ impl Session {
     pub(super) fn handle(
         &mut self,
         packet: Packet,
-        counters: &Counters,
+        shared: &Shared,
         out: &mut BytesMut,
     ) -> Result<Option<Arrival>, End> {
         match packet {
-            Packet::Publish(publish) => return self.publish(publish, counters),
+            Packet::Publish(publish) => return self.publish(publish, shared),
             Packet::Subscribe { packet_id, filters } => {
-                let granted: Vec<_> = filters.iter().map(|filter| self.subscribe(filter, counters)).collect();
+                let granted: Vec<_> = filters.iter().map(|filter| self.subscribe(filter, shared)).collect();
                 reply::suback(self.version, packet_id, &granted, out);
             }
             Packet::Unsubscribe { packet_id, filters } => {
@@ -173,7 +173,7 @@ impl Session {
         self.arrival(Channel::Status, None, false, payload, Ticket::unasked())
     }
 
-    fn publish(&mut self, publish: Publish, counters: &Counters) -> Result<Option<Arrival>, End> {
+    fn publish(&mut self, publish: Publish, shared: &Shared) -> Result<Option<Arrival>, End> {
         let Publish { topic, packet_id, dup, retain, payload } = publish;
         if packet_id.is_some_and(|id| self.in_flight.contains(id)) {
             // A resend is answered by the verdict on the first copy. Another message under an id that is in use could
@@ -182,7 +182,7 @@ impl Session {
             return if dup { Ok(None) } else { Err(reused.into()) };
         }
         let Some(channel) = rights::publish(&self.device, &topic, retain) else {
-            return self.deny(packet_id, counters);
+            return self.deny(&topic, retain, packet_id, shared);
         };
         let ticket = match packet_id {
             None => Ticket::unasked(),
@@ -192,12 +192,19 @@ impl Session {
                 ticket
             }
         };
-        counters.publishes.add();
+        shared.counters.publishes.add();
         Ok(Some(self.arrival(channel, packet_id, dup, payload, ticket)))
     }
 
-    fn deny(&mut self, packet_id: Option<u16>, counters: &Counters) -> Result<Option<Arrival>, End> {
-        counters.publishes_denied.add();
+    fn deny(
+        &mut self,
+        topic: &str,
+        retain: bool,
+        packet_id: Option<u16>,
+        shared: &Shared,
+    ) -> Result<Option<Arrival>, End> {
+        shared.counters.publishes_denied.add();
+        denials::publish(shared, &self.device, topic, retain);
         self.warn_of_denial("publish");
         match (self.version, packet_id) {
             (Version::V5, Some(packet_id)) => {
@@ -208,9 +215,10 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, filter: &str, counters: &Counters) -> bool {
+    fn subscribe(&mut self, filter: &str, shared: &Shared) -> bool {
         let Some(channel) = rights::subscribe(&self.device, filter) else {
-            counters.subscriptions_denied.add();
+            shared.counters.subscriptions_denied.add();
+            denials::subscription(shared, &self.device, filter);
             self.warn_of_denial("subscription");
             return false;
         };
