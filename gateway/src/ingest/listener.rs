@@ -31,6 +31,7 @@ pub mod counters;
 mod deadlines;
 mod descriptors;
 mod drive;
+mod forbidden;
 #[doc(hidden)]
 pub mod fuzzing;
 mod half_open;
