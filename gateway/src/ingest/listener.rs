@@ -34,6 +34,7 @@ mod deadlines;
 mod denials;
 mod descriptors;
 mod drive;
+mod forbidden;
 #[doc(hidden)]
 pub mod fuzzing;
 mod half_open;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 use proto::DeviceId;
 use proto::enrol::is_claim;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -136,13 +137,16 @@ fn named(shared: &Shared, stream: &Stream) -> Option<(DeviceId, String)> {
 /// The device that the certificate names, or the claim that it is.
 fn identity(shared: &Shared, stream: &Stream, connect: &Connect) -> Result<Peer, Refusal> {
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let leaf = certificates.first().ok_or_else(|| Refusal::Identity("there is no certificate".to_owned()))?;
+    let unsound = |error: certs::identity::IdentityError| Refusal::Identity(error.to_string());
+    let (leaf, issuers) =
+        certificates.split_first().ok_or_else(|| Refusal::Identity("there is no certificate".to_owned()))?;
     let serials = certificates.iter().map(|each| certs::identity::serial(each)).collect::<Result<Vec<_>, _>>();
-    let serials = serials.map_err(|error| Refusal::Identity(error.to_string()))?;
+    let serials = serials.map_err(unsound)?;
     let claimant = match shared.claims.of(leaf) {
         Some(key) => Claimant::Code(key),
         None => {
             let device = (shared.identify)(leaf).map_err(Refusal::Identity)?;
+            certs::identity::check_issuers(issuers.iter().map(AsRef::as_ref)).map_err(unsound)?;
             if !is_claim(&device) {
                 return Ok(Peer { device, serials, claim: None });
             }
@@ -212,12 +216,26 @@ async fn session(
     if matches!(end, End::TakenOver) && drive.heard.elapsed() < LIVELY && !has_left(&mut stream).await {
         contested(shared, &session.device).await;
     }
+    let is_revoked = matches!(end, End::Revoked);
+    if is_revoked {
+        // Cut before the pipeline has room for the news, and nothing that waited to be written is: not even the reason,
+        // where it would stand in the middle of a packet.
+        if outbox.has_work() {
+            outbox = Outbox::default();
+        } else {
+            reply::disconnect(terms.version, DisconnectReasonCode::NotAuthorized, &mut outbox.bytes);
+        }
+        farewell(shared, &mut stream, &mut outbox, false).await;
+    }
     close(shared, &session, &end, terms.will.take()).await;
     drop(seat);
+    drop(session); // verdicts that are still to come are nobody's now
+    if is_revoked {
+        return;
+    }
     if let Some(reason) = end.reason() {
         reply::disconnect(terms.version, reason, &mut outbox.bytes);
     }
-    drop(session); // verdicts that are still to come are nobody's now
     farewell(shared, &mut stream, &mut outbox, end.reason().is_some()).await;
 }
 

@@ -63,9 +63,10 @@ impl End {
     }
 
     /// Whether the last will holds. Not when the gateway stops: then the device did not fail, and a server may keep
-    /// wills back (OASIS MQTT 5.0, section 3.1.2.5).
+    /// wills back (OASIS MQTT 5.0, section 3.1.2.5). Nor when the certificate is revoked: whoever has its key says nothing
+    /// more in the device's name.
     pub(super) fn leaves_will(&self) -> bool {
-        !matches!(self, Self::Left | Self::Stopping)
+        !matches!(self, Self::Left | Self::Stopping | Self::Revoked)
     }
 }
 

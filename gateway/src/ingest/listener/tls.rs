@@ -62,11 +62,16 @@ pub fn server_config(
         .with_client_cert_verifier(Arc::new(Admission { usual: verifier.build()?, claims }))
         .with_single_cert(certificates, key)
         .map_err(TlsError::Own)?;
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     Ok(Arc::new(config))
 }
+
+/// What is spoken here, for clients that say what they mean to speak (ALPN, RFC 7301): one that means anything else was
+/// led here by somebody in the middle, and is refused. The second is what Amazon's clients say.
+const PROTOCOLS: [&[u8]; 2] = [b"mqtt", b"x-amzn-mqtt-ca"];
 
 /// Takes devices by their authority, and claims by their key.
 #[derive(Debug)]
