@@ -139,7 +139,7 @@ impl Tls {
         match tokio::task::spawn_blocking(promote).await {
             Ok(Ok(())) => info!("the next certificate has connected, and takes the place of the old one"),
             Ok(Err(error)) => {
-                error!(%error, "the next certificate has connected and cannot take its place; trying again")
+                error!(%error, "the next certificate has connected and cannot take its place; trying again");
             }
             Err(_) => {} // the runtime ends
         }

@@ -78,9 +78,7 @@ impl Renewal {
                 return None;
             }
         };
-        if self.asked.take_if(|asked| *asked == answer.nonce).is_none() {
-            return None; // an older request's, or nobody's
-        }
+        self.asked.take_if(|asked| *asked == answer.nonce)?; // else it is an older request's, or nobody's
         let issued = match answer.outcome {
             Outcome::Issued(issued) => issued,
             Outcome::Waiting(seconds) | Outcome::Later(seconds) => {

@@ -36,7 +36,7 @@ async fn session(uplink: &Settings, tls: Arc<ClientConfig>, enrol: &Enrol) -> an
     loop {
         match events.poll().await.context("the connection for the claim failed")? {
             Event::Incoming(Packet::ConnAck(_)) => {
-                client.try_subscribe(topic(Channel::EnrolAnswer), QoS::AtMostOnce)?
+                client.try_subscribe(topic(Channel::EnrolAnswer), QoS::AtMostOnce)?;
             }
             Event::Incoming(Packet::SubAck(ack)) => {
                 if ack.return_codes.contains(&SubscribeReasonCode::Failure) {

@@ -47,7 +47,7 @@ impl<L: Ledger> Recording<L> {
             let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { continue };
             match self.ledger.settled_around(device, epoch, Range { first, last }) {
                 Ok(settled) => {
-                    self.send(device, receipts(self.reader(device), epoch, None, (self.now)(), &settled, &refused))
+                    self.send(device, receipts(self.reader(device), epoch, None, (self.now)(), &settled, &refused));
                 }
                 Err(error) => warn!(%error, "a receipt could not be written; the device will ask again"),
             }
