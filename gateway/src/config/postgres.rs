@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use crate::store::postgres::{Password, Settings, Timescale, Tls};
 
-/// Connections that neither write readings nor answer questions: the feed's, that of what runs beside, and the audit
-/// trail's.
-const BESIDE: usize = 3;
+/// Connections that neither write readings nor answer questions: the feed's, that of what runs beside, the audit trail's,
+/// and two for claims and certificates.
+const BESIDE: usize = 5;
 /// More would wait for the server's processors, and for each other's fsync.
 const WRITERS_MAX: usize = 16;
 
@@ -70,7 +70,7 @@ impl Default for Postgres {
             tls: TlsMode::default(),
             ca_file: None,
             writers: 2,
-            connections_max: 9,
+            connections_max: 11,
             timescaledb: Timescale::default(),
         }
     }
@@ -85,7 +85,7 @@ impl Postgres {
         if self.connections_max <= BESIDE + self.writers {
             return Some((
                 "connections_max",
-                "must be at least `writers` and four: three beside them, and one that reads",
+                "must be at least `writers` and six: five beside them, and one that reads",
             ));
         }
         if self.verifies() && self.ca_file.is_none() {
