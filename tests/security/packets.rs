@@ -77,7 +77,7 @@ fn table(plan: &Plan, line: &mut Line, found: &mut Found) -> anyhow::Result<()> 
             continue;
         }
         line.try_case(case, found)?;
-        if place % 8 == 0 {
+        if place.is_multiple_of(8) {
             line.site.others_go_on()?;
             neighbour += 1;
         }

@@ -51,7 +51,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
 }
 
 fn version(place: usize) -> u8 {
-    if place % 2 == 0 { 5 } else { 4 }
+    if place.is_multiple_of(2) { 5 } else { 4 }
 }
 
 /// Connected, with a last will, and listening.
@@ -84,7 +84,7 @@ fn cut(
             let due = if version == 5 { Heard::Packet(0xE0, vec![0x87]) } else { Heard::End };
             (began.elapsed(), heard.contains(&Heard::End) && heard[0] == due, heard)
         }));
-        if place % 10 == 0 {
+        if place.is_multiple_of(10) {
             site.others_go_on()?;
             found.count("neighbours", 1);
         }

@@ -20,7 +20,7 @@ pub(super) fn run(plan: &Plan, line: &mut Line, found: &mut Found) -> anyhow::Re
         let _ = wire.send(&[&[first, 0xFF, 0xFF, 0xFF, 0x7F][..], &[7; 200]].concat());
         found.check(wire.hear() == Heard::End, || format!("claims: 0x{first:02x} of 256 MiB is not refused"));
         open.push(wire);
-        if place % 50 == 0 {
+        if place.is_multiple_of(50) {
             most = most.max(line.site.resident_kib());
             line.site.others_go_on()?;
         }

@@ -16,7 +16,7 @@ pub(super) fn run(plan: &Plan, line: &mut Line, found: &mut Found) -> anyhow::Re
         let mut wire = Wire::open(line.site.port(), &line.config)?;
         let _ = wire.send(&bytes); // it may be closed before it has all
         found.check(wire.leave(), || format!("mutation of seed {seed}: no end after {bytes:02x?}"));
-        if place % 20 == 0 {
+        if place.is_multiple_of(20) {
             line.site.others_go_on()?;
         }
     }

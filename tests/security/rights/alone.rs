@@ -58,11 +58,11 @@ fn publishes(
     let name = NAMES[me];
     let mut wire = Wire::connect(matrix.port(), &matrix.configs[me], version, name)?;
     let (reading, to) = (matrix.reading(), topic(owner, Channel::Senml));
-    wire.send(&publish(version, &to, id, retain, &reading))?;
+    // The ping tells at once if the publish was taken after all.
+    wire.send(&[publish(version, &to, id, retain, &reading), vec![0xC0, 0]].concat())?;
     let is_own = me == owner && !retain;
     let kind = if retain { "rights_retain" } else { "rights_publish" };
     if is_own {
-        let _ = wire.send(&[0xC0, 0]);
         let mut heard = vec![wire.hear()];
         if id.is_some() {
             heard.push(wire.hear());

@@ -14,7 +14,7 @@ pub(super) fn run(matrix: &mut Matrix) -> anyhow::Result<()> {
         .collect();
     let mut wires = Vec::new();
     for (me, name) in NAMES.iter().enumerate() {
-        let version = if me % 2 == 0 { 5 } else { 4 };
+        let version = if me.is_multiple_of(2) { 5 } else { 4 };
         let mut wire = Wire::connect(matrix.port(), &matrix.configs[me], version, name)?;
         wire.send(&subscribe(version, 1, &everything))?;
         let heard = wire.hear();
@@ -45,7 +45,7 @@ fn receipt(matrix: &mut Matrix, me: usize, version: u8, mut wire: Wire) -> anyho
         match wire.hear() {
             Heard::Packet(0x30, body) => match told(version, &body) {
                 Some((to, nonce_said)) if to == topic(me, Channel::Receipt) && nonce_said == Some(nonce(me)) => {
-                    own += 1
+                    own += 1;
                 }
                 other => foreign.push(format!("{other:?}")),
             },

@@ -9,8 +9,8 @@ use crate::wire::{Heard, Wire, publish, subscribe};
 const FILTERS_MAX: usize = 40;
 
 pub(super) fn run(matrix: &mut Matrix) -> anyhow::Result<()> {
-    for me in 0..NAMES.len() {
-        let mut wire = Wire::connect(matrix.port(), &matrix.configs[me], 5, NAMES[me])?;
+    for (me, name) in NAMES.iter().enumerate() {
+        let mut wire = Wire::connect(matrix.port(), &matrix.configs[me], 5, name)?;
         for owner in 0..NAMES.len() {
             for channel in Channel::ALL {
                 for retain in [false, true] {
@@ -19,14 +19,13 @@ pub(super) fn run(matrix: &mut Matrix) -> anyhow::Result<()> {
             }
             for to in strange_topics(owner) {
                 let code = puback(&mut wire, &to, false, b"x")?;
-                let me = NAMES[me];
-                matrix.cell("rights_sys", code == Some(0x87), || format!("{me} on {to}: {code:02x?}"));
+                matrix.cell("rights_sys", code == Some(0x87), || format!("{name} on {to}: {code:02x?}"));
             }
         }
         wire.send(&[0xE0, 0])?;
         wire.leave();
         for version in [4, 5] {
-            let mut wire = Wire::connect(matrix.port(), &matrix.configs[me], version, NAMES[me])?;
+            let mut wire = Wire::connect(matrix.port(), &matrix.configs[me], version, name)?;
             for owner in 0..NAMES.len() {
                 subscribes(matrix, &mut wire, version, (me, owner))?;
             }
