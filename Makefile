@@ -7,7 +7,7 @@ FEATURES := seeded-bugs,aws
 # A commit's worth of tests is built with the same profile as the demo, so that nothing is built twice.
 BIN := target/debug
 
-.PHONY: help demo test check test-rust test-ui bench chaos fuzz servers ui install build build-for-tests clean
+.PHONY: help demo test check test-rust test-ui bench chaos security fuzz servers ui install build build-for-tests clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,7 @@ test-rust: ui build-for-tests servers ## unit, property, integration and end-to-
 	$(CARGO) nextest run --workspace --features $(FEATURES) --no-fail-fast
 	$(BIN)/tributary-demo --check
 	$(BIN)/tributary-chaos --short
+	$(BIN)/tributary-security --short
 
 test-ui: ui build-for-tests ## the dashboard's own tests, then all of it in a browser, against the demo
 	cd $(UI) && npm run --silent check
@@ -45,6 +46,10 @@ chaos: ui build-for-tests ## nothing lost, nothing doubled: fifteen minutes of f
 	.ci/install chaos
 	tests/machine/fetch || true # without it the machine's rig says what is missing
 	$(BIN)/tributary-chaos $(if $(LONG),--long)
+
+security: ui build-for-tests ## hostile certificates, rights, packets, revocations against the real gateway; into target/security.json
+	.ci/install
+	$(BIN)/tributary-security
 
 fuzz: ui ## what reads bytes from outside against hostile ones, TIME seconds each (needs a nightly toolchain and cargo-fuzz)
 	cd tests/fuzz/libfuzzer && for target in $(or $(TARGET),$(FUZZ)); do \

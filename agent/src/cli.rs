@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::buffer::Access;
 use crate::config::Config;
 
+mod enrol;
 mod simulate;
 
 /// Reads sensors and glucose devices, keeps every reading, and sends it to the gateway.
@@ -30,6 +31,8 @@ const LISTED: u32 = 50;
 enum Command {
     /// Capture and send until stopped
     Run(At),
+    /// Ask the gateway for this device's certificate, with a claim
+    Enrol(enrol::Enrol),
     /// Check the configuration and the files it names; opens no buffer and no connection
     CheckConfig(At),
     /// What is in the buffer, and what the gateway has confirmed
@@ -81,6 +84,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Run(at) => run(&at.config),
+            Command::Enrol(enrol) => enrol.run(),
             Command::CheckConfig(at) => check(&at.config),
             Command::Status(at) => status(&at.config),
             Command::Buffer(command) => look(command),
@@ -91,8 +95,7 @@ impl Cli {
 
 fn run(config: &Path) -> anyhow::Result<()> {
     let config = Config::read(config)?;
-    let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new("info,rumqttc=error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    log();
     // One thread serves all sources and the uplink: the agent waits far more than it works.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
@@ -103,6 +106,11 @@ fn run(config: &Path) -> anyhow::Result<()> {
         signals.abort();
         result
     })
+}
+
+fn log() {
+    let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new("info,rumqttc=error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
 }
 
 async fn cancel_on_signal(mut terminate: Signal, stop: CancellationToken) -> std::io::Result<()> {

@@ -92,6 +92,8 @@ pub struct Uplink {
     pub certificate_file: PathBuf,
     /// Its private key, PEM, mode 0600.
     pub key_file: PathBuf,
+    /// The public key that receipts must be signed with, if they must.
+    pub receipt_key_file: Option<PathBuf>,
     /// The first wait before another connection, in seconds.
     #[serde(default = "default_reconnect_s_min")]
     pub reconnect_s_min: f64,
@@ -256,6 +258,7 @@ impl Config {
             authority_file: uplink.authority_file,
             certificate_file: uplink.certificate_file,
             key_file: uplink.key_file,
+            receipt_key_file: uplink.receipt_key_file,
             pace,
         })
     }

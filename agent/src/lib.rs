@@ -51,6 +51,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let clock = Arc::new(BootClock::start(random()?));
     let uplink_settings = config.uplink();
     let tls = uplink_settings.as_ref().map(|settings| identity::Tls::open(settings, clock.clone())).transpose()?;
+    let receipt_key_file = uplink_settings.as_ref().and_then(|settings| settings.receipt_key_file.as_deref());
+    let receipt_key = receipt_key_file.map(identity::receipts::ReceiptKey::read).transpose()?;
     let mut buffer = Buffer::open(config.buffer(), clock.clock())?;
     clock.resume(buffer.kept_clock(clock.boot())?);
     if let Err(error) = buffer.set_clock(clock.clock()) {
@@ -72,7 +74,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let mut uplink = match (uplink_settings, tls) {
         (Some(settings), Some(tls)) => {
             let device = config.device.id.clone();
-            let uplink = uplink::run::Uplink { device, settings, tls, buffer, contents, clock, accepted };
+            let uplink = uplink::run::Uplink { device, settings, tls, buffer, contents, receipt_key, clock, accepted };
             tokio::spawn(uplink::run::run(uplink, stop_uplink.clone()))
         }
         _ => tokio::spawn(capture_only(accepted, stop_uplink.clone(), buffer)),

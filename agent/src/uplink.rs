@@ -33,6 +33,8 @@ pub struct Settings {
     pub certificate_file: PathBuf,
     /// Its private key, PEM, mode 0600.
     pub key_file: PathBuf,
+    /// What receipts must be signed with, if they must: 64 hexadecimal digits.
+    pub receipt_key_file: Option<PathBuf>,
     /// How the session paces itself.
     pub pace: Pace,
 }

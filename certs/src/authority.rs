@@ -2,16 +2,26 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `ca.crt` | its own certificate, which others trust |
+//! | `ca.crt` | its own certificate, which others trust unless there is a `root.crt` |
 //! | `ca.key` | its private key, mode 0600 |
 //! | `index` | what it issued and revoked |
-//! | `ca.crl` | its revocation list |
+//! | `ca.crl` | its revocation list; below a root also the root's, behind it: all that a verifier needs |
 //! | `lock` | held while one process changes any of them |
+//! | `root.crt` | below a root alone: the root's certificate, which others trust |
+//! | `root.crl` | below a root alone: the root's revocation list as it was last brought here |
+//! | `ca.csr` | below a root alone: the request that the root signed, of no use any more |
+//!
+//! There are three kinds ([`Kind`]). One alone signs itself and its leaves. A root signs authorities below it and its own
+//! revocation list, nothing else, and its folder is kept offline. One below a root issues leaves without it, each in a
+//! file with its own certificate behind the leaf's. What an authority may do is in its certificate, not in a setting.
 //!
 //! A certificate is in the index before anybody gets it, so that each one can be revoked. Calls block on files (and
 //! for up to half a minute on the lock): an async caller gives them a thread.
 
+mod error;
 mod index;
+mod intermediate;
+mod kind;
 mod lock;
 mod profile;
 mod request;
@@ -25,33 +35,37 @@ use std::time::SystemTime;
 
 use rcgen::{Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use rustls_pki_types::CertificateDer;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::ParsedExtension;
-use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
 
+pub use error::AuthorityError;
 pub use index::{IndexError, NotAReason, Reason, Record, Revoked, Role, State};
+pub use intermediate::Below;
+pub use kind::Kind;
 pub use lock::LockError;
 pub use profile::{
-    AUTHORITY_DAYS, AUTHORITY_DAYS_MAX, DEVICE_DAYS_MAX, ProfileError, SERVER_DAYS_MAX, SERVER_NAMES_MAX,
+    AUTHORITY_BELOW_DAYS_MAX, AUTHORITY_DAYS, AUTHORITY_DAYS_MAX, DEVICE_DAYS_MAX, ProfileError, SERVER_DAYS_MAX,
+    SERVER_NAMES_MAX,
 };
-pub use request::RequestError;
-pub use revocation::{CRL_DAYS, CRL_DAYS_MAX, Which};
+pub use request::{RequestError, key_of_request};
+pub use revocation::{CRL_DAYS, CRL_DAYS_MAX, ROOT_CRL_DAYS, ROOT_CRL_DAYS_MAX, Which};
 pub use serial::{NotASerial, Serial};
 pub use time::{TimeOutOfRange, UnixTime};
 
 use crate::files::{self, FileError};
-use crate::key_file::{self, KeyFileError};
-use crate::pem_file::{self, PemFileError};
+use crate::key_file;
+use crate::pem_file::to_pem;
 use index::Index;
 use lock::Lock;
-use profile::{Life, Profile};
+use profile::{Life, Profile, Tier};
 
 /// An authority, opened. What it issued is read anew each time, since other processes issue too.
 #[derive(Debug)]
 pub struct Authority {
     dir: PathBuf,
-    anchor: CertificateDer<'static>,
+    certificate: CertificateDer<'static>,
+    /// Below a root alone.
+    root: Option<CertificateDer<'static>>,
+    kind: Kind,
     key_id: Vec<u8>,
     life: Life,
     issuer: Issuer<'static, KeyPair>,
@@ -64,7 +78,7 @@ pub struct Leaf {
     pub record: Record,
     /// The certificate.
     pub der: CertificateDer<'static>,
-    /// The same in PEM.
+    /// The same in PEM, with the authority's own behind it where that stands below a root: what is shown to others.
     pub pem: String,
 }
 
@@ -76,80 +90,30 @@ pub struct LeafWithKey {
     pub key_pem: Zeroizing<String>,
 }
 
-/// An authority that cannot do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    /// A file could not be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The private key file is missing or open to others.
-    #[error(transparent)]
-    Key(#[from] KeyFileError),
-    /// A PEM file is missing or wrong.
-    #[error(transparent)]
-    Pem(#[from] PemFileError),
-    /// The index is missing or damaged.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// Another process is at work.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The signing request is refused.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// A name or a life that no certificate gets.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
-    /// The clock, or a life that was asked for, is beyond what a certificate can state.
-    #[error(transparent)]
-    Time(#[from] TimeOutOfRange),
-    /// `ca.crt` is not the certificate of an authority, or not that of `ca.key`.
-    #[error("{} {why}; restore the folder from a copy", path.display())]
-    NotAnAuthority {
-        /// The certificate or key file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// The authority's own certificate is not valid now.
-    #[error("the authority is valid from {not_before} to {not_after}, which is not now; is the clock right?")]
-    NotNow {
-        /// First second of its life.
-        not_before: UnixTime,
-        /// Last second of its life.
-        not_after: UnixTime,
-    },
-    /// A certificate would outlive its authority, and be refused from then on.
-    #[error("the authority ends {not_after}, before the certificate would; ask for fewer days or make a new authority")]
-    Outlived {
-        /// Last second of the authority's life.
-        not_after: UnixTime,
-    },
-    /// There is no such certificate in the index.
-    #[error("no such certificate was issued here, or it expired; see `tributary-certs list`")]
-    Unknown,
-    /// The system's random source failed.
-    #[error("no random numbers from the system")]
-    Random(#[from] getrandom::Error),
-    /// A certificate or list could not be made or signed.
-    #[error("cannot {action}")]
-    Signing {
-        /// What was attempted, as a verb.
-        action: &'static str,
-        /// What went wrong.
-        source: rcgen::Error,
-    },
-}
-
 impl Authority {
     /// Makes an authority in `dir`, which is made too where it is missing, valid for `days` from `now`.
     ///
     /// `name` is for people: 1 to 64 printable ASCII characters. Refuses a folder that already holds any part of an
     /// authority.
     pub fn create(dir: &Path, name: &str, days: u32, now: SystemTime) -> Result<Self, AuthorityError> {
+        Self::create_self_signed(dir, name, days, now, Tier::Alone)
+    }
+
+    /// The same, but a root: it signs authorities ([`Self::sign_authority`]) and no leaves.
+    pub fn create_root(dir: &Path, name: &str, days: u32, now: SystemTime) -> Result<Self, AuthorityError> {
+        Self::create_self_signed(dir, name, days, now, Tier::Root)
+    }
+
+    fn create_self_signed(
+        dir: &Path,
+        name: &str,
+        days: u32,
+        now: SystemTime,
+        tier: Tier,
+    ) -> Result<Self, AuthorityError> {
         let now = UnixTime::try_from(now)?;
         let life = Life::starting(now, days, AUTHORITY_DAYS_MAX)?;
-        let params = profile::authority(name, Serial::draw()?, life)?;
+        let params = profile::authority(name, Serial::draw()?, life, tier)?;
         fs::create_dir_all(dir).map_err(|source| FileError::Io { action: "create", path: dir.into(), source })?;
         let _lock = Lock::take(dir)?;
         for path in [KEY, INDEX, CERTIFICATE, CRL].map(|name| dir.join(name)) {
@@ -166,28 +130,8 @@ impl Authority {
         index.write(&dir.join(INDEX), now)?;
         files::create(&dir.join(CERTIFICATE), certificate.pem().as_bytes(), PUBLIC)?;
         let authority = Self::open(dir)?;
-        authority.write_crl(&mut index, CRL_DAYS, now)?;
+        authority.write_crl(&mut index, authority.crl_days(), now)?;
         Ok(authority)
-    }
-
-    /// Opens the authority in `dir`.
-    ///
-    /// Fails where the key is open to others, is not that of the certificate, or the certificate may not sign.
-    pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
-        let (key_path, certificate_path) = (dir.join(KEY), dir.join(CERTIFICATE));
-        let refused = |path: &Path, why| AuthorityError::NotAnAuthority { path: path.into(), why };
-        let key_pem = key_file::read_private(&key_path)?;
-        let key_pem = std::str::from_utf8(&key_pem).map_err(|_| refused(&key_path, "is not PEM"))?;
-        let key = KeyPair::from_pem_and_sign_algo(key_pem, &PKCS_ECDSA_P256_SHA256)
-            .map_err(|_| refused(&key_path, "is not a P-256 private key in PEM"))?;
-        let anchor = match pem_file::read_certificates(&certificate_path)?.as_slice() {
-            [only] => only.clone(),
-            _ => return Err(refused(&certificate_path, "holds more than one certificate")),
-        };
-        let (key_id, life) = examine(&anchor, &key).map_err(|why| refused(&certificate_path, why))?;
-        let issuer = Issuer::from_ca_cert_der(&anchor, key)
-            .map_err(|source| signing("read the authority's own certificate", source))?;
-        Ok(Self { dir: dir.into(), anchor, key_id, life, issuer })
     }
 
     /// Makes a key and a certificate for a device, for at most 90 days.
@@ -229,7 +173,13 @@ impl Authority {
     /// Only the public key is taken from the request; whatever else it asks for is not looked at. Fails unless the key
     /// is P-256 and the request is signed with it.
     pub fn sign_csr(&self, csr_pem: &[u8], device: &str, days: u32, now: SystemTime) -> Result<Leaf, AuthorityError> {
-        let key = request::public_key(csr_pem)?;
+        let key = request::public_key_of_pem(csr_pem)?;
+        self.issue(&Profile::device(device)?, &key, days, now)
+    }
+
+    /// As [`Self::sign_csr`], of a request in DER.
+    pub fn sign_request(&self, csr: &[u8], device: &str, days: u32, now: SystemTime) -> Result<Leaf, AuthorityError> {
+        let key = request::public_key(csr)?;
         self.issue(&Profile::device(device)?, &key, days, now)
     }
 
@@ -238,9 +188,9 @@ impl Authority {
         Ok(Index::read(&self.dir.join(INDEX))?.records)
     }
 
-    /// The authority's own certificate, which those trust who verify what it issued.
+    /// The certificate that those trust who verify what was issued: the root's, or the authority's own where it has none.
     pub fn anchor(&self) -> &CertificateDer<'static> {
-        &self.anchor
+        self.root.as_ref().unwrap_or(&self.certificate)
     }
 
     /// Where the revocation list is, for whoever reads it again when it changes.
@@ -269,7 +219,10 @@ impl Authority {
         days: u32,
         now: UnixTime,
     ) -> Result<Leaf, AuthorityError> {
-        let (serial, life) = (Serial::draw()?, self.leaf_life(now, days, profile.days_max())?);
+        if self.kind == Kind::Root {
+            return Err(AuthorityError::NotItsPart { kind: self.kind });
+        }
+        let (serial, life) = (Serial::draw()?, self.life_below(now, days, profile.days_max())?);
         let certificate = profile
             .params(serial, life)
             .signed_by(key, &self.issuer)
@@ -277,7 +230,8 @@ impl Authority {
         let Life { not_before, not_after } = life;
         let (role, subject) = (profile.role(), profile.subject());
         let record = Record { serial, role, subject, not_before, not_after, revoked: None };
-        Ok(Leaf { record, pem: certificate.pem(), der: certificate.into() })
+        let chain = self.intermediate().map(|above| to_pem("CERTIFICATE", above)).unwrap_or_default();
+        Ok(Leaf { record, pem: certificate.pem() + &chain, der: certificate.into() })
     }
 
     /// Writes `records` into the index, all in one go.
@@ -287,13 +241,20 @@ impl Authority {
         Ok(index.write(&self.dir.join(INDEX), now)?)
     }
 
-    fn leaf_life(&self, now: UnixTime, days: u32, days_max: u32) -> Result<Life, AuthorityError> {
+    /// The life of a certificate that this authority is to sign: within its own.
+    fn life_below(&self, now: UnixTime, days: u32, days_max: u32) -> Result<Life, AuthorityError> {
+        self.is_now(now)?;
+        let (life, not_after) = (Life::starting(now, days, days_max)?, self.life.not_after);
+        if life.not_after > not_after { Err(AuthorityError::Outlived { not_after }) } else { Ok(life) }
+    }
+
+    /// Fails unless the authority's own certificate is valid at `now`.
+    fn is_now(&self, now: UnixTime) -> Result<(), AuthorityError> {
         let Life { not_before, not_after } = self.life;
         if now < not_before || now > not_after {
             return Err(AuthorityError::NotNow { not_before, not_after });
         }
-        let life = Life::starting(now, days, days_max)?;
-        if life.not_after > not_after { Err(AuthorityError::Outlived { not_after }) } else { Ok(life) }
+        Ok(())
     }
 
     /// The index, for a change; what a killed process left beside it is removed.
@@ -303,28 +264,6 @@ impl Authority {
         files::sweep(&self.crl_path())?;
         Ok((lock, Index::read(&path)?))
     }
-}
-
-/// The key id and life of an authority's certificate, or why it is none.
-fn examine(anchor: &[u8], key: &KeyPair) -> Result<(Vec<u8>, Life), &'static str> {
-    let Ok(([], certificate)) = X509Certificate::from_der(anchor) else { return Err("is not well-formed DER") };
-    if certificate.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
-        return Err("is not the certificate of ca.key");
-    }
-    let may_sign = |usage: &x509_parser::extensions::KeyUsage| usage.key_cert_sign() && usage.crl_sign();
-    let usage = certificate.key_usage().map_err(|_| "has an unsound key usage")?;
-    if !certificate.is_ca() || !usage.is_some_and(|usage| may_sign(usage.value)) {
-        return Err("may not sign certificates and revocation lists");
-    }
-    let key_id = certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
-        _ => None,
-    });
-    let time =
-        |time: x509_parser::time::ASN1Time| UnixTime::try_from(time.timestamp()).map_err(|_| "has unsound dates");
-    let validity = certificate.validity();
-    let life = Life { not_before: time(validity.not_before)?, not_after: time(validity.not_after)? };
-    Ok((key_id.ok_or("has no subject key identifier")?, life))
 }
 
 fn new_key() -> Result<KeyPair, AuthorityError> {
@@ -339,6 +278,9 @@ const CERTIFICATE: &str = "ca.crt";
 const KEY: &str = "ca.key";
 const INDEX: &str = "index";
 const CRL: &str = "ca.crl";
+const REQUEST: &str = "ca.csr";
+const ROOT: &str = "root.crt";
+const ROOT_CRL: &str = "root.crl";
 /// Whoever verifies certificates reads the anchor and the revocation list.
 const PUBLIC: u32 = 0o644;
 

@@ -1,133 +1,22 @@
 //! The commands: arguments in, files and a few lines of text out. Here alone the clock is read.
 
+mod arguments;
+mod below;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
 use serde::Serialize;
 use tributary_certs::authority::{
-    AUTHORITY_DAYS, Authority, AuthorityError, CRL_DAYS, DEVICE_DAYS_MAX, Leaf, Reason, Record, SERVER_DAYS_MAX,
-    Serial, State, TimeOutOfRange, UnixTime, Which,
+    AUTHORITY_DAYS, AUTHORITY_DAYS_MAX, Authority, AuthorityError, DEVICE_DAYS_MAX, Leaf, Record, SERVER_DAYS_MAX,
+    State, TimeOutOfRange, UnixTime, Which,
 };
 use tributary_certs::files::{self, FileError};
 use tributary_certs::key_file;
 
-/// A certificate authority in a folder, for devices and their gateways
-#[derive(Debug, Parser)]
-#[command(name = "tributary-certs", version, max_term_width = 100)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Make an authority; refuses a folder that already holds one
-    Init(Init),
-    /// Make a private key and a certificate for a device or a server
-    Issue(Issue),
-    /// Sign a device's signing request; only its public key is used
-    Sign(Sign),
-    /// Show what was issued
-    List(List),
-    /// Revoke certificates and write the revocation list anew
-    Revoke(Revoke),
-    /// Write a fresh revocation list
-    Crl(Crl),
-}
-
-#[derive(Debug, Args)]
-struct Init {
-    /// The authority's folder
-    #[arg(long)]
-    dir: PathBuf,
-    /// Its name, for people
-    #[arg(long, default_value = "Tributary authority")]
-    name: String,
-    /// How long it lives
-    #[arg(long, default_value_t = AUTHORITY_DAYS)]
-    days: u32,
-}
-
-#[derive(Debug, Args)]
-#[command(group(ArgGroup::new("subject").required(true).args(["device", "server"])))]
-struct Issue {
-    /// The authority's folder
-    #[arg(long)]
-    dir: PathBuf,
-    /// The device's id: 1 to 63 of a-z, 0-9 and -
-    #[arg(long, value_name = "ID")]
-    device: Option<String>,
-    /// The server's host names and IP addresses
-    #[arg(long, value_name = "NAME[,IP...]", value_delimiter = ',')]
-    server: Vec<String>,
-    /// Where to: writes OUT.crt and OUT.key, neither of which may exist
-    #[arg(long)]
-    out: PathBuf,
-    /// How long it lives; a device at most 90 (the default), a server at most 397 (the default)
-    #[arg(long)]
-    days: Option<u32>,
-}
-
-#[derive(Debug, Args)]
-struct Sign {
-    /// The authority's folder
-    #[arg(long)]
-    dir: PathBuf,
-    /// The signing request, in PEM
-    #[arg(long)]
-    csr: PathBuf,
-    /// The device's id; names in the request are not looked at
-    #[arg(long, value_name = "ID")]
-    device: String,
-    /// The certificate file to write, which may not exist
-    #[arg(long)]
-    out: PathBuf,
-    /// How long it lives, at most 90
-    #[arg(long, default_value_t = DEVICE_DAYS_MAX)]
-    days: u32,
-}
-
-#[derive(Debug, Args)]
-struct List {
-    /// The authority's folder
-    #[arg(long)]
-    dir: PathBuf,
-    /// As JSON, times in seconds since 1970
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(group(ArgGroup::new("which").required(true).args(["serial", "device"])))]
-struct Revoke {
-    /// The authority's folder
-    #[arg(long)]
-    dir: PathBuf,
-    /// The certificate of this serial number
-    #[arg(long)]
-    serial: Option<Serial>,
-    /// All certificates of this device
-    #[arg(long, value_name = "ID")]
-    device: Option<String>,
-    /// Why: unspecified, key-compromise, superseded, cessation-of-operation or privilege-withdrawn
-    #[arg(long)]
-    reason: Reason,
-}
-
-#[derive(Debug, Args)]
-struct Crl {
-    /// The authority's folder
-    #[arg(long)]
-    dir: PathBuf,
-    /// How long the list is good for
-    #[arg(long, default_value_t = CRL_DAYS)]
-    days: u32,
-    /// Only where it is due: past half its life, missing or behind the index
-    #[arg(long)]
-    if_due: bool,
-}
+pub(crate) use arguments::Arguments;
+use arguments::{Command, Crl, Init, Issue, List, Revoke, Sign};
 
 /// A command that failed.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +27,10 @@ pub(crate) enum CliError {
     File(#[from] FileError),
     #[error(transparent)]
     Time(#[from] TimeOutOfRange),
+    #[error(
+        "the root's revocation list ran out {ended}, and verifiers refuse every certificate; write it anew where the root is (`tributary-certs crl`), then `tributary-certs install --crl` here"
+    )]
+    RootListEnded { ended: UnixTime },
     #[error("cannot write the answer")]
     Print(#[from] io::Error),
     #[error("cannot write the list as JSON")]
@@ -148,6 +41,9 @@ pub(crate) enum CliError {
 pub(crate) fn run(arguments: Arguments, out: &mut impl Write) -> Result<(), CliError> {
     match arguments.command {
         Command::Init(arguments) => init(&arguments, out),
+        Command::Request(arguments) => below::request(&arguments, out),
+        Command::SignAuthority(arguments) => below::sign_authority(&arguments, out),
+        Command::Install(arguments) => below::install(&arguments, out),
         Command::Issue(arguments) => issue(&arguments, out),
         Command::Sign(arguments) => sign(&arguments, out),
         Command::List(arguments) => list(&arguments, out),
@@ -157,8 +53,20 @@ pub(crate) fn run(arguments: Arguments, out: &mut impl Write) -> Result<(), CliE
 }
 
 fn init(arguments: &Init, out: &mut impl Write) -> Result<(), CliError> {
-    Authority::create(&arguments.dir, &arguments.name, arguments.days, now())?;
-    writeln!(out, "made an authority in {}; keep a copy of ca.key offline", arguments.dir.display())?;
+    let Init { dir, root, under, name, days } = arguments;
+    match (dir, root, under) {
+        (Some(dir), _, Some(under)) => below::init(dir, under, name, *days, out)?,
+        (Some(dir), _, None) => {
+            Authority::create(dir, name, days.unwrap_or(AUTHORITY_DAYS), now())?;
+            writeln!(out, "made an authority in {}; keep a copy of ca.key offline", dir.display())?;
+        }
+        (None, root, _) => {
+            let root = root.as_deref().unwrap_or(Path::new("")); // one of the two is there, says the parser
+            let made = Authority::create_root(root, name, days.unwrap_or(AUTHORITY_DAYS_MAX), now())?;
+            writeln!(out, "made a root in {}; keep all of it offline", root.display())?;
+            writeln!(out, "its key is {}", made.anchor_print())?;
+        }
+    }
     Ok(())
 }
 
@@ -213,9 +121,10 @@ fn list(arguments: &List, out: &mut impl Write) -> Result<(), CliError> {
 
 fn revoke(arguments: &Revoke, out: &mut impl Write) -> Result<(), CliError> {
     let authority = Authority::open(&arguments.dir)?;
-    let which = match (arguments.serial, &arguments.device) {
-        (Some(serial), _) => Which::Serial(serial),
-        (None, device) => Which::Device(device.as_deref().unwrap_or_default()),
+    let which = match (arguments.serial, arguments.authority, &arguments.device) {
+        (Some(serial), ..) => Which::Serial(serial),
+        (None, Some(authority), _) => Which::Authority(authority),
+        (None, None, device) => Which::Device(device.as_deref().unwrap_or_default()),
     };
     let revoked = authority.revoke(which, arguments.reason, now())?;
     for Record { serial, role, subject, .. } in &revoked {
@@ -225,7 +134,7 @@ fn revoke(arguments: &Revoke, out: &mut impl Write) -> Result<(), CliError> {
         writeln!(out, "was revoked already")?;
     }
     writeln!(out, "wrote {}; have brokers read it again", authority.crl_path().display())?;
-    Ok(())
+    below::say_where_the_list_goes(&authority, out)
 }
 
 fn crl(arguments: &Crl, out: &mut impl Write) -> Result<(), CliError> {
@@ -233,11 +142,12 @@ fn crl(arguments: &Crl, out: &mut impl Write) -> Result<(), CliError> {
     let path = authority.crl_path();
     if arguments.if_due && !authority.crl_due(now())? {
         writeln!(out, "{} is not due", path.display())?;
-        return Ok(());
+    } else {
+        let days = arguments.days.unwrap_or(authority.crl_days());
+        authority.crl(days, now())?;
+        writeln!(out, "wrote {}, good for {days} days", path.display())?;
     }
-    authority.crl(arguments.days, now())?;
-    writeln!(out, "wrote {}, good for {} days", path.display(), arguments.days)?;
-    Ok(())
+    below::say_where_the_list_goes(&authority, out)
 }
 
 fn say_issued(leaf: &Leaf, out: &mut impl Write) -> io::Result<()> {

@@ -1,12 +1,14 @@
 //! Whom a certificate names: exactly one DNS name, which is the device id.
 //!
 //! The common name is for people and for brokers that read nothing else; it is never looked at here. Whether the
-//! certificate is genuine, in date, for clients and not revoked is the TLS verifier's part, before this one.
+//! certificate is genuine, in date and not revoked is the TLS verifier's part, before this one; what the verifier lets
+//! pass and a device's certificate must not be is refused here: for other uses too, of an RSA key, able to sign others.
 
 use std::collections::BTreeSet;
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -27,6 +29,20 @@ pub enum IdentityError {
     /// Not one whole DER revocation list.
     #[error("revocation list is not well-formed DER")]
     MalformedCrl,
+    /// It does not say that it is for clients, or says that it is for more.
+    #[error("certificate is not for TLS clients alone; its extended key usage must be clientAuth and nothing else")]
+    OtherUse,
+    /// Its key may not sign a handshake, or may sign certificates or revocation lists.
+    #[error(
+        "certificate's key usage is not that of a device: digitalSignature, and no signing of certificates or lists"
+    )]
+    OtherKeyUse,
+    /// Neither ECDSA nor Ed25519.
+    #[error("certificate has a key of a kind that devices may not have; use ECDSA P-256, P-384 or Ed25519")]
+    WeakKey,
+    /// A certificate between the device's and the root's is not one of an authority.
+    #[error("a certificate in the chain may not sign certificates")]
+    NotAnIssuer,
     /// No subject alternative name; a common name alone is not an identity.
     #[error("certificate has no subject alternative name; issue it with `tributary-certs issue --device` or `sign`")]
     NoName,
@@ -46,9 +62,11 @@ pub enum IdentityError {
 
 /// The device id that a DER certificate names.
 ///
-/// Fails unless the certificate has exactly one subject alternative name, of type DNS and of the shape of a device id.
+/// Fails unless the certificate has exactly one subject alternative name, of type DNS and of the shape of a device id;
+/// and unless it is for TLS clients alone and has a key that signs handshakes and nothing else.
 pub fn device_id(certificate_der: &[u8]) -> Result<String, IdentityError> {
     let certificate = parse(certificate_der)?;
+    check_use(&certificate)?;
     // An error here is an extension that is there twice or does not decode.
     let names = certificate.subject_alternative_name().map_err(|_| IdentityError::Malformed)?;
     let names = names.ok_or(IdentityError::NoName)?;
@@ -61,10 +79,60 @@ pub fn device_id(certificate_der: &[u8]) -> Result<String, IdentityError> {
     }
 }
 
+/// Fails if one of a chain's `issuers`, DER, states what its key is for and that is not signing certificates.
+///
+/// TLS verifiers look at whether it is an authority, how deep, and not at this.
+pub fn check_issuers<'a>(issuers: impl IntoIterator<Item = &'a [u8]>) -> Result<(), IdentityError> {
+    for der in issuers {
+        let certificate = parse(der)?;
+        let usage = certificate.key_usage().map_err(|_| IdentityError::Malformed)?;
+        if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
+            return Err(IdentityError::NotAnIssuer);
+        }
+    }
+    Ok(())
+}
+
+/// A device's certificate serves one purpose: a stolen one must not pass for a server, nor make others.
+fn check_use(certificate: &X509Certificate<'_>) -> Result<(), IdentityError> {
+    let purposes = certificate.extended_key_usage().map_err(|_| IdentityError::Malformed)?;
+    let for_clients = purposes.is_some_and(|purposes| {
+        let of = purposes.value;
+        let others = [of.any, of.server_auth, of.code_signing, of.email_protection, of.time_stamping, of.ocsp_signing];
+        of.client_auth && !others.contains(&true) && of.other.is_empty()
+    });
+    if !for_clients {
+        return Err(IdentityError::OtherUse);
+    }
+    let usage = certificate.key_usage().map_err(|_| IdentityError::Malformed)?;
+    if usage.is_some_and(|usage| {
+        let of = usage.value;
+        !of.digital_signature() || of.key_cert_sign() || of.crl_sign()
+    }) {
+        return Err(IdentityError::OtherKeyUse);
+    }
+    let algorithm = &certificate.public_key().algorithm.algorithm;
+    if [OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519].contains(algorithm) { Ok(()) } else { Err(IdentityError::WeakKey) }
+}
+
 /// Whether a text is a device id: `[a-z0-9][a-z0-9-]{0,62}`, which is one DNS label and one topic level.
 pub fn is_device_id(text: &str) -> bool {
     let shape = text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     shape && (1..=63).contains(&text.len()) && !text.starts_with('-')
+}
+
+/// The public key of a DER certificate that is about an Ed25519 key (RFC 8410); none for any other.
+pub fn ed25519_key(certificate_der: &[u8]) -> Option<[u8; 32]> {
+    let certificate = parse(certificate_der).ok()?;
+    let info = certificate.public_key();
+    let is_ed25519 = info.algorithm.algorithm == x509_parser::oid_registry::OID_SIG_ED25519;
+    is_ed25519.then(|| info.subject_public_key.data.as_ref().try_into().ok()).flatten()
+}
+
+/// The first and the last second of a DER certificate's life, since 1970.
+pub fn life(certificate_der: &[u8]) -> Result<(i64, i64), IdentityError> {
+    let validity = parse(certificate_der)?.validity().clone();
+    Ok((validity.not_before.timestamp(), validity.not_after.timestamp()))
 }
 
 /// The serial number of a DER certificate in lower-case hexadecimal, two digits a byte, without a sign byte.
@@ -107,13 +175,21 @@ const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 #[cfg(test)]
 #[cfg(feature = "authority")]
 mod tests {
-    use rcgen::{CertificateParams, CustomExtension, KeyPair, SanType};
+    use rcgen::{CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 
     use super::*;
 
     fn certificate(names: Vec<SanType>) -> Vec<u8> {
+        signed(|params| params.subject_alt_names = names)
+    }
+
+    /// A good one but for what `change` does.
+    fn signed(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
         let mut params = CertificateParams::default();
-        params.subject_alt_names = names;
+        params.subject_alt_names = vec![dns("meter-7")];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        change(&mut params);
         params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
     }
 
@@ -144,12 +220,34 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_for_more_than_a_device_does_is_refused() {
+        use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, ServerAuth};
+        use KeyUsagePurpose::{CrlSign, DigitalSignature, KeyAgreement, KeyCertSign};
+        for purposes in [&[][..], &[Any], &[ServerAuth], &[ClientAuth, Any], &[ClientAuth, ServerAuth, CodeSigning]] {
+            let der = signed(|params| params.extended_key_usages = purposes.to_vec());
+            assert_eq!(device_id(&der), Err(IdentityError::OtherUse), "{purposes:?}");
+        }
+        for usages in [&[KeyAgreement][..], &[DigitalSignature, KeyCertSign], &[DigitalSignature, CrlSign]] {
+            let der = signed(|params| params.key_usages = usages.to_vec());
+            assert_eq!(device_id(&der), Err(IdentityError::OtherKeyUse), "{usages:?}");
+        }
+        let unstated = signed(|params| params.key_usages = vec![]);
+        assert_eq!(device_id(&unstated), Ok("meter-7".into()));
+    }
+
+    #[test]
+    fn an_issuer_that_says_it_signs_other_things_is_none() {
+        let may = signed(|params| params.key_usages = vec![KeyUsagePurpose::KeyCertSign]);
+        let may_not = signed(|params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
+        assert_eq!(check_issuers([may.as_slice()]), Ok(()));
+        assert_eq!(check_issuers([may.as_slice(), may_not.as_slice()]), Err(IdentityError::NotAnIssuer));
+    }
+
+    #[test]
     fn two_extensions_of_names_are_refused_and_not_just_the_first_read() {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![dns("meter-7")];
         let other = [&[0x30, 0x09, 0x82, 0x07][..], b"meter-8"].concat();
-        params.custom_extensions = vec![CustomExtension::from_oid_content(&[2, 5, 29, 17], other)];
-        let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec();
+        let twice = CustomExtension::from_oid_content(&[2, 5, 29, 17], other);
+        let der = signed(|params| params.custom_extensions = vec![twice]);
         assert_eq!(device_id(&der), Err(IdentityError::Malformed));
     }
 

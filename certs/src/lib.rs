@@ -1,8 +1,8 @@
 //! Certificates of devices and gateways: the files they live in, whom they name, and the authority that signs them.
 //!
 //! Without features there is only what reads and writes key and certificate files ([`files`], [`key_file`],
-//! [`pem_file`]), which is what a device needs. `identity` adds [`identity`], `authority` adds [`authority`];
-//! `cli` adds the `tributary-certs` command.
+//! [`pem_file`]). `enrol` adds what a device needs to ask for a certificate ([`claim`], [`signing_request`]), `identity`
+//! adds [`identity`], `authority` adds [`authority`]; `cli` adds the `tributary-certs` command.
 
 pub mod files;
 pub mod key_file;
@@ -10,8 +10,12 @@ pub mod pem_file;
 
 #[cfg(feature = "authority")]
 pub mod authority;
+#[cfg(feature = "enrol")]
+pub mod claim;
 #[cfg(feature = "identity")]
 pub mod identity;
+#[cfg(feature = "enrol")]
+pub mod signing_request;
 
 #[cfg(feature = "authority")]
 pub use authority::{Authority, AuthorityError};

@@ -54,6 +54,24 @@ pub fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemFileEr
     })
 }
 
+/// One section of PEM: `label` is what stands in its first and last line, such as `CERTIFICATE`.
+#[must_use]
+pub fn to_pem(label: &str, der: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = format!("-----BEGIN {label}-----\n");
+    // 48 bytes make the 64 characters that a line has (RFC 7468, section 2).
+    for line in der.chunks(48) {
+        for group in line.chunks(3) {
+            let bits =
+                (0..3).fold(0_usize, |bits, place| bits << 8 | usize::from(group.get(place).copied().unwrap_or(0)));
+            let digit = |place: usize| char::from(ALPHABET[bits >> (18 - 6 * place) & 63]);
+            text.extend((0..4).map(|place| if place <= group.len() { digit(place) } else { '=' }));
+        }
+        text.push('\n');
+    }
+    text + &format!("-----END {label}-----\n")
+}
+
 fn read_all<T: PemObject>(path: &Path, what: &'static str, bytes_max: u64) -> Result<Vec<T>, PemFileError> {
     let (bytes, _) = files::read(path, bytes_max)?;
     let items = T::pem_slice_iter(&bytes)
@@ -83,6 +101,17 @@ mod tests {
         let certificates = read_certificates(&path).unwrap();
         assert_eq!(certificates, [&b"hello"[..], b"hello"].map(CertificateDer::from));
         assert!(matches!(read_crls(&path), Err(PemFileError::Nothing { what: "revocation list", .. })));
+    }
+
+    #[test]
+    fn what_is_written_as_pem_reads_back_whatever_its_length() {
+        assert_eq!(to_pem("CERTIFICATE", b"hello"), CERTIFICATE);
+        for length in 0..200_u8 {
+            let der: Vec<u8> = (0..length).map(|byte| byte.wrapping_mul(37)).collect();
+            let pem = to_pem("CERTIFICATE", &der);
+            assert_eq!(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().as_ref(), der);
+            assert!(pem.lines().all(|line| line.len() <= 64), "{pem}");
+        }
     }
 
     #[test]

@@ -10,7 +10,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::Addresses;
 use crate::config::{Config, StoreKind};
+use crate::enrol::Claims;
 use crate::store::postgres;
+
+mod devices;
 
 /// Takes readings from devices, commits them, says so, and serves dashboards.
 #[derive(Debug, Parser)]
@@ -28,15 +31,21 @@ enum Command {
     Migrate(At),
     /// Check the configuration and the files it names; opens no store and no port
     CheckConfig(At),
+    /// Who may be a device: claims, requests, certificates
+    #[command(subcommand)]
+    Devices(devices::Devices),
     /// Prove that the broker lets no device publish as another; needs `broker.canary_*`
     Doctor(At),
+    /// What is kept of who let whom do what, and who was kept from what
+    #[command(subcommand)]
+    Audit(crate::audit::command::Command),
 }
 
 #[derive(Debug, clap::Args)]
-struct At {
+pub(crate) struct At {
     /// The configuration file
     #[arg(long, short, default_value = "/etc/tributary/gateway.toml")]
-    config: PathBuf,
+    pub(crate) config: PathBuf,
 }
 
 impl Cli {
@@ -49,7 +58,9 @@ impl Cli {
             Command::Run(at) => run(&at.config),
             Command::Migrate(at) => migrate(&at.config),
             Command::CheckConfig(at) => check(&at.config),
+            Command::Devices(command) => command.run(&mut std::io::stdout().lock()),
             Command::Doctor(at) => examine(&at.config),
+            Command::Audit(command) => command.run(),
         }
     }
 }
@@ -99,7 +110,7 @@ fn migrate(path: &Path) -> anyhow::Result<()> {
 
 fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
-    crate::renewal::read(&config.listener)?;
+    crate::renewal::read(&config.listener, &Claims::default())?;
     config.timeseries.as_ref().map(crate::open_sink).transpose()?;
     if let Some(broker) = config.broker()? {
         crate::ingest::broker::check_files(&broker)?;

@@ -9,13 +9,15 @@ use std::time::Duration;
 use proto::DeviceId;
 use serde::Deserialize;
 
-use crate::store::SubjectSeed;
+use crate::store::{Side, SubjectSeed};
 use crate::{api, ingest::listener, rollup};
 
+mod audit;
 mod broker;
 mod postgres;
 pub mod timeseries;
 
+pub use audit::Audit;
 pub use broker::Broker;
 pub use postgres::{Postgres, TlsMode};
 pub use timeseries::TimeSeries;
@@ -28,6 +30,10 @@ pub struct Config {
     pub listener: Listener,
     /// The broker that other devices connect to, if there is one.
     pub broker: Option<Broker>,
+    /// Who issues certificates to devices, if this gateway does.
+    pub authority: Option<Authority>,
+    /// How receipts are signed, if they are.
+    pub receipts: Option<Receipts>,
     /// Where people connect.
     #[serde(default)]
     pub http: Http,
@@ -39,6 +45,9 @@ pub struct Config {
     /// How long they are kept.
     #[serde(default)]
     pub retention: Retention,
+    /// What is kept of who was let do what.
+    #[serde(default)]
+    pub audit: Audit,
     /// Where they go as well.
     pub timeseries: Option<TimeSeries>,
     /// Whom readings are about.
@@ -72,6 +81,29 @@ fn default_address() -> SocketAddr {
 
 fn default_connections_max() -> usize {
     listener::Settings::default().connections_max
+}
+
+/// `[authority]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Authority {
+    /// The folder of an authority that `tributary-certs` made.
+    pub path: PathBuf,
+    /// Days that a device's certificate lives.
+    #[serde(default = "default_days")]
+    pub days: u32,
+}
+
+fn default_days() -> u32 {
+    certs::authority::DEVICE_DAYS_MAX
+}
+
+/// `[receipts]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Receipts {
+    /// The Ed25519 key that signs them, PEM, mode 0600.
+    pub key_file: PathBuf,
 }
 
 /// `[http]`
@@ -209,6 +241,11 @@ impl Config {
         if self.listener.connections_max == 0 {
             return Some(("listener.connections_max".to_owned(), "must be at least 1".to_owned()));
         }
+        if let Some(authority) = &self.authority
+            && !(1..=certs::authority::DEVICE_DAYS_MAX).contains(&authority.days)
+        {
+            return Some(("authority.days".to_owned(), "must be from 1 to 90".to_owned()));
+        }
         if !(1..=30).contains(&self.rollup.interval_s) {
             let wrong = "must be 1 to 30 seconds, so that sums are right within a minute";
             return Some(("rollup.interval_s".to_owned(), wrong.to_owned()));
@@ -241,6 +278,17 @@ impl Config {
     pub fn listener(&self) -> listener::Settings {
         let Listener { address, connections_max, .. } = self.listener;
         listener::Settings { address, connections_max, ..listener::Settings::default() }
+    }
+
+    /// The way to the database for what is no reading.
+    ///
+    /// # Errors
+    /// A password file cannot be read, or others can.
+    pub fn side(&self) -> anyhow::Result<Side> {
+        match self.store.kind {
+            StoreKind::Sqlite => Ok(Side::sqlite(&self.store.path)),
+            StoreKind::Postgres => Ok(Side::postgres(self.store.postgres.ingest()?)),
+        }
     }
 
     /// How rollups are kept.

@@ -14,6 +14,8 @@ use proto::{Channel, DeviceId, Topic};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::enrol::Claimant;
+
 mod acks;
 pub mod broker;
 pub mod judge;
@@ -21,6 +23,7 @@ pub mod listener;
 pub mod pipeline;
 pub mod receipt;
 pub mod record;
+pub mod signing;
 pub mod totals;
 
 /// What waits to be written to one device: this many times one or several messages that only make sense together.
@@ -78,6 +81,8 @@ pub struct Arrival {
     pub device: DeviceId,
     /// By which connection.
     pub connection: ConnectionId,
+    /// The claim of a session that may only ask for a certificate; `device` is then that session's name.
+    pub claim: Option<Claimant>,
     /// On which of the device's own topics.
     pub channel: Channel,
     /// The packet id at QoS 1; a resend has the same.

@@ -3,6 +3,7 @@
 //! `ingest` and `api` know the store and not each other; [`run`] introduces them, with channels.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use proto::Instant;
@@ -10,18 +11,23 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::audit::Auditor;
 use crate::config::Config;
+use crate::enrol::{Claims, Desk, Registry};
 use crate::ingest::broker::Broker;
 use crate::ingest::listener::Listener;
 use crate::ingest::pipeline::{Recorder, judge_all};
+use crate::ingest::signing::ReceiptKey;
 use crate::ingest::totals::Totals;
 use crate::store::influx::Influx;
 use crate::store::sink::{Sink, SinkError};
 use crate::store::{Ledger, Store, SubjectSeed, outbox, postgres, sqlite};
 
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod enrol;
 pub mod ingest;
 mod metrics;
 mod renewal;
@@ -32,6 +38,9 @@ mod trouble;
 
 /// Events that wait to be judged. Each is at most one publish; connections that find no room are not read meanwhile.
 const EVENTS_MAX: usize = 256;
+
+/// How long the store may take at the end for what is to be in the audit trail.
+const TRAIL_GRACE: Duration = Duration::from_secs(3);
 
 /// What the pipeline of this process has done.
 static TOTALS: Totals = Totals::zero();
@@ -53,23 +62,36 @@ pub struct Addresses {
 /// # Errors
 /// When something cannot be opened, or a part of the gateway ends early.
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
-    let (tls, _) = renewal::read(&config.listener)?;
+    let claims = Claims::default();
+    let (tls, _) = renewal::read(&config.listener, &claims)?;
     let subjects: Vec<_> = config.subjects().collect();
     let settings = config.clone();
     // Off the async threads: a server may be slow to answer.
     let opening = tokio::task::spawn_blocking(move || open_store(&settings, &subjects)).await;
-    let Store { ledger, others, reader, feed, roller } = opening.context("open the store")??;
+    let Store { ledger, others, reader, feed, roller, trail } = opening.context("open the store")??;
+    let (auditor, trail_keeper) = keep_trail(&config, trail)?;
 
     let (events, arriving) = mpsc::channel(EVENTS_MAX);
     let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()));
-    let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events).await?;
+    let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events, auditor.clone()).await?;
+    let listener = listener.with_claims(claims.clone());
     let http = api::bind(config.http.address).await?;
     let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()? };
-    let watcher = tokio::spawn(renewal::watch(config.listener.clone(), listener.control(), stop.clone()));
-    let metrics = metrics::of(&TOTALS, &ROLLUPS, listener.counters(), broker.as_ref().map(Broker::counters));
+    let watch =
+        renewal::watch(config.listener.clone(), claims.clone(), listener.control(), auditor.clone(), stop.clone());
+    let watcher = tokio::spawn(watch);
+    let receipt_key = config.receipts.as_ref().map(|receipts| ReceiptKey::read(&receipts.key_file)).transpose()?;
+    let receipt_key = receipt_key.map(Arc::new);
+    let (desk, desk_thread) = open_desk(&config, receipt_key.as_deref(), auditor.clone())?.unzip();
+    let registry = Registry::new(config.side()?);
+    let enrolment =
+        tokio::spawn(enrol::watch::keep(registry, claims, listener.control(), auditor.clone(), now, stop.clone()));
+    let broker_counters = broker.as_ref().map(Broker::counters);
+    let metrics = metrics::of(&TOTALS, &ROLLUPS, auditor.totals(), listener.counters(), broker_counters);
     let hopeless = CancellationToken::new();
     let start = |ledger: Box<dyn Ledger>| {
-        Recorder::spawn_until(ledger, now, &TOTALS, hopeless.clone()).context("start a recorder's thread")
+        Recorder::spawn_until(ledger, now, &TOTALS, receipt_key.clone(), hopeless.clone())
+            .context("start a recorder's thread")
     };
     let (mut recorder, first_thread) = start(ledger)?;
     let mut recorder_threads = vec![first_thread];
@@ -83,7 +105,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let rollups = rollup::keep(roller, config.rollups(), now, &ROLLUPS, stop_rollups.clone());
     let mut rollups = tokio::spawn(rollups);
     let stop_api = CancellationToken::new();
-    let mut judge = tokio::spawn(judge_all(arriving, recorder, now));
+    let mut judge = tokio::spawn(judge_all(arriving, recorder, desk, now));
     let mut doors = tokio::spawn(listener.run(stop.clone()));
     let mut broker = tokio::spawn(behind(broker, stop.clone()));
     let state = api::State::new(reader, feed, metrics, Box::new(|| !TOTALS.store.is_failing()), now);
@@ -101,6 +123,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         ended = &mut rollups => anyhow::bail!("the rollups ended early: {ended:?}"),
     }
     watcher.await?;
+    enrolment.await?;
     doors.await?;
     broker.await?;
     // Whoever could be answered has been. What a failing store still holds up is nobody's, and must not hold us up.
@@ -110,8 +133,13 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     tokio::task::spawn_blocking(move || recorder_threads.into_iter().try_for_each(std::thread::JoinHandle::join))
         .await?
         .map_err(|_| anyhow::anyhow!("a recorder's thread panicked"))?;
+    // The way to it was the judge's.
+    if let Some(thread) = desk_thread {
+        tokio::task::spawn_blocking(move || thread.join()).await?.map_err(|_| anyhow::anyhow!("the desk panicked"))?;
+    }
     stop_rollups.cancel();
     rollups.await?;
+    tokio::task::spawn_blocking(move || trail_keeper.stop(TRAIL_GRACE)).await?;
     stop_api.cancel();
     api.await??;
     if TOTALS.store_failures.get() > failures {
@@ -120,6 +148,25 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         info!("everything that came in is committed; stopped");
     }
     Ok(())
+}
+
+/// The desk where certificates are asked for, if this gateway has an authority.
+fn open_desk(
+    config: &Config,
+    receipt_key: Option<&ReceiptKey>,
+    auditor: Auditor,
+) -> anyhow::Result<Option<(Desk, std::thread::JoinHandle<()>)>> {
+    let Some(authority) = &config.authority else { return Ok(None) };
+    // Now, and not when the first device asks.
+    certs::Authority::open(&authority.path).context("open the authority that issues certificates")?;
+    let anchors = certs::read_certificates(&config.listener.authority_file)?;
+    let settings = enrol::desk::Settings {
+        authority: authority.path.clone(),
+        days: authority.days,
+        anchors: anchors.iter().map(|anchor| anchor.to_vec()).collect(),
+        receipt_key: receipt_key.map(ReceiptKey::public),
+    };
+    Ok(Some(Desk::open(settings, Registry::new(config.side()?), auditor, now).context("open the desk")?))
 }
 
 /// Opens the store that the settings choose, and makes sure that `subjects` are there.
@@ -148,6 +195,17 @@ fn open_store(config: &Config, subjects: &[SubjectSeed]) -> anyhow::Result<Store
             }
         }
     }
+}
+
+/// Opens what the audit trail needs besides the store, and starts writing it.
+fn keep_trail(config: &Config, trail: Box<dyn store::audit::Trail>) -> anyhow::Result<(Auditor, audit::Keeper)> {
+    let file = config.audit_checkpoints();
+    let opening = || {
+        let file = file.display();
+        format!("open {file} for checkpoints of the audit trail; `audit.checkpoint_file` names it")
+    };
+    let checkpoints = audit::checkpoint::Checkpoints::open(&file).with_context(opening)?;
+    audit::start(trail, checkpoints, audit::Settings::default(), now).context("start the audit trail's thread")
 }
 
 /// Prepares to write to the time-series store that the settings choose. It need not be there yet.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::api::{Metric, MetricKind};
+use crate::audit;
 use crate::ingest::broker;
 use crate::ingest::listener::Counters;
 use crate::ingest::totals::{Total, Totals};
@@ -13,6 +14,7 @@ use crate::store::outbox::{self, totals::Count, totals::Totals as Sent};
 pub(crate) fn of(
     totals: &'static Totals,
     rollup_totals: &'static rollup::Totals,
+    audit_totals: Arc<audit::Totals>,
     counters: Arc<Counters>,
     broker: Option<Arc<broker::Counters>>,
 ) -> Vec<Metric> {
@@ -22,6 +24,7 @@ pub(crate) fn of(
         .into_iter()
         .chain([failing(totals)])
         .chain(rollups)
+        .chain(trail(&audit_totals))
         .chain(listener(&counters))
         .chain(broker)
         .collect()
@@ -41,6 +44,23 @@ fn rollups(totals: &'static rollup::Totals) -> [Metric; 5] {
         total("tributary_rollup_failures_total", "Steps that failed and are tried again.", &totals.failures),
         total("tributary_readings_removed_total", "Old readings removed; their sums stay.", &totals.removed),
     ]
+}
+
+/// Reads one of the audit trail's counts.
+type ReadTrail = fn(&audit::Totals) -> u64;
+
+fn trail(totals: &Arc<audit::Totals>) -> [Metric; 3] {
+    let all: [(&'static str, &'static str, ReadTrail); 3] = [
+        ("tributary_audit_entries_total", "Entries of the audit trail written.", |totals| totals.entries.get()),
+        ("tributary_audit_dropped_total", "Entries lost: no room, or the end came first.", |totals| {
+            totals.dropped.get()
+        }),
+        ("tributary_audit_failures_total", "Times it could not be written.", |totals| totals.failures.get()),
+    ];
+    all.map(|(name, help, read)| {
+        let totals = Arc::clone(totals);
+        Metric { name, help, kind: MetricKind::Counter, read: Box::new(move || float(read(&totals))) }
+    })
 }
 
 fn timeseries() -> [Metric; 5] {

@@ -7,6 +7,7 @@ use proto::message::{Gap, Held, Refusal, Settlement};
 use proto::{BodyHash, Channel, Clock, Column, DeviceId, Epoch, Instant, Lane, Number, Range};
 use tokio::sync::watch;
 
+pub mod audit;
 mod error;
 pub(crate) mod feed;
 pub mod influx;
@@ -15,8 +16,9 @@ pub mod outbox;
 pub mod postgres;
 mod reader;
 mod rollup;
+pub(crate) mod side;
 pub mod sink;
-mod sql;
+pub(crate) mod sql;
 pub mod sqlite;
 #[cfg(feature = "aws")]
 pub mod timestream;
@@ -27,6 +29,7 @@ pub use feed::Place;
 pub use ledger::SubjectSeed;
 pub use reader::{Reader, View};
 pub use rollup::{Bucket, Level, Numbers, Roll, Rolled};
+pub use side::Side;
 pub use sql::SqlError;
 
 /// Where the time comes from. Passed in, so that a test can invent it.
@@ -70,6 +73,8 @@ pub struct Store {
     pub feed: watch::Receiver<Tick>,
     /// Who keeps its rollups.
     pub roller: Box<dyn Roll>,
+    /// Its audit trail.
+    pub trail: Box<dyn audit::Trail>,
 }
 
 impl Ledger for Box<dyn Ledger> {
@@ -85,7 +90,8 @@ impl Ledger for Box<dyn Ledger> {
 impl From<sqlite::Store> for Store {
     fn from(store: sqlite::Store) -> Self {
         let (feed, roller) = (store.writer.subscribe(), Box::new(store.writer.roller()));
-        Self { ledger: Box::new(store.writer), others: Vec::new(), reader: store.reader, feed, roller }
+        let trail = Box::new(store.writer.trail());
+        Self { ledger: Box::new(store.writer), others: Vec::new(), reader: store.reader, feed, roller, trail }
     }
 }
 
@@ -93,7 +99,14 @@ impl From<postgres::Store> for Store {
     fn from(store: postgres::Store) -> Self {
         let (feed, roller) = (store.writer.subscribe(), Box::new(store.roller));
         let others = store.others.into_iter().map(|writer| Box::new(writer) as _).collect();
-        Self { ledger: Box::new(store.writer), others, reader: store.reader, feed, roller }
+        Self {
+            ledger: Box::new(store.writer),
+            others,
+            reader: store.reader,
+            feed,
+            roller,
+            trail: Box::new(store.trail),
+        }
     }
 }
 

@@ -50,6 +50,8 @@ fn what_the_example_offers_states_the_defaults_too() {
         certificate_file = "x"
         key_file = "x"
         authority_file = "x"
+        [authority]
+        path = "/var/lib/tributary/authority"
         [store]
         path = "x"
         [broker]
@@ -64,7 +66,7 @@ fn what_the_example_offers_states_the_defaults_too() {
         "#,
     )
     .unwrap();
-    assert_eq!(whole.broker, bare.broker);
+    assert_eq!((&whole.broker, &whole.authority), (&bare.broker, &bare.authority));
     assert!(whole.broker().unwrap().is_some());
 }
 
@@ -126,7 +128,18 @@ fn read(lines: &str) -> Result<Config, String> {
 fn the_example_names_every_setting() {
     let example: toml::Table = toml::from_str(&whole_example()).unwrap();
     // serde lists the settings it knows when it meets one that it does not.
-    for path in ["listener", "broker", "http", "store", "store.postgres", "rollup", "retention"] {
+    for path in [
+        "listener",
+        "authority",
+        "receipts",
+        "broker",
+        "http",
+        "store",
+        "store.postgres",
+        "rollup",
+        "retention",
+        "audit",
+    ] {
         fn table<'t>(whole: &'t mut toml::Table, path: &str) -> &'t mut toml::Table {
             path.split('.').fold(whole, |table, name| table[name].as_table_mut().unwrap())
         }
@@ -169,4 +182,12 @@ fn each_time_series_store_of_the_example_is_one_that_can_be_set() {
         });
     }
     assert_eq!(seen, ["influx-1", "influx-2", "timestream"]);
+}
+
+#[test]
+fn the_example_says_where_checkpoints_lie_when_nobody_says() {
+    let example: Config = toml::from_str(include_str!("../gateway.example.toml")).unwrap();
+    let whole: Config = toml::from_str(&whole_example()).unwrap();
+    assert_eq!(example.audit.checkpoint_file, None);
+    assert_eq!(whole.audit.checkpoint_file, Some(example.audit_checkpoints()));
 }

@@ -77,9 +77,9 @@ impl Rig {
         let (fails, tries, hopeless) = (Arc::default(), Arc::default(), CancellationToken::new());
         let ledger = Failing { writer, fails: Arc::clone(&fails), tries: Arc::clone(&tries) };
         let totals: &'static Totals = Box::leak(Box::new(Totals::zero()));
-        let (recorder, thread) = Recorder::spawn_until(ledger, now, totals, hopeless.clone()).unwrap();
+        let (recorder, thread) = Recorder::spawn_until(ledger, now, totals, None, hopeless.clone()).unwrap();
         let (events, arriving) = mpsc::channel(64);
-        let judge = tokio::spawn(judge_all(arriving, recorder, now));
+        let judge = tokio::spawn(judge_all(arriving, recorder, None, now));
         Self { events, fails, tries, hopeless, recorder: thread, judge, reader, _folder: folder }
     }
 
@@ -93,7 +93,7 @@ impl Rig {
         let (ticket, verdict) = Ticket::new();
         let (device, connection) = (meter(), ConnectionId(connection));
         let (packet_id, resent, payload) = (Some(1), false, payload.into());
-        let arrival = Arrival { device, connection, channel, packet_id, resent, payload, ticket };
+        let arrival = Arrival { device, connection, claim: None, channel, packet_id, resent, payload, ticket };
         self.events.send(Event::Arrived(arrival)).await.unwrap();
         verdict
     }

@@ -5,7 +5,8 @@
 //! any bytes give a value or an error.
 //!
 //! From the outside in: a [`Frame`] carries sealed [`Body`]s, a body holds one [`Column`] per [`Series`], a column
-//! holds [`Reading`]s. [`Topic`] names where a message goes; [`message`] holds all the messages that are not frames.
+//! holds [`Reading`]s. [`Topic`] names where a message goes; [`message`] holds the messages that are not frames, and
+//! [`enrol`] those that bring a device its certificate.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -14,6 +15,7 @@ extern crate alloc;
 
 pub mod body;
 pub mod device;
+pub mod enrol;
 pub mod frame;
 pub mod message;
 pub mod ranges;

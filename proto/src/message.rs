@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::DeviceId;
 use crate::body::BodyHash;
 use crate::ranges::Range;
 use crate::time::{BootId, Clock, Instant};
@@ -77,8 +78,18 @@ pub struct Receipt {
     /// Batches that were not taken, with the reason.
     #[serde(deserialize_with = "at_most::<RECEIPT_REFUSED_MAX, _, _>")]
     pub refused: Vec<Refused>,
-    /// Ed25519 over the encoding with no signature, where receipts travel through a broker.
+    /// Ed25519 over [`Receipt::to_be_signed`], where receipts travel through a broker.
     pub signature: Option<Signature>,
+}
+
+impl Receipt {
+    /// What a signature is over: which device it is for, and all that it says.
+    #[must_use]
+    pub fn to_be_signed(&self, device: &DeviceId) -> Vec<u8> {
+        let said = Self { signature: None, ..self.clone() }.encode();
+        // No device id has a zero byte in it.
+        [&b"tributary receipt 1\0"[..], device.as_str().as_bytes(), &[0], &said].concat()
+    }
 }
 
 /// 64 bytes of Ed25519 (RFC 8032), in two halves.
@@ -219,4 +230,6 @@ macro_rules! message {
         }
     )*};
 }
+pub(crate) use message;
+
 message!(Notice "notice", Receipt "receipt", Status "status");

@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use tributary_proto::enrol::{Certificate, Enrol, EnrolRefusal, Enrolled, Issued, Outcome};
 use tributary_proto::frame::{Header, Sealed};
 use tributary_proto::message::*;
 use tributary_proto::*;
@@ -128,6 +129,21 @@ fn status() -> Status {
     Status { presence: Presence::Online, at: Some(Instant(1)), agent: "0.1.0".into() }
 }
 
+fn enrol() -> Enrol {
+    Enrol { nonce: Nonce([7; 8]), device: "cgm-1".parse().unwrap(), request: vec![0x30, 0x03, 0x02, 0x01, 0x00] }
+}
+
+fn outcomes() -> [(&'static str, Outcome); 4] {
+    let certificates = |bytes: &[u8]| bytes.iter().map(|byte| Certificate(vec![0x30, *byte])).collect();
+    let issued = Issued { chain: certificates(&[1, 2]), anchors: certificates(&[3]), receipt_key: Some([4; 32]) };
+    [
+        ("issued.bin", Outcome::Issued(issued)),
+        ("waiting.bin", Outcome::Waiting(60)),
+        ("refused.bin", Outcome::Refused(EnrolRefusal::NotAllowed)),
+        ("later.bin", Outcome::Later(5)),
+    ]
+}
+
 /// The golden bytes of `name`; with `GOLDEN=write`, written once if they are not there.
 fn golden(name: &str, now: &[u8]) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/v1").join(name);
@@ -166,4 +182,14 @@ fn every_message_of_version_1_is_read_and_written_as_ever() {
 
     let bytes = golden("status.bin", &status().encode());
     assert_eq!(Status::decode(&bytes).unwrap(), status());
+
+    let bytes = golden("enrol.bin", &enrol().encode());
+    assert_eq!(Enrol::decode(&bytes).unwrap(), enrol());
+    assert_eq!(enrol().encode(), bytes);
+    for (name, outcome) in outcomes() {
+        let enrolled = Enrolled { nonce: Nonce([7; 8]), outcome };
+        let bytes = golden(name, &enrolled.encode());
+        assert_eq!(Enrolled::decode(&bytes).unwrap(), enrolled);
+        assert_eq!(enrolled.encode(), bytes);
+    }
 }

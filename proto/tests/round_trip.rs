@@ -6,6 +6,7 @@ mod common;
 
 use common::{any_body, same_bits};
 use proptest::prelude::*;
+use tributary_proto::enrol::{Enrol, Enrolled};
 use tributary_proto::frame::{BODY_BYTES_MAX, Header, Sealed};
 use tributary_proto::message::{Notice, Receipt, Status};
 use tributary_proto::*;
@@ -40,6 +41,8 @@ proptest! {
             let _ = Frame::decode(&bytes);
             let _ = Notice::decode(&bytes);
             let _ = Receipt::decode(&bytes);
+            let _ = Enrol::decode(&bytes);
+            let _ = Enrolled::decode(&bytes);
             let _ = Status::decode(&bytes);
         }
     }

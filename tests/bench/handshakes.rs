@@ -85,7 +85,13 @@ fn handshake(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> anyhow::
 fn server(files: &Files) -> anyhow::Result<Arc<ServerConfig>> {
     let read = certs::read_certificates;
     let key = certs::read_private_key(&files.key)?;
-    Ok(tls::server_config(read(&files.certificate)?, key, read(&files.authority)?, Vec::new())?)
+    Ok(tls::server_config(
+        read(&files.certificate)?,
+        key,
+        read(&files.authority)?,
+        Vec::new(),
+        gateway::enrol::Claims::default(),
+    )?)
 }
 
 fn client(files: &Files) -> anyhow::Result<Arc<ClientConfig>> {

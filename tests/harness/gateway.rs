@@ -84,6 +84,12 @@ impl Gateway {
         self.folder.join("gateway.db")
     }
 
+    /// Where it writes down how far its audit trail has come.
+    #[must_use]
+    pub fn checkpoints(&self) -> PathBuf {
+        self.folder.join("gateway.audit")
+    }
+
     fn write_config(&self) {
         let Files { authority, certificate, key } = &self.files;
         let mut text = String::new();
@@ -91,10 +97,11 @@ impl Gateway {
         write!(
             text,
             "[listener]\naddress = \"127.0.0.1:{}\"\ncertificate_file = {certificate:?}\nkey_file = {key:?}\n\
-             authority_file = {authority:?}\n{}{}[http]\naddress = \"{http}\"\n{}\n{}",
+             authority_file = {authority:?}\n{}{}[http]\naddress = \"{http}\"\n[audit]\ncheckpoint_file = {:?}\n{}\n{}",
             self.mqtt_port,
             self.crl.as_ref().map_or_else(String::new, |crl| format!("crl_file = {crl:?}\n")),
             self.connections_max.map_or_else(String::new, |most| format!("connections_max = {most}\n")),
+            self.checkpoints(),
             self.store.clone().unwrap_or_else(|| format!("[store]\npath = {:?}\n", self.database())),
             self.subjects
         )
@@ -109,8 +116,17 @@ impl Gateway {
     #[must_use]
     pub fn command(&self, command: &str) -> Output {
         self.write_config();
+        self.ask(&[command])
+    }
+
+    /// Runs a command of several words beside it, such as `audit list`, with the configuration that it runs with.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    #[must_use]
+    pub fn ask(&self, words: &[&str]) -> Output {
         let mut program = Command::new(binary("tributary-gateway"));
-        program.args([command, "--config"]).arg(self.config()).output().expect("run the gateway")
+        program.args(words).arg("--config").arg(self.config()).output().expect("run the gateway")
     }
 
     /// Starts it (again), on the ports it had.

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it tried")]
 
+mod audit;
 mod bad_input;
 mod bad_store;
 mod broker;
+mod enrol;
 mod footprint;
 mod kills;
 mod links;
@@ -12,6 +14,7 @@ mod mosquitto;
 mod postgres;
 mod restart;
 mod revocation;
+mod rollover;
 mod servers;
 mod terminal;
 mod timeseries;

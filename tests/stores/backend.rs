@@ -1,5 +1,6 @@
 //! What a behaviour is shown on: a database of some kind, empty, in a folder of its own.
 
+use gateway::store::audit::Trail;
 use gateway::store::sink::Sink;
 use gateway::store::{Now, Store, StoreError, SubjectSeed};
 
@@ -58,6 +59,9 @@ pub(crate) trait Place {
     /// A connection of the test's own.
     fn beside(&self) -> Box<dyn Beside>;
 
+    /// The audit trail as a command has it, beside whoever has the store open.
+    fn trail(&self) -> Box<dyn Trail>;
+
     /// Copies the database aside. Nobody has it open.
     fn back_up(&self);
 
@@ -89,4 +93,7 @@ pub(crate) trait Beside {
 
     /// Makes the database refuse readings whose value is 666.
     fn refuse_666(&self);
+
+    /// Takes away what keeps entries of the audit trail from being changed by mistake.
+    fn unguard_audit(&self);
 }

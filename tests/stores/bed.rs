@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant as Moment};
 
+use gateway::store::audit::Trail;
 use gateway::store::view::{Device, Ledger, Reading};
 use gateway::store::{Item, Now, Outcome, ReadError, SettledRanges, Store, StoreError, SubjectSeed, View};
 use proto::message::Settlement;
@@ -29,6 +30,21 @@ impl Bed {
     /// The open store.
     pub(crate) fn store(&self) -> &Store {
         self.store.as_ref().unwrap()
+    }
+
+    /// The same, to take parts of it.
+    pub(crate) fn store_mut(&mut self) -> &mut Store {
+        self.store.as_mut().unwrap()
+    }
+
+    /// The audit trail, as the gateway has it.
+    pub(crate) fn trail(&mut self) -> &mut dyn Trail {
+        &mut *self.store.as_mut().unwrap().trail
+    }
+
+    /// The same as a command has it, beside the gateway.
+    pub(crate) fn trail_beside(&self) -> Box<dyn Trail> {
+        self.place.trail()
     }
 
     /// Closes it.

@@ -14,6 +14,7 @@ mod losses;
 mod questions;
 mod settling;
 mod sqlite_alone;
+mod trail;
 mod values;
 
 /// Hands each behaviour's room and name to a macro, after what it is told besides.
@@ -87,6 +88,12 @@ macro_rules! behaviours {
                 batch_rows_that_a_device_needs_no_more_go_a_few_with_each_hello,
                 epochs_beyond_the_bound_are_forgotten_when_nobody_can_have_their_batches,
                 a_conflict_that_quarantine_has_no_room_for_is_said_to_be_one_that_was_not_kept,
+            }
+            trail {
+                entries_are_kept_to_the_byte_and_hang_together_whatever_clocks_say,
+                those_who_append_at_once_make_one_chain_without_a_hole_or_a_fork,
+                what_was_changed_removed_or_cut_off_is_named,
+                an_older_copy_of_the_database_is_noticed_by_its_checkpoints,
             }
         }
     };

@@ -50,6 +50,7 @@ fn rig(name: &str, from: SystemTime, is_trusted: bool) -> Rig {
         authority_file: folder.path().join("trusted/ca.crt"),
         certificate_file: write("device.crt", &device.leaf.pem),
         key_file: key("device.key", &device.key_pem),
+        receipt_key_file: None,
         pace: Pace::default(),
     };
     let gateway_key = certs::read_private_key(&key("gateway.key", &gateway.key_pem)).unwrap();
@@ -91,10 +92,10 @@ fn a_device_in_1970_connects_once_by_the_certificates_own_time_and_then_by_what_
     let rig = rig("localhost", now() - Duration::from_secs(60), true);
     let clock = Arc::new(BootClock::in_1970());
     let tls = Tls::open(&rig.settings, clock.clone()).unwrap();
-    assert_eq!(shake(tls.config(), &rig.gateway).unwrap(), rustls::HandshakeKind::Full);
+    assert_eq!(shake(tls.current(), &rig.gateway).unwrap(), rustls::HandshakeKind::Full);
     clock.learn(instant(now()));
-    assert_eq!(shake(tls.config(), &rig.gateway).unwrap(), rustls::HandshakeKind::Full, "shown again, not resumed");
-    assert_eq!(shake(tls.config(), &rig.gateway).unwrap(), rustls::HandshakeKind::Resumed, "as always from then on");
+    assert_eq!(shake(tls.current(), &rig.gateway).unwrap(), rustls::HandshakeKind::Full, "shown again, not resumed");
+    assert_eq!(shake(tls.current(), &rig.gateway).unwrap(), rustls::HandshakeKind::Resumed, "as always from then on");
 }
 
 #[test]
@@ -102,12 +103,12 @@ fn an_expired_certificate_is_refused_as_soon_as_the_time_is_known() {
     let rig = rig("localhost", now() - 3 * DAY, true);
     let clock = Arc::new(BootClock::in_1970());
     let tls = Tls::open(&rig.settings, clock.clone()).unwrap();
-    shake(tls.config(), &rig.gateway).unwrap();
+    shake(tls.current(), &rig.gateway).unwrap();
     clock.learn(instant(now()));
-    let refused = shake(tls.config(), &rig.gateway).unwrap_err();
+    let refused = shake(tls.current(), &rig.gateway).unwrap_err();
     assert!(refused.to_string().contains("expired"), "{refused}");
     let set = Tls::open(&rig.settings, Arc::new(BootClock::start([1; 8]))).unwrap();
-    assert!(shake(set.config(), &rig.gateway).is_err(), "nor by a device whose clock was set all along");
+    assert!(shake(set.current(), &rig.gateway).is_err(), "nor by a device whose clock was set all along");
 }
 
 #[test]
@@ -115,7 +116,7 @@ fn without_a_time_name_and_authority_are_judged_as_strictly_as_ever() {
     let from = now() - Duration::from_secs(60);
     for rig in [rig("elsewhere", from, true), rig("localhost", from, false)] {
         let tls = Tls::open(&rig.settings, Arc::new(BootClock::in_1970())).unwrap();
-        assert!(shake(tls.config(), &rig.gateway).is_err());
+        assert!(shake(tls.current(), &rig.gateway).is_err());
     }
 }
 
@@ -126,7 +127,7 @@ fn a_wall_clock_that_was_wrong_at_start_and_is_right_by_now_costs_no_connection(
         let clock = Arc::new(BootClock::in_1970());
         clock.learn(instant(wrong));
         let tls = Tls::open(&rig.settings, clock).unwrap();
-        shake(tls.config(), &rig.gateway).unwrap();
+        shake(tls.current(), &rig.gateway).unwrap();
     }
 }
 
@@ -136,4 +137,65 @@ fn files_that_are_missing_are_named() {
     settings.authority_file = Path::new("/nowhere/ca.crt").into();
     let error = tls(&settings).unwrap_err();
     assert!(error.to_string().contains("/nowhere/ca.crt"), "{error}");
+}
+
+/// Puts `other`'s file in the place of `rig`'s, as an installation does: whole, by its name.
+fn install(from: &Path, to: &Path) {
+    let new = to.with_extension("new");
+    std::fs::copy(from, &new).unwrap();
+    std::fs::rename(new, to).unwrap();
+}
+
+#[tokio::test]
+async fn files_that_were_replaced_are_used_from_the_next_connection_on_once_they_go_together() {
+    let from = now() - Duration::from_secs(60);
+    let (old, new) = (rig("localhost", from, true), rig("localhost", from, true));
+    let clock = Arc::new(BootClock::start([1; 8]));
+    let tls = Tls::open(&old.settings, clock).unwrap();
+    let same = tls.config().await;
+    assert!(Arc::ptr_eq(&same, &tls.config().await), "nothing changed, so nothing was read");
+    shake(same.clone(), &old.gateway).unwrap();
+    assert!(shake(same, &new.gateway).is_err(), "another authority's");
+
+    let both = [&old, &new].map(|rig| std::fs::read(&rig.settings.authority_file).unwrap()).concat();
+    std::fs::write(&old.settings.authority_file, both).unwrap();
+    shake(tls.config().await, &old.gateway).unwrap();
+    shake(tls.config().await, &new.gateway).unwrap();
+
+    let shown = |config: &Arc<ClientConfig>| {
+        config.client_auth_cert_resolver.resolve(&[], &[rustls::SignatureScheme::ECDSA_NISTP256_SHA256]).unwrap().cert
+            [0]
+        .clone()
+    };
+    let [was, is] = [&old, &new].map(|rig| certs::read_certificates(&rig.settings.certificate_file).unwrap().remove(0));
+    install(&new.settings.certificate_file, &old.settings.certificate_file);
+    assert_eq!(shown(&tls.config().await), was, "the key is still that of the old certificate");
+    install(&new.settings.key_file, &old.settings.key_file);
+    assert_eq!(shown(&tls.config().await), is);
+
+    std::fs::write(&old.settings.authority_file, std::fs::read(&new.settings.authority_file).unwrap()).unwrap();
+    assert!(shake(tls.config().await, &old.gateway).is_err(), "the old authority is no longer trusted");
+    shake(tls.config().await, &new.gateway).unwrap();
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_used_change_nothing_and_are_read_again_when_they_change_again() {
+    let rig = rig("localhost", now() - Duration::from_secs(60), true);
+    let tls = Tls::open(&rig.settings, Arc::new(BootClock::start([1; 8]))).unwrap();
+    let used = tls.config().await;
+    for file in [&rig.settings.authority_file, &rig.settings.certificate_file, &rig.settings.key_file] {
+        let sound = std::fs::read(file).unwrap();
+        for broken in [Some(&sound[..sound.len() / 2]), Some(b"".as_slice()), None] {
+            match broken {
+                Some(bytes) => std::fs::write(file, bytes).unwrap(),
+                None => std::fs::remove_file(file).unwrap(),
+            }
+            assert!(Arc::ptr_eq(&used, &tls.config().await), "{}", file.display());
+        }
+        certs::files::create(file, &sound, 0o600).unwrap();
+        let again = tls.config().await;
+        assert!(!Arc::ptr_eq(&used, &again), "read again");
+        shake(again, &rig.gateway).unwrap();
+        tls.held().configs.usual = used.clone();
+    }
 }

@@ -3,20 +3,19 @@
 //! Each connection gets a client of its own, so that no state of a lost one leaks into the next. The client's event
 //! loop has a task to itself, because its `poll` is not safe to cancel and must not wait for us.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use proto::message::{Presence, Status};
 use proto::{Channel, DeviceId, FRAME_BYTES_MAX, Topic};
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS,
-    SubscribeReasonCode, TlsConfiguration, Transport,
+    SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
 };
-use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::NETWORK_DEADLINE;
+use crate::identity::Tls;
 
 /// What the kernel may hold of what is sent (it takes twice as much, its bookkeeping included). Little, so that bytes
 /// that were flushed have left soon, even at 2G's 20 kbit/s, and the session can tell a slow link from a dead one. It
@@ -71,7 +70,7 @@ impl Connection {
     /// Begins to connect; [`Arrival::Up`] or [`Arrival::Down`] tells how it went. Without traffic the client pings
     /// every `keep_alive`, which is at least a second.
     #[must_use]
-    pub fn dial(device: &DeviceId, host: &str, port: u16, tls: Arc<ClientConfig>, keep_alive: Duration) -> Self {
+    pub fn dial(device: &DeviceId, host: &str, port: u16, tls: Tls, keep_alive: Duration) -> Self {
         let mut options = MqttOptions::new(device.as_str(), host, port);
         options
             .set_keep_alive(keep_alive)
@@ -83,15 +82,14 @@ impl Connection {
                 status(Presence::Lost),
                 QoS::AtLeastOnce,
                 true,
-            ))
-            .set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)));
+            ));
         let (client, mut event_loop) = AsyncClient::new(options, REQUESTS_MAX);
         event_loop.network_options.set_connection_timeout(NETWORK_DEADLINE.as_secs());
         event_loop.network_options.set_tcp_send_buffer_size(SEND_BUFFER_BYTES);
         // Packets are written whole: to hold back the last piece until the others are acknowledged only delays it.
         event_loop.network_options.set_tcp_nodelay(true);
         let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
-        let pump = tokio::spawn(pump(event_loop, client.clone(), device.clone(), sender));
+        let pump = tokio::spawn(pump(event_loop, tls, client.clone(), device.clone(), sender));
         Self { client, device: device.clone(), arrivals, pump }
     }
 
@@ -130,7 +128,14 @@ fn status(presence: Presence) -> Vec<u8> {
 }
 
 /// Polls the client until the connection ends. Never polls again after an error: that would dial anew by itself.
-async fn pump(mut event_loop: EventLoop, client: AsyncClient, device: DeviceId, arrivals: mpsc::Sender<Arrival>) {
+async fn pump(
+    mut event_loop: EventLoop,
+    tls: Tls,
+    client: AsyncClient,
+    device: DeviceId,
+    arrivals: mpsc::Sender<Arrival>,
+) {
+    event_loop.mqtt_options.set_transport(Transport::Tls(TlsConfiguration::Rustls(tls.config().await)));
     let (mut is_greeting, mut is_up) = (true, false); // the first publish is the client's own
     loop {
         let arrival = match event_loop.poll().await {
@@ -158,8 +163,9 @@ async fn pump(mut event_loop: EventLoop, client: AsyncClient, device: DeviceId, 
 fn incoming(packet: Packet, client: &AsyncClient, device: &DeviceId) -> Option<Arrival> {
     match packet {
         Packet::ConnAck(_) => {
-            let topic = Topic::new(device.clone(), Channel::Receipt).to_string();
-            let asked = client.try_subscribe(topic, QoS::AtMostOnce).is_ok();
+            let filters = [Channel::Receipt, Channel::EnrolAnswer]
+                .map(|channel| SubscribeFilter::new(Topic::new(device.clone(), channel).to_string(), QoS::AtMostOnce));
+            let asked = client.try_subscribe_many(filters).is_ok();
             let greeted = client.try_publish(
                 Topic::new(device.clone(), Channel::Status).to_string(),
                 QoS::AtLeastOnce,
@@ -168,7 +174,8 @@ fn incoming(packet: Packet, client: &AsyncClient, device: &DeviceId) -> Option<A
             );
             (!asked || greeted.is_err()).then(|| Arrival::Down("the client takes no requests".to_owned()))
         }
-        Packet::SubAck(ack) if ack.return_codes.iter().all(|code| *code != SubscribeReasonCode::Failure) => {
+        // A broker need not know of certificates that are issued here.
+        Packet::SubAck(ack) if ack.return_codes.first().is_some_and(|code| *code != SubscribeReasonCode::Failure) => {
             Some(Arrival::Up)
         }
         Packet::SubAck(_) => Some(Arrival::Down("the gateway lets this device read no receipts".to_owned())),

@@ -15,6 +15,8 @@ use super::session::{Command, Event, Session};
 use crate::buffer::{Appended, BufferError, Contents, Handle};
 use crate::clock::BootClock;
 use crate::identity::Tls;
+use crate::identity::receipts::ReceiptKey;
+use crate::identity::renewal::{Renewal, Step};
 
 /// How long the last frames may take once the agent is asked to stop.
 const LEAVE_GRACE: Duration = Duration::from_secs(3);
@@ -37,6 +39,8 @@ pub struct Uplink {
     pub buffer: Handle,
     /// What was in the buffer at start.
     pub contents: Contents,
+    /// What receipts must be signed with, if they must.
+    pub receipt_key: Option<ReceiptKey>,
     /// What is known of the time.
     pub clock: Arc<BootClock>,
     /// New batches.
@@ -48,10 +52,12 @@ pub struct Uplink {
 /// # Errors
 /// When the buffer's thread has ended, or a batch cannot be read.
 pub async fn run(uplink: Uplink, stop: CancellationToken) -> Result<(), BufferError> {
-    let Uplink { device, settings, tls, buffer, contents, clock, accepted } = uplink;
+    let Uplink { device, settings, tls, buffer, contents, receipt_key, clock, accepted } = uplink;
     let session = Session::new(settings.pace, &contents, seed(), Instant::now());
     let kept = clock.clock();
-    let mut shell = Shell { device, settings, tls, buffer, clock, session, connection: None, kept };
+    let renewal = Renewal::new(&device, &settings);
+    let mut shell =
+        Shell { device, settings, tls, buffer, clock, session, connection: None, kept, renewal, receipt_key };
     shell.run(accepted, stop).await?;
     if let Some(connection) = shell.connection {
         connection.leave(LEAVE_GRACE).await;
@@ -71,6 +77,8 @@ struct Shell {
     connection: Option<Connection>,
     /// The clock that the buffer knows.
     kept: Clock,
+    renewal: Renewal,
+    receipt_key: Option<ReceiptKey>,
 }
 
 impl Shell {
@@ -95,7 +103,10 @@ impl Shell {
                     None => sealer_is_there = false,
                 },
                 arrival = next_arrival(&mut self.connection) => self.arrived(arrival).await?,
-                _ = look.tick() => self.keep_clock(self.clock.clock()).await?,
+                _ = look.tick() => {
+                    self.keep_clock(self.clock.clock()).await?;
+                    self.keep_certificate().await;
+                }
                 () = tokio::time::sleep_until(deadline.into()) => self.session.handle_deadline(Instant::now()),
             }
         }
@@ -121,14 +132,24 @@ impl Shell {
         let event = match arrival {
             Arrival::Up => {
                 info!(host = %self.settings.host, "connected");
+                self.tls.connected().await;
                 Event::Connected
             }
             Arrival::Down(reason) => {
                 info!(%reason, "not connected");
                 self.connection = None;
+                self.tls.failed();
                 Event::Lost
             }
             Arrival::Message(Channel::Receipt, payload) => match Receipt::decode(&payload) {
+                Ok(receipt) if self.is_forged(&receipt) => {
+                    error!(
+                        epoch = %receipt.epoch,
+                        "a receipt that the gateway did not sign: it frees nothing. Is `uplink.receipt_key_file` the \
+                         gateway's, or does somebody else write to this device?"
+                    );
+                    Event::Heard
+                }
                 Ok(receipt) => {
                     self.learn_the_time(&receipt).await?;
                     debug!(epoch = %receipt.epoch, ranges = receipt.ranges.len(), "receipt");
@@ -146,6 +167,12 @@ impl Shell {
                 }
                 Event::Heard
             }
+            Arrival::Message(Channel::EnrolAnswer, payload) => {
+                self.session.handle(Event::Heard, Instant::now());
+                let step = self.renewal.answered(&payload, Instant::now()).await;
+                self.step(step).await;
+                return Ok(());
+            }
             Arrival::Message(channel, _) => {
                 debug!(channel = channel.path(), "a message that this version does not act on");
                 Event::Heard
@@ -159,6 +186,10 @@ impl Shell {
             self.say_owed_clock();
         }
         Ok(())
+    }
+
+    fn is_forged(&self, receipt: &Receipt) -> bool {
+        self.receipt_key.as_ref().is_some_and(|key| !key.is_genuine(&self.device, receipt))
     }
 
     /// A receipt that answers a hello has the gateway's time: a device without one takes it, before it sends readings.
@@ -189,12 +220,33 @@ impl Shell {
         }
     }
 
+    /// Sees to it that this device has a certificate tomorrow too.
+    async fn keep_certificate(&mut self) {
+        if self.session.is_connected() {
+            let step = self.renewal.due(self.clock.wall_clock(), Instant::now()).await;
+            self.step(step).await;
+        }
+    }
+
+    async fn step(&mut self, step: Option<Step>) {
+        match step {
+            Some(Step::Ask(message)) => self.send(Channel::Enrol, message),
+            Some(Step::Reconnect) => {
+                if let Some(connection) = self.connection.take() {
+                    connection.leave(LEAVE_GRACE).await;
+                }
+                self.session.handle(Event::Lost, Instant::now());
+            }
+            None => {}
+        }
+    }
+
     async fn perform(&mut self, command: Command) -> Result<(), BufferError> {
         match command {
             Command::Dial => {
                 let Settings { host, port, pace, .. } = &self.settings;
                 debug!(%host, port, "connecting");
-                let tls = self.tls.config();
+                let tls = self.tls.clone();
                 self.connection = Some(Connection::dial(&self.device, host, *port, tls, pace.keep_alive));
             }
             Command::HangUp => {
@@ -322,7 +374,7 @@ async fn next_arrival(connection: &mut Option<Connection>) -> Arrival {
 }
 
 /// Jitter and nonces differ from device to device and from start to start.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let mut bytes = [0; 8];
     if getrandom::fill(&mut bytes).is_err() {
         warn!("no random numbers from the system; jitter is the same on every device");

@@ -21,7 +21,7 @@ pub struct Record {
     pub serial: Serial,
     /// What it is for.
     pub role: Role,
-    /// A device's id; a server's names and addresses, with commas.
+    /// A device's id; a server's names and addresses, with commas; an authority's name.
     pub subject: String,
     /// First second of its life.
     pub not_before: UnixTime,
@@ -40,6 +40,8 @@ pub enum Role {
     Device,
     /// A gateway or broker, a server to devices.
     Server,
+    /// An authority below a root.
+    Authority,
 }
 
 /// When and why a certificate was revoked.
@@ -178,6 +180,7 @@ impl fmt::Display for Role {
         f.pad(match self {
             Self::Device => "device",
             Self::Server => "server",
+            Self::Authority => "authority",
         })
     }
 }

@@ -6,8 +6,10 @@
 //! | common name | its name | the device id, for people and for brokers that read only this | the first name, if it fits |
 //! | key usage | sign certificates, sign CRLs | digital signature | digital signature |
 //! | extended | none | client | server |
-//! | CA | true, nothing below its leaves | false | false |
-//! | life, days | 3650 | ≤ 90 | ≤ 397 |
+//! | CA | true, nothing below its leaves; a root: one authority below it | false | false |
+//! | life, days | ≤ 7300; below a root ≤ 1826 and within the root's | ≤ 90 | ≤ 397 |
+//!
+//! Keys are P-256 and signatures ECDSA with SHA-256, everywhere.
 
 use std::net::IpAddr;
 
@@ -25,6 +27,9 @@ use crate::identity::is_device_id;
 pub const AUTHORITY_DAYS: u32 = 3650;
 /// Days that an authority lives at most: 20 years, the life of the hardware that holds its anchor.
 pub const AUTHORITY_DAYS_MAX: u32 = 7300;
+/// Days that an authority below a root lives at most: five years. It is the one that works every day, so it is replaced
+/// four times in the life of its root.
+pub const AUTHORITY_BELOW_DAYS_MAX: u32 = 1826;
 /// Days that a device's certificate lives at most: one that was copied unnoticed is of use for a quarter.
 pub const DEVICE_DAYS_MAX: u32 = 90;
 /// Days that a server's certificate lives at most; 398 is where browsers drew the line for
@@ -92,6 +97,9 @@ impl Life {
 #[derive(Debug)]
 pub(super) struct Profile {
     role: Role,
+    /// One role a certificate: a stolen device key must not pass for a gateway.
+    usage: ExtendedKeyUsagePurpose,
+    days_max: u32,
     common_name: Option<String>,
     names: Vec<SanType>,
     subject: String,
@@ -104,7 +112,8 @@ impl Profile {
         }
         let name = Ia5String::try_from(id).map_err(|_| ProfileError::BadDevice { id: excerpt(id) })?;
         let names = vec![SanType::DnsName(name)];
-        Ok(Self { role: Role::Device, common_name: Some(id.into()), names, subject: id.into() })
+        let (role, usage, days_max) = (Role::Device, ExtendedKeyUsagePurpose::ClientAuth, DEVICE_DAYS_MAX);
+        Ok(Self { role, usage, days_max, common_name: Some(id.into()), names, subject: id.into() })
     }
 
     pub(super) fn server(names: &[&str]) -> Result<Self, ProfileError> {
@@ -114,7 +123,8 @@ impl Profile {
         let sans = names.iter().map(|name| server_name(name)).collect::<Result<_, _>>()?;
         // X.520 ends a common name at 64 characters; clients read the other names anyway.
         let common_name = names.first().filter(|name| name.len() <= NAME_BYTES_MAX).map(|name| (*name).to_owned());
-        Ok(Self { role: Role::Server, common_name, names: sans, subject: names.join(",") })
+        let (role, usage, days_max) = (Role::Server, ExtendedKeyUsagePurpose::ServerAuth, SERVER_DAYS_MAX);
+        Ok(Self { role, usage, days_max, common_name, names: sans, subject: names.join(",") })
     }
 
     pub(super) fn role(&self) -> Role {
@@ -126,10 +136,7 @@ impl Profile {
     }
 
     pub(super) fn days_max(&self) -> u32 {
-        match self.role {
-            Role::Device => DEVICE_DAYS_MAX,
-            Role::Server => SERVER_DAYS_MAX,
-        }
+        self.days_max
     }
 
     pub(super) fn params(&self, serial: Serial, life: Life) -> CertificateParams {
@@ -140,30 +147,44 @@ impl Profile {
         params.subject_alt_names.clone_from(&self.names);
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        // One role a certificate: a stolen device key must not pass for a gateway.
-        params.extended_key_usages = vec![match self.role {
-            Role::Device => ExtendedKeyUsagePurpose::ClientAuth,
-            Role::Server => ExtendedKeyUsagePurpose::ServerAuth,
-        }];
+        params.extended_key_usages = vec![self.usage.clone()];
         params.use_authority_key_identifier_extension = true;
         params
     }
 }
 
+/// Where an authority stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tier {
+    Alone,
+    Root,
+    Issuing,
+}
+
 /// The authority's own certificate.
-pub(super) fn authority(name: &str, serial: Serial, life: Life) -> Result<CertificateParams, ProfileError> {
-    let printable = name.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    if !printable || name.trim().is_empty() || name.len() > NAME_BYTES_MAX {
-        return Err(ProfileError::BadName);
-    }
+pub(super) fn authority(name: &str, serial: Serial, life: Life, tier: Tier) -> Result<CertificateParams, ProfileError> {
+    is_name(name)?;
     let mut params = blank(serial, life);
     params.distinguished_name.push(DnType::CommonName, name);
     // Verifiers look a revocation list up by its issuer's name. With this no two authorities have the same one, and
     // one can take over from the other while both are trusted.
     params.distinguished_name.push(DnType::CustomDnType(SERIAL_NUMBER.into()), serial.to_string());
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(match tier {
+        Tier::Root => 1,
+        Tier::Alone | Tier::Issuing => 0,
+    }));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = tier == Tier::Issuing;
     Ok(params)
+}
+
+/// Fails unless `name` is one for an authority: 1 to 64 printable ASCII characters, for people.
+pub(super) fn is_name(name: &str) -> Result<(), ProfileError> {
+    let printable = name.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if !printable || name.trim().is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err(ProfileError::BadName);
+    }
+    Ok(())
 }
 
 fn blank(serial: Serial, life: Life) -> CertificateParams {

@@ -16,12 +16,18 @@ pub enum RequestError {
         /// Its size.
         bytes: usize,
     },
-    /// Not one whole request in PEM.
-    #[error("signing request is not a sound PKCS#10 request in PEM")]
+    /// Not one whole request.
+    #[error("signing request is not a sound PKCS#10 request")]
     Malformed,
     /// The key is of another kind.
     #[error("signing request has no P-256 key; make one with `openssl ecparam -name prime256v1 -genkey -noout`")]
     WrongKey,
+    /// There is no name for an authority in it, or more than one.
+    #[error("signing request does not have exactly one common name; write it with `tributary-certs request`")]
+    NoName,
+    /// An authority would sign its own key.
+    #[error("signing request has the root's own key; an authority below it makes its own")]
+    OwnKey,
     /// Signed in a way that does not go with the key.
     #[error("signing request is not signed with ECDSA and SHA-256")]
     WrongSignature,
@@ -31,12 +37,34 @@ pub enum RequestError {
 }
 
 /// The public key of a PEM signing request, once it is shown to be P-256 and to have signed the request.
-pub(super) fn public_key(csr_pem: &[u8]) -> Result<SubjectPublicKeyInfo, RequestError> {
-    if csr_pem.len() > REQUEST_BYTES_MAX {
-        return Err(RequestError::TooLarge { bytes: csr_pem.len() });
+pub(super) fn public_key_of_pem(csr_pem: &[u8]) -> Result<SubjectPublicKeyInfo, RequestError> {
+    checked_pem(csr_pem).map(|(key, _)| key)
+}
+
+/// The same of a request in DER.
+pub(super) fn public_key(csr: &[u8]) -> Result<SubjectPublicKeyInfo, RequestError> {
+    checked(csr).map(|(key, _)| key)
+}
+
+/// The same of an authority's request in PEM, and the name that it asks for.
+pub(super) fn authority(csr_pem: &[u8]) -> Result<(SubjectPublicKeyInfo, String), RequestError> {
+    let (key, names) = checked_pem(csr_pem)?;
+    match <[String; 1]>::try_from(names) {
+        Ok([name]) => Ok((key, name)),
+        Err(_) => Err(RequestError::NoName),
     }
+}
+
+fn checked_pem(csr_pem: &[u8]) -> Result<(SubjectPublicKeyInfo, Vec<String>), RequestError> {
+    check_size(csr_pem)?;
     let der = CertificateSigningRequestDer::from_pem_slice(csr_pem).map_err(|_| RequestError::Malformed)?;
-    let Ok(([], request)) = X509CertificationRequest::from_der(&der) else { return Err(RequestError::Malformed) };
+    checked(&der)
+}
+
+/// The public key and the common names of a request that is sound.
+fn checked(csr: &[u8]) -> Result<(SubjectPublicKeyInfo, Vec<String>), RequestError> {
+    check_size(csr)?;
+    let Ok(([], request)) = X509CertificationRequest::from_der(csr) else { return Err(RequestError::Malformed) };
     let key = SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw)
         .map_err(|_| RequestError::WrongKey)?;
     if key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
@@ -47,7 +75,18 @@ pub(super) fn public_key(csr_pem: &[u8]) -> Result<SubjectPublicKeyInfo, Request
     }
     // This also refuses a point that is not on the curve.
     request.verify_signature().map_err(|_| RequestError::BadSignature)?;
-    Ok(key)
+    let names = request.certification_request_info.subject.iter_common_name();
+    Ok((key, names.filter_map(|name| name.as_str().ok().map(str::to_owned)).collect()))
+}
+
+/// The public key of a DER signing request, as certificates hold it: 65 bytes of a point. The request must be sound.
+pub fn key_of_request(csr: &[u8]) -> Result<Vec<u8>, RequestError> {
+    Ok(public_key(csr)?.der_bytes().to_vec())
+}
+
+fn check_size(csr: &[u8]) -> Result<(), RequestError> {
+    let bytes = csr.len();
+    if bytes > REQUEST_BYTES_MAX { Err(RequestError::TooLarge { bytes }) } else { Ok(()) }
 }
 
 /// Ours take about 400 bytes; others add names and attributes that are not looked at.

@@ -6,11 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SignatureAlgorithm};
-use x509_parser::extensions::GeneralName;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::OID_SIG_ECDSA_WITH_SHA256;
+use x509_parser::prelude::FromDer;
 
 use super::*;
-use crate::identity;
+use crate::key_file::KeyFileError;
+use crate::{identity, pem_file};
 
 const DAY: u64 = super::time::DAY;
 

@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use crate::store::postgres::{Password, Settings, Timescale, Tls};
 
-/// Connections that neither write readings nor answer questions: the feed's, and that of what runs beside.
-const BESIDE: usize = 2;
+/// Connections that neither write readings nor answer questions: the feed's, that of what runs beside, the audit trail's,
+/// and two for claims and certificates.
+const BESIDE: usize = 5;
 /// More would wait for the server's processors, and for each other's fsync.
 const WRITERS_MAX: usize = 16;
 
@@ -69,7 +70,7 @@ impl Default for Postgres {
             tls: TlsMode::default(),
             ca_file: None,
             writers: 2,
-            connections_max: 8,
+            connections_max: 11,
             timescaledb: Timescale::default(),
         }
     }
@@ -84,7 +85,7 @@ impl Postgres {
         if self.connections_max <= BESIDE + self.writers {
             return Some((
                 "connections_max",
-                "must be at least `writers` and three: two beside them, and one that reads",
+                "must be at least `writers` and six: five beside them, and one that reads",
             ));
         }
         if self.verifies() && self.ca_file.is_none() {

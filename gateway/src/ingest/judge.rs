@@ -201,6 +201,7 @@ mod tests {
 
     fn arrival(channel: Channel, payload: Vec<u8>) -> Arrival {
         Arrival {
+            claim: None,
             device: "meter-7".parse().unwrap(),
             connection: ConnectionId(1),
             channel,

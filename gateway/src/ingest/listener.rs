@@ -22,6 +22,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Identify, Intake};
+use crate::audit::Auditor;
+use crate::enrol::Claims;
 use half_open::HalfOpen;
 
 mod connect;
@@ -29,8 +31,10 @@ mod connection;
 pub mod control;
 pub mod counters;
 mod deadlines;
+mod denials;
 mod descriptors;
 mod drive;
+mod forbidden;
 #[doc(hidden)]
 pub mod fuzzing;
 mod half_open;
@@ -43,9 +47,12 @@ mod session;
 mod settings;
 pub mod tls;
 
-pub use control::Control;
+pub use control::{Control, RevokedBy};
 pub use counters::Counters;
 pub use settings::Settings;
+
+/// Sessions of claims at once. They are short, and come again where there is no room.
+const CLAIM_SESSIONS_MAX: usize = 64;
 
 /// Why the listener cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +93,12 @@ pub struct Listener {
 struct Shared {
     settings: Settings,
     identify: Identify,
+    /// The codes that may be shown.
+    claims: Claims,
+    /// Sessions of claims that there is room for.
+    claim_seats: Arc<Semaphore>,
     intake: Intake,
+    auditor: Auditor,
     control: Control,
     counters: Arc<Counters>,
     /// What connections may hold together while the pipeline has no room, in bytes.
@@ -96,13 +108,14 @@ struct Shared {
 impl Listener {
     /// Listens, without accepting yet: who connects now waits until [`Listener::run`].
     ///
-    /// `tls` comes from [`tls::server_config`], `identify` names the device of a DER certificate, and `intake` takes
-    /// what devices send.
+    /// `tls` comes from [`tls::server_config`], `identify` names the device of a DER certificate, `intake` takes
+    /// what devices send, and `auditor` what they are denied.
     pub async fn bind(
         settings: Settings,
         tls: Arc<ServerConfig>,
         identify: Identify,
         intake: Intake,
+        auditor: Auditor,
     ) -> Result<Self, BindError> {
         let address = settings.address;
         let failed = |source: io::Error| match source.kind() {
@@ -117,8 +130,20 @@ impl Listener {
         let counters = Arc::default();
         let shares =
             Arc::new(Semaphore::new(usize::try_from(settings.held_bytes_max).unwrap_or(Semaphore::MAX_PERMITS)));
-        let shared = Arc::new(Shared { settings, identify, intake, control, counters, shares });
+        let claim_seats = Arc::new(Semaphore::new(CLAIM_SESSIONS_MAX));
+        let claims = Claims::default();
+        let shared =
+            Arc::new(Shared { settings, identify, claims, claim_seats, intake, auditor, control, counters, shares });
         Ok(Self { socket, address, shared })
+    }
+
+    /// Who shows a code among `claims` may ask for a certificate, where `tls` lets it in.
+    #[must_use]
+    pub fn with_claims(mut self, claims: Claims) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.claims = claims;
+        }
+        self
     }
 
     /// Where it listens: with port 0 in the settings, the port that the system chose.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant as Moment};
 
+use proto::enrol::is_claim;
 use proto::{Channel, DeviceId, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -14,8 +15,10 @@ use tracing::{error, info};
 
 use super::judge::{Answer, Judgement, judge};
 use super::record::record;
+use super::signing::ReceiptKey;
 use super::totals::Totals;
 use super::{ConnectionId, Event, Link, Ticket};
+use crate::enrol::Desk;
 use crate::seeded::Bug;
 use crate::store::{Item, Ledger, Outcome};
 
@@ -65,9 +68,10 @@ struct Message {
 }
 
 /// Judges events as they come, until the doors close. Ends when the recorder has ended.
-pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, now: Now) {
+pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, desk: Option<Desk>, now: Now) {
     let room = Arc::new(Semaphore::new(WAITING_READINGS_MAX as usize));
     while let Some(event) = events.recv().await {
+        let Some(event) = past_the_desk(desk.as_ref(), event) else { continue };
         let judged = match event {
             Event::Opened(link) => Judged::Opened(link),
             Event::Closed { device, connection, .. } => Judged::Closed(device, connection),
@@ -86,6 +90,25 @@ pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, no
         if lane.send(judged).await.is_err() {
             return;
         }
+    }
+}
+
+/// What is not for the `desk` alone: it is told who is there, requests for certificates go to it, and sessions of claims
+/// concern nobody else.
+fn past_the_desk(desk: Option<&Desk>, event: Event) -> Option<Event> {
+    match (&event, desk) {
+        (Event::Opened(link), Some(desk)) => desk.opened(link),
+        (Event::Closed { device, connection, .. }, Some(desk)) => desk.closed(device, *connection),
+        _ => {}
+    }
+    match event {
+        Event::Arrived(arrival) if arrival.channel == Channel::Enrol && desk.is_some() => {
+            desk?.ask(arrival);
+            None
+        }
+        Event::Opened(link) if is_claim(&link.device) => None,
+        Event::Closed { ref device, .. } | Event::Contested { ref device } if is_claim(device) => None,
+        other => Some(other),
     }
 }
 
@@ -116,10 +139,10 @@ impl Recorder {
         now: Now,
         totals: &'static Totals,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        Self::spawn_until(ledger, now, totals, CancellationToken::new())
+        Self::spawn_until(ledger, now, totals, None, CancellationToken::new())
     }
 
-    /// As [`Recorder::spawn`], and once `hopeless` is cancelled, a store that takes nothing is not tried again: the
+    /// As [`Recorder::spawn`]; receipts are signed with `key`, if there is one. And once `hopeless` is cancelled, a store that takes nothing is not tried again: the
     /// thread ends, what it has is dropped without a verdict, and devices keep it.
     ///
     /// # Errors
@@ -128,10 +151,11 @@ impl Recorder {
         ledger: impl Ledger + 'static,
         now: Now,
         totals: &'static Totals,
+        key: Option<Arc<ReceiptKey>>,
         hopeless: CancellationToken,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
-        let recording = Recording { ledger, links: HashMap::new(), now, totals, hopeless, is_failing: false };
+        let recording = Recording { ledger, links: HashMap::new(), now, totals, key, hopeless, is_failing: false };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || recording.run(inbox))?;
         Ok((Self(vec![sender]), thread))
     }
@@ -142,6 +166,7 @@ struct Recording<L> {
     links: HashMap<DeviceId, Link>,
     now: Now,
     totals: &'static Totals,
+    key: Option<Arc<ReceiptKey>>,
     hopeless: CancellationToken,
     /// Whether the store took nothing the last time.
     is_failing: bool,

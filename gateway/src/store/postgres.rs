@@ -28,13 +28,17 @@ mod schema;
 mod sender;
 mod session;
 mod settings;
+mod side;
 mod timescale;
+mod trail;
 mod writer;
 
 pub use leases::Leases;
 pub use roller::Roller;
 pub use schema::migrate;
 pub use settings::{Password, Settings, Timescale, Tls};
+pub use side::Side;
+pub use trail::Trail;
 pub use writer::Writer;
 
 /// What a gateway claims for a time-series store is its own to write for so long; after that, anybody's.
@@ -50,6 +54,8 @@ pub struct Store {
     pub reader: Reader,
     /// Who keeps the rollups, if no other gateway does.
     pub roller: Roller,
+    /// The audit trail, which all gateways append to.
+    pub trail: Trail,
 }
 
 impl Store {
@@ -62,7 +68,8 @@ impl Store {
         let writer = Writer::open(settings.clone(), now)?;
         let others = (1..settings.writers).map(|_| writer.another()).collect::<Result<_, _>>()?;
         let reader = Reader::new(Pool::new(settings.clone()));
-        Ok(Self { writer, others, reader, roller: Roller::new(settings.clone()) })
+        let (roller, trail) = (Roller::new(settings.clone()), Trail::new(settings.clone()));
+        Ok(Self { writer, others, reader, roller, trail })
     }
 
     /// Sets `sink` beside it. What was claimed for one before and is still to be written, is written from now on.
@@ -76,7 +83,8 @@ impl Store {
         let ledger = Box::new(Outbox::open(Box::new(self.writer), sink, settings, now)?);
         // What is claimed is sent in the order of commits, by one.
         let others = Vec::new();
-        Ok(super::Store { ledger, others, reader: self.reader, feed, roller: Box::new(self.roller) })
+        let (roller, trail) = (Box::new(self.roller), Box::new(self.trail));
+        Ok(super::Store { ledger, others, reader: self.reader, feed, roller, trail })
     }
 
     /// Makes sure that a person or place of the settings is there as they say. Said twice, it changes nothing.

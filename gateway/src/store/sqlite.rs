@@ -19,11 +19,13 @@ mod pool;
 mod roller;
 mod schema;
 mod settings;
+mod trail;
 mod writer;
 
 pub(in crate::store) use driver::Driver;
 pub use roller::Roller;
 pub use settings::{READERS, SQLITE_VERSION_MIN};
+pub use trail::Trail;
 pub use writer::Writer;
 
 /// An open database: what writes it and what reads it, to be given to different threads.
@@ -58,8 +60,9 @@ impl Store {
     /// The disk, or the system has no thread to give.
     pub fn beside(self, sink: Box<dyn Sink>, settings: outbox::Settings, now: Now) -> Result<super::Store, StoreError> {
         let (feed, roller) = (self.writer.subscribe(), Box::new(self.writer.roller()));
+        let trail = Box::new(self.writer.trail());
         let ledger = Box::new(Outbox::open(Box::new(self.writer), sink, settings, now)?);
-        Ok(super::Store { ledger, others: Vec::new(), reader: self.reader, feed, roller })
+        Ok(super::Store { ledger, others: Vec::new(), reader: self.reader, feed, roller, trail })
     }
 
     /// Makes sure that a person or place of the settings is there as they say. Said twice, it changes nothing.
@@ -69,6 +72,12 @@ impl Store {
     pub fn ensure_subject(&mut self, seed: &SubjectSeed) -> Result<(), StoreError> {
         self.writer.ensure_subject(seed)
     }
+}
+
+/// Makes ready a connection beside the writer's, for rows that are no readings.
+pub(in crate::store) fn prepare_side(db: &Connection, busy: std::time::Duration) -> Result<(), StoreError> {
+    settings::prepare_side(db, busy)?;
+    schema::check(db)
 }
 
 fn open_reader(path: &Path) -> Result<Connection, StoreError> {

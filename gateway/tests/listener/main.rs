@@ -6,6 +6,7 @@ mod pki;
 mod rig;
 
 mod abuse;
+mod audit;
 mod clients;
 mod ends;
 mod locked;

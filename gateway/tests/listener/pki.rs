@@ -85,7 +85,14 @@ impl Pki {
 
     pub(crate) fn server(&self, crls: Vec<CertificateRevocationListDer<'static>>) -> Arc<ServerConfig> {
         let own = self.leaf("localhost", 1, ExtendedKeyUsagePurpose::ServerAuth, 2100);
-        tls::server_config(vec![own.certificate], own.key, vec![self.root.clone()], crls).unwrap()
+        tls::server_config(
+            vec![own.certificate],
+            own.key,
+            vec![self.root.clone()],
+            crls,
+            tributary_gateway::enrol::Claims::default(),
+        )
+        .unwrap()
     }
 
     /// A client's TLS, which trusts this authority and shows `leaf`.

@@ -3,11 +3,12 @@
 use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
+use tributary_gateway::audit::Auditor;
 use tributary_gateway::ingest::Verdict;
-use tributary_gateway::ingest::listener::{BindError, Listener, Settings};
+use tributary_gateway::ingest::listener::{BindError, Listener, RevokedBy, Settings};
 
 use crate::pki::Pki;
-use crate::rig::{Raw, Rig, connect, identify, publish, topic};
+use crate::rig::{Raw, Rig, connect, device, identify, publish, topic};
 use proto::Channel;
 
 /// Connects with `client` and says hello. Under TLS 1.3 the refusal comes after the client's own handshake.
@@ -109,7 +110,8 @@ async fn revoking_cuts_the_live_connection_and_keeps_the_device_out() {
     let mut rig = Rig::start().await;
     let (mut meter, _link) = rig.connect("meter-7", 5).await;
     assert_eq!(rig.control.connected(), ["meter-7".parse().unwrap()]);
-    assert_eq!(rig.control.revoke(["07".to_owned()].into()), 1);
+    let closed = rig.control.revoke(RevokedBy::Lists, ["07".to_owned()].into());
+    assert_eq!(closed, [(device("meter-7"), "07".to_owned())]);
     assert_eq!(meter.packet().await, (0xE0, vec![0x87]));
     assert!(rig.closed().await.contains("revoked"));
     let mut again = rig.tls("meter-7").await;
@@ -151,7 +153,8 @@ async fn a_port_in_use_is_named_with_what_to_do() {
     let rig = Rig::start().await;
     let settings = Settings { address: rig.address, ..Settings::default() };
     let (intake, _events) = mpsc::channel(1);
-    let error = Listener::bind(settings, rig.pki.server(vec![]), identify(), intake).await.unwrap_err();
+    let error =
+        Listener::bind(settings, rig.pki.server(vec![]), identify(), intake, Auditor::none()).await.unwrap_err();
     assert!(matches!(error, BindError::InUse { address } if address == rig.address));
     assert!(error.to_string().contains(&rig.address.to_string()));
     rig.stop().await;

@@ -37,7 +37,7 @@ pub(super) fn fed(
     let (recorder, thread) = Recorder::spawn(ledger, gateway::now, totals)?;
     let fed = runtime.block_on(async {
         let (events, arriving) = mpsc::channel(EVENTS_MAX);
-        let judge = tokio::spawn(judge_all(arriving, recorder, gateway::now));
+        let judge = tokio::spawn(judge_all(arriving, recorder, None, gateway::now));
         let receipts = open_links(&events, load).await?;
         let (warm, counting) = load.frames();
         feed(&events, load, warm).await?;
@@ -85,6 +85,7 @@ async fn feed(events: &mpsc::Sender<Event>, load: &Load, frames: &[Published]) -
     for (place, payload) in frames {
         let (ticket, verdict) = Ticket::new();
         let arrival = Arrival {
+            claim: None,
             device: load.devices[*place].clone(),
             connection: ConnectionId(*place as u64),
             channel: Channel::Batch,

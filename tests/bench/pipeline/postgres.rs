@@ -51,7 +51,7 @@ fn measure(bench: &Bench, table: &mut Table, edition: Edition, (gateway, stored)
         bench.rounds(),
         || {
             let database = server.fresh()?;
-            let Store { writer, reader: _reader, roller: _roller, others: _ } =
+            let Store { writer, reader: _reader, roller: _roller, others: _, trail: _ } =
                 Store::open(&database.settings, gateway::now)?;
             let mut shares = None;
             let fed = fed(writer, &load, || database.begin(&mut shares))?;

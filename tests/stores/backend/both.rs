@@ -1,5 +1,6 @@
 //! A relational store with a time-series store beside.
 
+use gateway::store::audit::Trail;
 use gateway::store::sink::Sink;
 use gateway::store::{Now, Store, StoreError, SubjectSeed};
 
@@ -24,6 +25,10 @@ impl Place for Both {
 
     fn beside(&self) -> Box<dyn Beside> {
         self.place.beside()
+    }
+
+    fn trail(&self) -> Box<dyn Trail> {
+        self.place.trail()
     }
 
     fn back_up(&self) {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use gateway::store::audit::Trail;
 use gateway::store::sink::Sink;
 use gateway::store::{Now, Store, StoreError, SubjectSeed, outbox, sqlite};
 use rusqlite::Connection;
@@ -54,6 +55,10 @@ impl Place for Folder {
         Box::new(File(Connection::open(self.path("gateway.db")).unwrap()))
     }
 
+    fn trail(&self) -> Box<dyn Trail> {
+        Box::new(sqlite::Trail::open(&self.path("gateway.db")).unwrap())
+    }
+
     fn back_up(&self) {
         let db = Connection::open(self.path("gateway.db")).unwrap();
         db.execute("vacuum into ?", [self.path("older").to_str().unwrap()]).unwrap();
@@ -97,6 +102,10 @@ impl Beside for File {
         let trigger = "create trigger refuse before insert on reading when new.value = 666
                        begin select raise(abort, 'refused'); end";
         self.run(trigger);
+    }
+
+    fn unguard_audit(&self) {
+        self.run("drop trigger audit_is_not_changed; drop trigger audit_is_not_cut");
     }
 }
 

@@ -176,6 +176,7 @@ impl Session {
         // A hello that was under way before is older than what we know by now.
         let connection = if again { ConnectionId::PAST } else { heard };
         let arrival = Arrival {
+            claim: None,
             device: topic.device.clone(),
             connection,
             channel: topic.channel,

@@ -6,10 +6,15 @@ use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::{Property, Qos, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use proto::DeviceId;
+use proto::enrol::{CLAIM_PREFIX, is_claim};
 
+use super::forbidden;
 use super::packet::{CONNECT, PacketError, Version, whole};
 use super::rights;
 use super::settings::Settings;
+
+/// Characters behind a claim's prefix, so that two sessions do not meet under one name.
+const CLAIM_ID_MIN: usize = 8;
 
 /// What a client asks for. User name and password are not kept: the certificate says who it is.
 #[derive(Debug)]
@@ -58,6 +63,10 @@ pub(super) enum Refusal {
     Revoked,
     #[error("protocol version {0} is not spoken here; use MQTT 3.1.1 or 5")]
     Version(u8),
+    #[error("a claim's client id must be `claim-` and 8 or more of a-z, 0-9 and -")]
+    ClaimId,
+    #[error("there are too many who ask for certificates at once; it should try again")]
+    Crowded,
     #[error("its client id must be `{0}`, the device its certificate names (mosquitto_pub: -i {0})")]
     ClientId(DeviceId),
     #[error("its last will is not on trib/1/{0}/status, the only topic it may have")]
@@ -78,10 +87,10 @@ impl Refusal {
         match self {
             Self::Identity(_) | Self::Revoked | Self::Will(_) => (V3::NotAuthorized, V5::NotAuthorized),
             Self::Version(_) => (V3::UnacceptableProtocolVersion, V5::UnsupportedProtocolVersion),
-            Self::ClientId(_) => (V3::IdentifierRejected, V5::ClientIdentifierNotValid),
+            Self::ClientId(_) | Self::ClaimId => (V3::IdentifierRejected, V5::ClientIdentifierNotValid),
             Self::WillQos => (V3::NotAuthorized, V5::QosNotSupported),
             Self::Authentication => (V3::NotAuthorized, V5::BadAuthenticationMethod),
-            Self::Busy => (V3::ServerUnavailable, V5::ServerBusy),
+            Self::Busy | Self::Crowded => (V3::ServerUnavailable, V5::ServerBusy),
         }
     }
 }
@@ -104,14 +113,33 @@ pub(super) fn parse(first: u8, body: &[u8]) -> Result<First, PacketError> {
         [0, 6, b'M', b'Q', b'I', b's', b'd', b'p', version, flags, ..] => (false, *version, *flags),
         _ => return Err(PacketError::Protocol("the first packet is not MQTT")),
     };
-    if first & 0x0F != 0 || flags & 1 != 0 {
-        return Err(PacketError::Malformed(MqttError::MalformedPacket)); // MQTT-2.2.2-2, MQTT-3.1.2-3
+    let (will_flags, will_qos) = (flags & 0b11_1000, flags >> 3 & 0b11);
+    let is_will_odd = will_qos == 3 || (flags & 0b100 == 0 && will_flags != 0);
+    if first & 0x0F != 0 || flags & 1 != 0 || is_will_odd {
+        // MQTT-2.2.2-2, MQTT-3.1.2-3, and of the will MQTT-3.1.2-11 to 3.1.2-15 (MQTT 3.1.1)
+        return Err(PacketError::Malformed(MqttError::MalformedPacket));
     }
-    match (name, version) {
-        (true, 4) => Ok(First::Connect(Box::new(from_v3(&whole(body, v3_1_1::Connect::parse)?)))),
-        (true, 5) => Ok(First::Connect(Box::new(from_v5(&whole(body, v5_0::Connect::parse)?)))),
-        _ => Ok(First::OtherVersion(version)),
-    }
+    let connect = match (name, version) {
+        (true, 4) => {
+            let packet = whole(body, v3_1_1::Connect::parse)?;
+            forbidden::text(packet.user_name().unwrap_or_default())?;
+            from_v3(&packet)
+        }
+        (true, 5) => {
+            let packet = whole(body, v5_0::Connect::parse)?;
+            forbidden::text(packet.user_name().unwrap_or_default())?;
+            let has = |wanted: fn(&Property) -> bool| packet.props.iter().any(wanted);
+            let has_method = has(|it| matches!(it, Property::AuthenticationMethod(_)));
+            if !has_method && has(|it| matches!(it, Property::AuthenticationData(_))) {
+                return Err(PacketError::Protocol("authentication data without a method")); // section 3.1.2.11.10
+            }
+            from_v5(&packet)
+        }
+        _ => return Ok(First::OtherVersion(version)),
+    };
+    forbidden::text(&connect.client_id)?;
+    connect.will.iter().try_for_each(|will| forbidden::text(&will.topic))?;
+    Ok(First::Connect(Box::new(connect)))
 }
 
 fn from_v3(packet: &v3_1_1::Connect) -> Connect {
@@ -155,6 +183,13 @@ fn will(topic: Option<&str>, qos: Qos, payload: Option<&[u8]>) -> Option<Will> {
 }
 
 impl Connect {
+    /// The name of a claim's session, which is what it calls itself: many may share a claim.
+    pub(super) fn claim_session(&self) -> Result<DeviceId, Refusal> {
+        let id: DeviceId = self.client_id.parse().map_err(|_| Refusal::ClaimId)?;
+        let is_long = id.as_str().len() >= CLAIM_PREFIX.len() + CLAIM_ID_MIN;
+        if is_claim(&id) && is_long { Ok(id) } else { Err(Refusal::ClaimId) }
+    }
+
     /// Whether `device` may come in with this, and on what terms.
     pub(super) fn judge(self, device: &DeviceId, settings: &Settings) -> Result<Terms, Refusal> {
         let assigned = self.client_id.is_empty() && self.clean;
@@ -220,5 +255,14 @@ mod tests {
         }
         assert!(parse(0x10, &[&good[..], &[0]].concat()).is_err(), "something left over");
         assert!(parse(0x11, good).is_err(), "reserved flags");
+        for flags in [0b0001_1110, 0b0010_0010, 0b0000_1010, 0b0000_0011] {
+            let odd = [&b"\0\x04MQTT\x04"[..], &[flags], b"\0\x3c\0\x01m\0\x01t\0\x01p"].concat();
+            assert!(parse(0x10, &odd).is_err(), "flags {flags:08b}");
+        }
+        for text in [&b"\0\x04MQTT\x04\x02\0\x3c\0\x02m\0"[..], b"\0\x04MQTT\x04\x82\0\x3c\0\x01m\0\x01\0"] {
+            assert!(parse(0x10, text).is_err(), "a zero character: {text:02x?}");
+        }
+        let no_method = b"\0\x04MQTT\x05\x02\0\x3c\x04\x16\0\x01\x07\0\x01m";
+        assert!(matches!(parse(0x10, no_method), Err(PacketError::Protocol(_))));
     }
 }

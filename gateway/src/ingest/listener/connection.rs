@@ -1,25 +1,30 @@
 //! One connection from its first byte to its last: handshake, CONNECT, session, farewell.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 use proto::DeviceId;
+use proto::enrol::is_claim;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{First, Refusal, Terms};
+use super::connect::{Connect, First, Refusal, Terms};
 use super::control::Entered;
 use super::drive::Drive;
 use super::half_open::Place;
 use super::outbox::Outbox;
 use super::packet::{self, PacketError, Version};
 use super::session::{End, Session};
-use super::{Shared, connect, reply};
+use super::{Shared, connect, denials, reply};
+use crate::enrol::Claimant;
 use crate::ingest::{ConnectionId, Event, Link};
 
 type Stream = TlsStream<TcpStream>;
@@ -28,15 +33,22 @@ type Stream = TlsStream<TcpStream>;
 pub(super) async fn serve(shared: &Shared, socket: TcpStream, peer: SocketAddr, place: Place, stop: CancellationToken) {
     let opening = async {
         let mut stream = handshake(shared, socket, peer, place).await?;
-        let (device, terms, inbox) = admit(shared, &mut stream, peer).await?;
-        Some((stream, device, terms, inbox))
+        let (who, terms, inbox) = admit(shared, &mut stream, peer).await?;
+        Some((stream, who, terms, inbox))
     };
     let opened = tokio::select! {
         opened = Box::pin(opening) => opened,
         () = stop.cancelled() => None,
     };
-    if let Some((stream, device, terms, inbox)) = opened {
-        Box::pin(session(shared, stream, device, terms, inbox, &stop)).await;
+    if let Some((stream, who, terms, inbox)) = opened {
+        let (is_claim, over) = (who.claim.is_some(), stop.child_token());
+        let mut session = Box::pin(session(shared, stream, who, terms, inbox, &over));
+        tokio::select! {
+            () = &mut session => return,
+            // Whoever waits for longer, as for the operator, comes again.
+            () = tokio::time::sleep(CLAIM_SESSION_MAX), if is_claim => over.cancel(),
+        }
+        session.await;
     }
 }
 
@@ -49,7 +61,10 @@ async fn handshake(shared: &Shared, socket: TcpStream, peer: SocketAddr, place: 
                 place.succeeded(Instant::now());
                 return Some(Box::new(stream));
             }
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => {
+                denials::handshake(shared, &error);
+                error.to_string()
+            }
             Err(_) => "it took too long".to_owned(),
         },
         () = place.evicted() => "newer ones took its place".to_owned(),
@@ -60,11 +75,7 @@ async fn handshake(shared: &Shared, socket: TcpStream, peer: SocketAddr, place: 
 }
 
 /// Reads the CONNECT and judges it. A device that is not let in is told why.
-async fn admit(
-    shared: &Shared,
-    stream: &mut Stream,
-    peer: SocketAddr,
-) -> Option<((DeviceId, String), Terms, BytesMut)> {
+async fn admit(shared: &Shared, stream: &mut Stream, peer: SocketAddr) -> Option<(Peer, Terms, BytesMut)> {
     let settings = &shared.settings;
     let mut inbox = BytesMut::new();
     let first = match timeout(settings.connect_deadline, first(shared, stream, &mut inbox)).await {
@@ -79,14 +90,14 @@ async fn admit(
         First::OtherVersion(version) => (Version::V3, Err(Refusal::Version(version))),
         First::Connect(connect) => (
             connect.version,
-            identity(shared, stream).and_then(|identity| {
-                let terms = connect.judge(&identity.0, settings)?;
-                Ok((identity, terms))
+            identity(shared, stream, &connect).and_then(|peer| {
+                let terms = connect.judge(&peer.device, settings)?;
+                Ok((peer, terms))
             }),
         ),
     };
     match admitted {
-        Ok((identity, terms)) => Some((identity, terms, inbox)),
+        Ok((peer, terms)) => Some((peer, terms, inbox)),
         Err(refusal) => {
             refuse(shared, stream, version, &refusal, peer).await;
             None
@@ -107,13 +118,44 @@ async fn first(shared: &Shared, stream: &mut Stream, inbox: &mut BytesMut) -> Re
     }
 }
 
-/// The device that the certificate names, and the certificate's serial number.
-fn identity(shared: &Shared, stream: &Stream) -> Result<(DeviceId, String), Refusal> {
+/// Who a certificate says it is.
+struct Peer {
+    /// The device it names; of a claim, the name of its session.
+    device: DeviceId,
+    /// The serial numbers of that certificate and of those shown above it.
+    serials: Vec<String>,
+    /// What sort of claim it is, if it is one, and its place among those that there is room for.
+    claim: Option<(Claimant, OwnedSemaphorePermit)>,
+}
+
+/// The device that the certificate names, and its serial number.
+fn named(shared: &Shared, stream: &Stream) -> Option<(DeviceId, String)> {
+    let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(((shared.identify)(leaf).ok()?, certs::identity::serial(leaf).ok()?))
+}
+
+/// The device that the certificate names, or the claim that it is.
+fn identity(shared: &Shared, stream: &Stream, connect: &Connect) -> Result<Peer, Refusal> {
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let leaf = certificates.first().ok_or_else(|| Refusal::Identity("there is no certificate".to_owned()))?;
-    let device = (shared.identify)(leaf).map_err(Refusal::Identity)?;
-    let serial = certs::identity::serial(leaf).map_err(|error| Refusal::Identity(error.to_string()))?;
-    Ok((device, serial))
+    let unsound = |error: certs::identity::IdentityError| Refusal::Identity(error.to_string());
+    let (leaf, issuers) =
+        certificates.split_first().ok_or_else(|| Refusal::Identity("there is no certificate".to_owned()))?;
+    let serials = certificates.iter().map(|each| certs::identity::serial(each)).collect::<Result<Vec<_>, _>>();
+    let serials = serials.map_err(unsound)?;
+    let claimant = match shared.claims.of(leaf) {
+        Some(key) => Claimant::Code(key),
+        None => {
+            let device = (shared.identify)(leaf).map_err(Refusal::Identity)?;
+            certs::identity::check_issuers(issuers.iter().map(AsRef::as_ref)).map_err(unsound)?;
+            if !is_claim(&device) {
+                return Ok(Peer { device, serials, claim: None });
+            }
+            Claimant::Shared
+        }
+    };
+    let device = connect.claim_session()?;
+    let seat = Arc::clone(&shared.claim_seats).try_acquire_owned().map_err(|_| Refusal::Crowded)?;
+    Ok(Peer { device, serials, claim: Some((claimant, seat)) })
 }
 
 fn refuse_silently<T>(shared: &Shared, peer: SocketAddr, why: &str) -> Option<T> {
@@ -125,6 +167,7 @@ fn refuse_silently<T>(shared: &Shared, peer: SocketAddr, why: &str) -> Option<T>
 async fn refuse(shared: &Shared, stream: &mut Stream, version: Version, refusal: &Refusal, peer: SocketAddr) {
     shared.counters.connects_refused.add();
     tracing::warn!(%peer, "device not let in: {refusal}");
+    denials::connection(shared, named(shared, stream), refusal);
     let mut outbox = Outbox::default();
     reply::refused(version, refusal, &mut outbox.bytes);
     farewell(shared, stream, &mut outbox, true).await;
@@ -134,14 +177,14 @@ async fn refuse(shared: &Shared, stream: &mut Stream, version: Version, refusal:
 async fn session(
     shared: &Shared,
     mut stream: Box<Stream>,
-    (device, serial): (DeviceId, String),
+    Peer { device, serials, claim }: Peer,
     mut terms: Terms,
     inbox: BytesMut,
     stop: &CancellationToken,
 ) {
     let peer = stream.get_ref().0.peer_addr().unwrap_or(shared.settings.address);
     let connection = ConnectionId::fresh();
-    let Some(Entered { seat, mut kicked, previous }) = shared.control.enter(&device, connection, serial) else {
+    let Some(Entered { seat, mut kicked, previous }) = shared.control.enter(&device, connection, serials) else {
         return refuse(shared, &mut stream, terms.version, &Refusal::Revoked, peer).await;
     };
     if let Some(previous) = previous {
@@ -164,7 +207,8 @@ async fn session(
     shared.counters.connections.add();
     shared.counters.connections_open.add();
     tracing::info!(device.id = %device, connection = connection.0, %peer, version = ?terms.version, "device connected");
-    let session = Session::new(device, connection, terms.version, terms.packet_bytes_max);
+    let (claimant, _claim_seat) = claim.unzip();
+    let session = Session::new(device, connection, claimant, terms.version, terms.packet_bytes_max);
     let mut drive = Drive::new(shared, session, inbox, messages, terms.silence_max);
     reply::accepted(&terms, &drive.session.device, &shared.settings, &mut drive.outbox.bytes);
     let Err(end) = drive.run(&mut stream, &mut kicked, stop).await;
@@ -172,12 +216,26 @@ async fn session(
     if matches!(end, End::TakenOver) && drive.heard.elapsed() < LIVELY && !has_left(&mut stream).await {
         contested(shared, &session.device).await;
     }
+    let is_revoked = matches!(end, End::Revoked);
+    if is_revoked {
+        // Cut before the pipeline has room for the news, and nothing that waited to be written is: not even the reason,
+        // where it would stand in the middle of a packet.
+        if outbox.has_work() {
+            outbox = Outbox::default();
+        } else {
+            reply::disconnect(terms.version, DisconnectReasonCode::NotAuthorized, &mut outbox.bytes);
+        }
+        farewell(shared, &mut stream, &mut outbox, false).await;
+    }
     close(shared, &session, &end, terms.will.take()).await;
     drop(seat);
+    drop(session); // verdicts that are still to come are nobody's now
+    if is_revoked {
+        return;
+    }
     if let Some(reason) = end.reason() {
         reply::disconnect(terms.version, reason, &mut outbox.bytes);
     }
-    drop(session); // verdicts that are still to come are nobody's now
     farewell(shared, &mut stream, &mut outbox, end.reason().is_some()).await;
 }
 
@@ -245,6 +303,8 @@ async fn farewell(shared: &Shared, stream: &mut Stream, outbox: &mut Outbox, lin
     let _ = timeout(shared.settings.farewell_deadline, Box::pin(leaving)).await;
 }
 
+/// How long a claim's session may last: to connect, ask and hear takes a second or two.
+const CLAIM_SESSION_MAX: Duration = Duration::from_secs(120);
 /// A connection that was heard this long ago was alive when it lost its place. A client that comes again because its
 /// link is dead has waited longer for an answer.
 const LIVELY: Duration = Duration::from_secs(5);

@@ -27,13 +27,16 @@ impl Control {
         *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
-    /// Closes the connections whose certificate has one of `serials` (as `certs::identity::serial` writes them) and
-    /// lets none of them in again. Replaces what was given before. Answers how many were closed.
-    pub fn revoke(&self, serials: BTreeSet<String>) -> usize {
+    /// Closes the connections that have one of `serials` (as `certs::identity::serial` writes them) among the certificates
+    /// they showed, and lets none of them in again: the device's own, or that of an authority below the root. Replaces
+    /// what the same source said before. Answers which were closed: the device, and its certificate's serial number.
+    pub fn revoke(&self, by: RevokedBy, serials: BTreeSet<String>) -> Vec<(DeviceId, String)> {
         let mut seats = self.0.seats();
-        seats.revoked = serials;
+        seats.revoked.insert(by, serials);
         let Seats { taken, revoked, .. } = &mut *seats;
-        taken.values_mut().filter(|it| revoked.contains(&it.serial)).map(|it| usize::from(it.end(End::Revoked))).sum()
+        let of_those = taken.iter_mut().filter(|(_, it)| is_any_revoked(revoked, &it.serials));
+        let own = |it: &Occupant| it.serials.first().cloned().unwrap_or_default();
+        of_those.filter_map(|(device, it)| it.end(End::Revoked).then(|| (device.clone(), own(it)))).collect()
     }
 
     /// The devices that are connected, in no order.
@@ -66,14 +69,14 @@ impl Control {
     }
 
     /// Takes the device's seat, and ends the connection that has it. `None` if the certificate is revoked.
-    pub(super) fn enter(&self, device: &DeviceId, connection: ConnectionId, serial: String) -> Option<Entered> {
+    pub(super) fn enter(&self, device: &DeviceId, connection: ConnectionId, serials: Vec<String>) -> Option<Entered> {
         let mut seats = self.0.seats();
-        if seats.revoked.contains(&serial) {
+        if is_any_revoked(&seats.revoked, &serials) {
             return None;
         }
         let (kick, kicked) = oneshot::channel();
         let gone = CancellationToken::new();
-        let occupant = Occupant { connection, serial, kick: Some(kick), gone: gone.clone() };
+        let occupant = Occupant { connection, serials, kick: Some(kick), gone: gone.clone() };
         let previous = seats.taken.insert(device.clone(), occupant).map(|mut previous| {
             previous.end(End::TakenOver);
             previous.gone
@@ -120,15 +123,29 @@ struct Registry {
 #[derive(Debug, Default)]
 struct Seats {
     taken: HashMap<DeviceId, Occupant>,
-    revoked: BTreeSet<String>,
+    revoked: HashMap<RevokedBy, BTreeSet<String>>,
     /// When live connections lost their place, within the last [`CONTEST_SPAN`].
     contests: HashMap<DeviceId, Vec<Instant>>,
+}
+
+fn is_any_revoked(revoked: &HashMap<RevokedBy, BTreeSet<String>>, serials: &[String]) -> bool {
+    serials.iter().any(|serial| revoked.values().any(|revoked| revoked.contains(serial)))
+}
+
+/// Who says that certificates are revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RevokedBy {
+    /// The authority's revocation lists.
+    Lists,
+    /// The registry that all gateways share.
+    Registry,
 }
 
 #[derive(Debug)]
 struct Occupant {
     connection: ConnectionId,
-    serial: String,
+    /// Of its certificate and of those above it that it showed.
+    serials: Vec<String>,
     kick: Option<oneshot::Sender<End>>,
     gone: CancellationToken,
 }

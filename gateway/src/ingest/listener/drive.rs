@@ -9,6 +9,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use mqtt_protocol_core::mqtt::result_code::MqttError;
 use proto::Channel;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::oneshot;
@@ -17,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::deadlines::Deadlines;
+use super::forbidden;
 use super::held::Held;
 use super::outbox::Outbox;
-use super::packet;
+use super::packet::{self, PacketError, Version};
 use super::session::{End, Session};
 use crate::ingest::{Event, Messages};
 
@@ -125,10 +127,13 @@ impl<'a> Drive<'a> {
     fn take_in(&mut self) -> Result<(), End> {
         while self.has_room() {
             let version = self.session.version();
+            if version == Version::V5 && forbidden::is_padded(&self.inbox) {
+                return Err(PacketError::Malformed(MqttError::MalformedPacket).into());
+            }
             let settings = &self.shared.settings;
             let packet = packet::next(&mut self.inbox, settings, |first, body| packet::parse(version, first, body))?;
             let Some(packet) = packet else { break };
-            match self.session.handle(packet, &self.shared.counters, &mut self.outbox.bytes) {
+            match self.session.handle(packet, self.shared, &mut self.outbox.bytes) {
                 Ok(Some(arrival)) => {
                     self.held.hand_on(Event::Arrived(arrival), &self.shared.intake, &self.shared.shares)?;
                 }

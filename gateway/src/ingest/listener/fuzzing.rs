@@ -1,10 +1,11 @@
-//! The listener's reading of packets, for who feeds it hostile bytes. No part of the gateway calls this.
+//! The listener's reading of packets and its rights, for who feeds it hostile bytes and topics. No part of the gateway calls this.
 
 use bytes::BytesMut;
 use proto::DeviceId;
 
 use super::connect::{self, First};
 use super::packet::{self, Packet, Version};
+use super::rights;
 use super::settings::Settings;
 
 /// Reads `bytes` as a device's, in `pieces`, from its CONNECT on; and once more for each version as what follows one.
@@ -31,6 +32,24 @@ pub fn packets(bytes: &[u8], pieces: usize) {
     for version in [Version::V3, Version::V5] {
         follow(version, bytes, &settings);
     }
+}
+
+/// Whether `device` may publish to `topic`.
+#[must_use]
+pub fn may_publish(device: &DeviceId, topic: &str, retain: bool) -> bool {
+    rights::publish(device, topic, retain).is_some()
+}
+
+/// Whether `device` may subscribe to `filter`.
+#[must_use]
+pub fn may_subscribe(device: &DeviceId, filter: &str) -> bool {
+    rights::subscribe(device, filter).is_some()
+}
+
+/// Whether `device` may have `topic` as its last will.
+#[must_use]
+pub fn may_will(device: &DeviceId, topic: &str) -> bool {
+    rights::will(device, topic)
 }
 
 /// What comes behind a CONNECT.

@@ -9,6 +9,7 @@ use mqtt_protocol_core::mqtt::ArcPayload;
 use mqtt_protocol_core::mqtt::packet::{Property, Qos, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
 
+use super::forbidden;
 use super::settings::Settings;
 
 /// Which MQTT a client speaks.
@@ -49,6 +50,8 @@ pub(super) enum PacketError {
     Protocol(&'static str),
     #[error("qos 2 is not offered; publish at qos 1, every batch has its own identity")]
     Qos2,
+    #[error("a topic with a wildcard, which only filters may have")]
+    Wildcard,
     #[error("topic aliases are not offered")]
     TopicAlias,
     #[error("subscription identifiers are not offered")]
@@ -63,6 +66,7 @@ impl PacketError {
             Self::Malformed(_) => DisconnectReasonCode::MalformedPacket,
             Self::Protocol(_) => DisconnectReasonCode::ProtocolError,
             Self::Qos2 => DisconnectReasonCode::QosNotSupported,
+            Self::Wildcard => DisconnectReasonCode::TopicNameInvalid,
             Self::TopicAlias => DisconnectReasonCode::TopicAliasInvalid,
             Self::SubscriptionIdentifier => DisconnectReasonCode::SubscriptionIdentifiersNotSupported,
         }
@@ -102,7 +106,7 @@ pub(super) fn parse(version: Version, first: u8, body: &[u8]) -> Result<Packet, 
     if kind == PUBLISH {
         return publish(version, first & 0x0F, body).map(Packet::Publish);
     }
-    let flags = if kind == SUBSCRIBE || kind == UNSUBSCRIBE { 0b0010 } else { 0 };
+    let flags = if [PUBREL, SUBSCRIBE, UNSUBSCRIBE].contains(&kind) { 0b0010 } else { 0 };
     if first & 0x0F != flags {
         return Err(PacketError::Malformed(MqttError::MalformedPacket)); // MQTT-2.2.2-2
     }
@@ -141,13 +145,16 @@ fn publish(version: Version, flags: u8, body: &[u8]) -> Result<Publish, PacketEr
         }
         Version::V5 => {
             let (packet, _) = v5_0::Publish::parse(flags, body.into())?;
-            if packet.topic_name().is_empty() || packet.props.iter().any(|it| matches!(it, Property::TopicAlias(_))) {
-                return Err(PacketError::TopicAlias); // none is announced in CONNACK, so none is allowed
+            forbidden::of_publish(&packet.props)?;
+            let packet_id_bytes = if packet.qos() == Qos::AtMostOnce { 0 } else { 2 };
+            if body.len() <= 2 + packet.topic_name().len() + packet_id_bytes {
+                return Err(PacketError::Malformed(MqttError::MalformedPacket)); // not even their length
             }
             (packet.topic_name().to_owned(), packet.qos(), packet.packet_id(), packet.payload().clone())
         }
     };
     let dup = flags & 0b1000 != 0;
+    forbidden::topic(&topic)?;
     match qos {
         Qos::ExactlyOnce => return Err(PacketError::Qos2),
         Qos::AtMostOnce if dup => return Err(PacketError::Malformed(MqttError::MalformedPacket)), // MQTT-3.3.1-2
@@ -158,12 +165,15 @@ fn publish(version: Version, flags: u8, body: &[u8]) -> Result<Publish, PacketEr
 }
 
 fn subscribe(version: Version, body: &[u8]) -> Result<Packet, PacketError> {
-    let filters = |entries: &[mqtt_protocol_core::mqtt::packet::SubEntry]| {
+    let filters = |entries: &[mqtt_protocol_core::mqtt::packet::SubEntry]| -> Vec<String> {
         entries.iter().map(|it| it.topic_filter().to_owned()).collect()
     };
     let (packet_id, filters) = match version {
         Version::V3 => {
             let packet = whole(body, v3_1_1::Subscribe::parse)?;
+            if forbidden::has_reserved_options(body) {
+                return Err(PacketError::Malformed(MqttError::MalformedPacket));
+            }
             (packet.packet_id(), filters(packet.entries()))
         }
         Version::V5 => {
@@ -171,15 +181,19 @@ fn subscribe(version: Version, body: &[u8]) -> Result<Packet, PacketError> {
             if packet.props.iter().any(|it| matches!(it, Property::SubscriptionIdentifier(_))) {
                 return Err(PacketError::SubscriptionIdentifier);
             }
+            if packet.entries().iter().any(|it| it.sub_opts().nl() && it.topic_filter().starts_with("$share/")) {
+                return Err(PacketError::Protocol("a shared subscription that is not to hear its own")); // MQTT-3.8.3-4
+            }
             (packet.packet_id(), filters(packet.entries()))
         }
     };
     nonzero(packet_id)?;
+    forbidden::filters(&filters)?;
     Ok(Packet::Subscribe { packet_id, filters })
 }
 
 fn unsubscribe(version: Version, body: &[u8]) -> Result<Packet, PacketError> {
-    let filters = |entries: &[mqtt_protocol_core::mqtt::packet::MqttString]| {
+    let filters = |entries: &[mqtt_protocol_core::mqtt::packet::MqttString]| -> Vec<String> {
         entries.iter().map(|it| it.as_str().to_owned()).collect()
     };
     let (packet_id, filters) = match version {
@@ -193,6 +207,7 @@ fn unsubscribe(version: Version, body: &[u8]) -> Result<Packet, PacketError> {
         }
     };
     nonzero(packet_id)?;
+    forbidden::filters(&filters)?;
     Ok(Packet::Unsubscribe { packet_id, filters })
 }
 
@@ -232,6 +247,7 @@ const COPY_BYTES_MAX: usize = 4 * 1024;
 
 pub(super) const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
+const PUBREL: u8 = 6;
 const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 const PINGREQ: u8 = 12;

@@ -1,5 +1,7 @@
-//! What a device may publish and subscribe to: its own topics, each in its own direction.
+//! What a device may publish and subscribe to: its own topics, each in its own direction. A session of a claim may ask
+//! for a certificate and hear the answer, and nothing else.
 
+use proto::enrol::is_claim;
 use proto::topic::Direction;
 use proto::{Channel, DeviceId, Topic};
 
@@ -21,7 +23,9 @@ pub(super) fn will(device: &DeviceId, topic: &str) -> bool {
 
 fn own(device: &DeviceId, text: &str, direction: Direction) -> Option<Channel> {
     let topic: Topic = text.parse().ok()?;
-    (topic.device == *device && topic.channel.direction() == direction).then_some(topic.channel)
+    let is_own = topic.device == *device && topic.channel.direction() == direction;
+    let is_open = !is_claim(device) || matches!(topic.channel, Channel::Enrol | Channel::EnrolAnswer);
+    (is_own && is_open).then_some(topic.channel)
 }
 
 #[cfg(test)]
@@ -47,6 +51,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_claim_may_ask_for_a_certificate_and_nothing_else() {
+        let me = device("claim-0a1b");
+        for channel in Channel::ALL {
+            let topic = Topic::new(me.clone(), channel).to_string();
+            assert_eq!(publish(&me, &topic, false).is_some(), channel == Channel::Enrol, "publishes {topic}");
+            assert_eq!(subscribe(&me, &topic).is_some(), channel == Channel::EnrolAnswer, "subscribes {topic}");
+            assert!(!will(&me, &topic), "wills {topic}");
+        }
+        assert_eq!(publish(&me, "trib/1/claim-0a1c/enrol", false), None);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use proto::{Channel, DeviceId, Topic};
 use super::counters::Counters;
 use super::held::PipelineGone;
 use super::packet::{Packet, PacketError, Publish, Version};
-use super::{reply, rights};
+use super::{Shared, denials, reply, rights};
+use crate::enrol::Claimant;
 use crate::ingest::acks::{Dropped, InFlight};
 use crate::ingest::{Arrival, ConnectionId, RefusalCode, Ticket, Verdict};
 
@@ -62,9 +63,10 @@ impl End {
     }
 
     /// Whether the last will holds. Not when the gateway stops: then the device did not fail, and a server may keep
-    /// wills back (OASIS MQTT 5.0, section 3.1.2.5).
+    /// wills back (OASIS MQTT 5.0, section 3.1.2.5). Nor when the certificate is revoked: whoever has its key says nothing
+    /// more in the device's name.
     pub(super) fn leaves_will(&self) -> bool {
-        !matches!(self, Self::Left | Self::Stopping)
+        !matches!(self, Self::Left | Self::Stopping | Self::Revoked)
     }
 }
 
@@ -88,6 +90,8 @@ impl From<io::Error> for End {
 pub(super) struct Session {
     pub(super) device: DeviceId,
     pub(super) connection: ConnectionId,
+    /// What sort of claim this is the session of, if it is one.
+    claim: Option<Claimant>,
     pub(super) in_flight: InFlight,
     version: Version,
     packet_bytes_max: usize,
@@ -97,9 +101,15 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(device: DeviceId, connection: ConnectionId, version: Version, packet_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        device: DeviceId,
+        connection: ConnectionId,
+        claim: Option<Claimant>,
+        version: Version,
+        packet_bytes_max: usize,
+    ) -> Self {
         let (in_flight, subscribed) = (InFlight::default(), Vec::new());
-        Self { device, connection, in_flight, version, packet_bytes_max, subscribed, denied: false }
+        Self { device, connection, claim, in_flight, version, packet_bytes_max, subscribed, denied: false }
     }
 
     pub(super) fn version(&self) -> Version {
@@ -110,13 +120,13 @@ impl Session {
     pub(super) fn handle(
         &mut self,
         packet: Packet,
-        counters: &Counters,
+        shared: &Shared,
         out: &mut BytesMut,
     ) -> Result<Option<Arrival>, End> {
         match packet {
-            Packet::Publish(publish) => return self.publish(publish, counters),
+            Packet::Publish(publish) => return self.publish(publish, shared),
             Packet::Subscribe { packet_id, filters } => {
-                let granted: Vec<_> = filters.iter().map(|filter| self.subscribe(filter, counters)).collect();
+                let granted: Vec<_> = filters.iter().map(|filter| self.subscribe(filter, shared)).collect();
                 reply::suback(self.version, packet_id, &granted, out);
             }
             Packet::Unsubscribe { packet_id, filters } => {
@@ -164,7 +174,7 @@ impl Session {
         self.arrival(Channel::Status, None, false, payload, Ticket::unasked())
     }
 
-    fn publish(&mut self, publish: Publish, counters: &Counters) -> Result<Option<Arrival>, End> {
+    fn publish(&mut self, publish: Publish, shared: &Shared) -> Result<Option<Arrival>, End> {
         let Publish { topic, packet_id, dup, retain, payload } = publish;
         if packet_id.is_some_and(|id| self.in_flight.contains(id)) {
             // A resend is answered by the verdict on the first copy. Another message under an id that is in use could
@@ -173,7 +183,7 @@ impl Session {
             return if dup { Ok(None) } else { Err(reused.into()) };
         }
         let Some(channel) = rights::publish(&self.device, &topic, retain) else {
-            return self.deny(packet_id, counters);
+            return self.deny(&topic, retain, packet_id, shared);
         };
         let ticket = match packet_id {
             None => Ticket::unasked(),
@@ -183,12 +193,19 @@ impl Session {
                 ticket
             }
         };
-        counters.publishes.add();
+        shared.counters.publishes.add();
         Ok(Some(self.arrival(channel, packet_id, dup, payload, ticket)))
     }
 
-    fn deny(&mut self, packet_id: Option<u16>, counters: &Counters) -> Result<Option<Arrival>, End> {
-        counters.publishes_denied.add();
+    fn deny(
+        &mut self,
+        topic: &str,
+        retain: bool,
+        packet_id: Option<u16>,
+        shared: &Shared,
+    ) -> Result<Option<Arrival>, End> {
+        shared.counters.publishes_denied.add();
+        denials::publish(shared, &self.device, topic, retain);
         self.warn_of_denial("publish");
         match (self.version, packet_id) {
             (Version::V5, Some(packet_id)) => {
@@ -199,9 +216,10 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, filter: &str, counters: &Counters) -> bool {
+    fn subscribe(&mut self, filter: &str, shared: &Shared) -> bool {
         let Some(channel) = rights::subscribe(&self.device, filter) else {
-            counters.subscriptions_denied.add();
+            shared.counters.subscriptions_denied.add();
+            denials::subscription(shared, &self.device, filter);
             self.warn_of_denial("subscription");
             return false;
         };
@@ -243,6 +261,7 @@ impl Session {
         Arrival {
             device: self.device.clone(),
             connection: self.connection,
+            claim: self.claim,
             channel,
             packet_id,
             resent,

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme};
+
+use crate::enrol::Claims;
 
 /// Why there is no TLS configuration.
 #[derive(Debug, thiserror::Error)]
@@ -30,11 +34,14 @@ pub enum TlsError {
 /// With `crls`, every certificate of the chain below the root must be covered by one that is in date and does not name
 /// it: unknown status is denied. Sessions are never resumed and there is no early data, so that each connection shows
 /// its certificate and a revoked one cannot come back by a ticket.
+///
+/// Beside these, the certificate of a code among `claims` is taken, which signs itself.
 pub fn server_config(
     certificates: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     client_roots: Vec<CertificateDer<'static>>,
     crls: Vec<CertificateRevocationListDer<'static>>,
+    claims: Claims,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     if client_roots.is_empty() {
         return Err(TlsError::NoRoots);
@@ -52,11 +59,64 @@ pub fn server_config(
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Own)?
-        .with_client_cert_verifier(verifier.build()?)
+        .with_client_cert_verifier(Arc::new(Admission { usual: verifier.build()?, claims }))
         .with_single_cert(certificates, key)
         .map_err(TlsError::Own)?;
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     Ok(Arc::new(config))
+}
+
+/// What is spoken here, for clients that say what they mean to speak (ALPN, RFC 7301): one that means anything else was
+/// led here by somebody in the middle, and is refused. The second is what Amazon's clients say.
+const PROTOCOLS: [&[u8]; 2] = [b"mqtt", b"x-amzn-mqtt-ca"];
+
+/// Takes devices by their authority, and claims by their key.
+#[derive(Debug)]
+struct Admission {
+    usual: Arc<dyn ClientCertVerifier>,
+    claims: Claims,
+}
+
+impl ClientCertVerifier for Admission {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.usual.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        // What the certificate says of itself does not count: that its owner has the key is shown by the handshake.
+        if intermediates.is_empty() && self.claims.of(end_entity).is_some() {
+            return Ok(ClientCertVerified::assertion());
+        }
+        self.usual.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
 }

@@ -9,7 +9,7 @@ use tracing::{error, warn};
 
 use super::{Message, Recording};
 use crate::ingest::judge::Answer;
-use crate::ingest::receipt::receipts;
+use crate::ingest::receipt::{Reader, receipts};
 use crate::ingest::{RefusalCode, Verdict};
 use crate::store::{Item, Ledger, Outcome, SettledRanges};
 
@@ -46,7 +46,9 @@ impl<L: Ledger> Recording<L> {
             let refused = refusals(items, outcomes, device, epoch);
             let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { continue };
             match self.ledger.settled_around(device, epoch, Range { first, last }) {
-                Ok(settled) => self.send(device, receipts(epoch, None, (self.now)(), &settled, &refused)),
+                Ok(settled) => {
+                    self.send(device, receipts(self.reader(device), epoch, None, (self.now)(), &settled, &refused));
+                }
                 Err(error) => warn!(%error, "a receipt could not be written; the device will ask again"),
             }
         }
@@ -56,13 +58,24 @@ impl<L: Ledger> Recording<L> {
             for held in &hello.epochs {
                 match self.ledger.settled(&message.device, held.epoch) {
                     Ok(settled) => {
-                        answer.extend(receipts(held.epoch, Some(hello.nonce), (self.now)(), &settled, &[]));
+                        answer.extend(receipts(
+                            self.reader(&message.device),
+                            held.epoch,
+                            Some(hello.nonce),
+                            (self.now)(),
+                            &settled,
+                            &[],
+                        ));
                     }
                     Err(error) => warn!(%error, "a hello could not be answered; the device will ask again"),
                 }
             }
             self.send(&message.device, answer);
         }
+    }
+
+    fn reader<'a>(&'a self, device: &'a DeviceId) -> Reader<'a> {
+        Reader { device, key: self.key.as_deref() }
     }
 
     fn send(&self, device: &DeviceId, receipts: Vec<bytes::Bytes>) {
@@ -79,7 +92,10 @@ impl<L: Ledger> Recording<L> {
             let Answer::Around(around) = &message.judgement.answer else { continue };
             for (epoch, range) in around {
                 let settled = SettledRanges(vec![(*range, Settlement::Stored)]);
-                self.send(&message.device, receipts(*epoch, None, (self.now)(), &settled, &[]));
+                self.send(
+                    &message.device,
+                    receipts(self.reader(&message.device), *epoch, None, (self.now)(), &settled, &[]),
+                );
             }
         }
     }

@@ -25,7 +25,8 @@ const LACKING: &str = "
       select case c.relname when 'reading' then 1 else 2 end, r.may, 'table ' || c.relname, has_table_privilege(c.oid, r.may)
       from place join pg_class c on c.relnamespace = place.oid and c.relowner = place.relowner
       cross join unnest(array['insert', 'select', 'update', 'delete']) as r (may)
-      where c.relkind in ('r', 'p') and not c.relispartition and (c.relname <> 'migration' or r.may = 'select')
+      where c.relkind in ('r', 'p') and not c.relispartition and r.may = any (case c.relname when 'migration' then array['select']
+            when 'audit' then array['select', 'insert'] else array['insert', 'select', 'update', 'delete'] end)
       union all
       select 3, 'usage', 'sequence ' || c.relname, has_sequence_privilege(c.oid, 'usage')
       from place join pg_class c on c.relnamespace = place.oid and c.relname = 'commit_number' and c.relkind = 'S'

@@ -38,7 +38,8 @@ alter default privileges for role tributary_migrate in schema public
 alter default privileges for role tributary_migrate in schema public
     grant select on tables to tributary_query;
 
--- What it has made already. Whoever writes readings has no say in what schema this is, so "migration" is only read.
+-- What it has made already. Whoever writes readings has no say in what schema this is, so "migration" is only read; and
+-- none in what was done here, so "audit" is only read and added to.
 do $$
 declare
     it record;
@@ -50,7 +51,10 @@ begin
             execute format('grant usage, select on sequence %s to tributary_ingest', it.name);
         else
             execute format('grant select on %s to tributary_ingest, tributary_query', it.name);
-            if it.relname <> 'migration' then
+            if it.relname = 'audit' then
+                execute format('grant insert on %s to tributary_ingest', it.name);
+                execute format('revoke update, delete, truncate on %s from tributary_ingest', it.name);
+            elsif it.relname <> 'migration' then
                 execute format('grant insert, update, delete on %s to tributary_ingest', it.name);
             end if;
         end if;

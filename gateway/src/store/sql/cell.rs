@@ -123,6 +123,12 @@ impl ToCell for [u8] {
     }
 }
 
+impl FromCell for Vec<u8> {
+    fn from_cell(cell: Cell<'_>) -> Result<Self, &'static str> {
+        if let Cell::Blob(bytes) = cell { Ok(bytes.to_vec()) } else { Err(cell.kind()) }
+    }
+}
+
 impl<const N: usize> ToCell for [u8; N] {
     fn to_cell(&self) -> Cell<'_> {
         Cell::Blob(self)

@@ -59,6 +59,13 @@ pub(super) fn prepare_writer(db: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Settings of a connection beside the writer's, whose commits are as durable.
+pub(super) fn prepare_side(db: &Connection, busy: Duration) -> Result<(), StoreError> {
+    db.busy_timeout(busy)?;
+    set(db, "synchronous", "full", "2")?;
+    set(db, "foreign_keys", "on", "1")
+}
+
 /// Settings of a connection that reads.
 pub(super) fn prepare_reader(db: &Connection) -> Result<(), StoreError> {
     db.busy_timeout(BUSY)?;

@@ -8,7 +8,7 @@ use proto::{DeviceId, Epoch, Instant, Range};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use super::{Driver, Now, Roller, settings};
+use super::{Driver, Now, Roller, Trail, settings};
 use crate::store::error::StoreError;
 use crate::store::ledger::{Claim, Memory, SubjectSeed, TENANT, Work};
 use crate::store::outbox::Relational;
@@ -21,7 +21,8 @@ pub struct Writer {
     tick: watch::Sender<Tick>,
 }
 
-/// Where all writing is done, in turns: by the recorder, and now and then by who keeps the rollups. One connection, so
+/// Where all writing is done, in turns: by the recorder, and now and then by who keeps the rollups
+/// or the audit trail. One connection, so
 /// that neither finds what it keeps of the file outdated by the other, and neither asks again and again for a lock.
 #[derive(Clone)]
 pub(super) struct Desk(Arc<Mutex<Pen>>);
@@ -107,6 +108,12 @@ impl Writer {
     #[must_use]
     pub fn roller(&self) -> Roller {
         Roller::new(self.desk.clone(), self.desk.turn().path.clone())
+    }
+
+    /// The audit trail of this database.
+    #[must_use]
+    pub fn trail(&self) -> Trail {
+        Trail::at(self.desk.clone(), self.desk.turn().path.clone())
     }
 
     pub(super) fn ensure_subject(&mut self, seed: &SubjectSeed) -> Result<(), StoreError> {

@@ -116,7 +116,7 @@ impl Run<'_> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         runtime.block_on(async {
             let (events, arriving) = mpsc::channel(EVENTS_MAX);
-            let judge = tokio::spawn(judge_all(arriving, recorder, super::image::now));
+            let judge = tokio::spawn(judge_all(arriving, recorder, None, super::image::now));
             self.feed(&events, start as u64 * 10).await?;
             drop(events);
             judge.await?;
@@ -144,7 +144,7 @@ impl Run<'_> {
             let connection = ConnectionId(connections + which as u64);
             let (device, resent, payload) = (DEVICES[which].parse()?, false, payload.into());
             let packet_id = Some(u16::try_from(place)? + 1);
-            let arrival = Arrival { device, connection, channel, packet_id, resent, payload, ticket };
+            let arrival = Arrival { device, connection, claim: None, channel, packet_id, resent, payload, ticket };
             events.send(Event::Arrived(arrival)).await.map_err(|_| gone())?;
             if self.dice.chance(60) {
                 self.answered().await?;

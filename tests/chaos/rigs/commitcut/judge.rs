@@ -43,6 +43,7 @@ pub(super) fn image(feed: &Feed, cut: usize, folder: &Path, blame: &mut Blame<'_
 fn send_again(feed: &Feed, store: &mut Store, folder: &Path, blame: &mut Blame<'_>) -> anyhow::Result<()> {
     for (device, payload) in &feed.frames {
         let arrival = Arrival {
+            claim: None,
             device: device.parse()?,
             connection: ConnectionId(99),
             channel: Channel::Batch,

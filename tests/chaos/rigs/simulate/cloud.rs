@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use bytes::Bytes;
 use gateway::ingest::judge::{Answer, Judgement, judge};
-use gateway::ingest::receipt::receipts;
+use gateway::ingest::receipt::{Reader, receipts};
 use gateway::ingest::record::record;
 use gateway::ingest::{Arrival, ConnectionId, Ticket};
 use gateway::store::Ledger as _;
@@ -131,6 +131,7 @@ impl Cloud {
     pub(super) fn arrived(&mut self, device: &DeviceId, connection: usize, channel: Channel, payload: Bytes) {
         let arrival = Arrival {
             device: device.clone(),
+            claim: None,
             connection: ConnectionId(connection as u64),
             channel,
             packet_id: Some(1),
@@ -165,7 +166,7 @@ impl Cloud {
         for (device, epoch, around) in touched(&answers) {
             let settled = writer.settled_around(&device, epoch, around)?;
             self.links.get(&device).into_iter().for_each(|link| {
-                let all = receipts(epoch, None, now(), &settled, &[]);
+                let all = receipts(Reader { device: &device, key: None }, epoch, None, now(), &settled, &[]);
                 committed.receipts.extend(all.into_iter().map(|receipt| (*link, device.clone(), receipt)));
             });
         }
@@ -173,7 +174,7 @@ impl Cloud {
             let (Answer::Everything(hello), Some(link)) = (answer, self.links.get(device)) else { continue };
             for held in &hello.epochs {
                 let settled = writer.settled(device, held.epoch)?;
-                let all = receipts(held.epoch, Some(hello.nonce), now(), &settled, &[]);
+                let all = receipts(Reader { device, key: None }, held.epoch, Some(hello.nonce), now(), &settled, &[]);
                 committed.receipts.extend(all.into_iter().map(|receipt| (*link, device.clone(), receipt)));
             }
         }

@@ -1,0 +1,64 @@
+//! One session of a claim: connect, ask, hear.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use proto::enrol::{CLAIM_PREFIX, Enrol, Enrolled, Outcome};
+use proto::{Channel, DeviceId, Topic};
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, SubscribeReasonCode, TlsConfiguration, Transport};
+use rustls::ClientConfig;
+
+use crate::uplink::Settings;
+
+/// How long all of it may take: a handshake, and a certificate that is signed.
+const SESSION: Duration = Duration::from_secs(60);
+/// Requests of ours that wait for the client: one to subscribe, one to ask.
+const REQUESTS_MAX: usize = 4;
+/// An answer of four certificates and four anchors, with room.
+const PACKET_BYTES_MAX: usize = 64 * 1024;
+
+/// Asks once. Whatever goes wrong on the way may be tried again.
+pub(super) async fn ask(uplink: &Settings, tls: Arc<ClientConfig>, enrol: &Enrol) -> anyhow::Result<Outcome> {
+    tokio::time::timeout(SESSION, session(uplink, tls, enrol)).await.context("no answer from the gateway in time")?
+}
+
+async fn session(uplink: &Settings, tls: Arc<ClientConfig>, enrol: &Enrol) -> anyhow::Result<Outcome> {
+    let name = session_name(enrol)?;
+    let mut options = MqttOptions::new(name.as_str(), &uplink.host, uplink.port);
+    options
+        .set_keep_alive(Duration::from_secs(30))
+        .set_clean_session(true)
+        .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
+        .set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)));
+    let (client, mut events) = AsyncClient::new(options, REQUESTS_MAX);
+    let topic = |channel| Topic::new(name.clone(), channel).to_string();
+    loop {
+        match events.poll().await.context("the connection for the claim failed")? {
+            Event::Incoming(Packet::ConnAck(_)) => {
+                client.try_subscribe(topic(Channel::EnrolAnswer), QoS::AtMostOnce)?;
+            }
+            Event::Incoming(Packet::SubAck(ack)) => {
+                if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
+                    bail!("the gateway lets a claim hear no answer");
+                }
+                client.try_publish(topic(Channel::Enrol), QoS::AtLeastOnce, false, enrol.encode())?;
+            }
+            Event::Incoming(Packet::Publish(publish)) if publish.topic == topic(Channel::EnrolAnswer) => {
+                let answer = Enrolled::decode(&publish.payload).context("the answer cannot be read")?;
+                if answer.nonce == enrol.nonce {
+                    let _ = client.try_disconnect(); // whether it hears that or not
+                    let _ = tokio::time::timeout(Duration::from_secs(1), events.poll()).await;
+                    return Ok(answer.outcome);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What this session calls itself: others may hold the same claim.
+fn session_name(enrol: &Enrol) -> anyhow::Result<DeviceId> {
+    let nonce = u64::from_be_bytes(enrol.nonce.0);
+    format!("{CLAIM_PREFIX}{nonce:016x}").parse().context("name a claim's session")
+}

@@ -1,0 +1,54 @@
+//! A device's own key, and the request (PKCS#10) by which an authority signs it.
+
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use zeroize::Zeroizing;
+
+/// A key, or a request for it, that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// No key, or no signature by it.
+    #[error("cannot make a key and its signing request")]
+    Signing(#[from] rcgen::Error),
+    /// What was kept is no key of the kind that is made here.
+    #[error("the key that was kept is not a P-256 private key in PEM")]
+    Key(#[source] rcgen::Error),
+}
+
+/// A new P-256 private key: PKCS#8 in PEM.
+///
+/// # Errors
+/// When the system has no random numbers.
+pub fn new_key() -> Result<Zeroizing<String>, RequestError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    Ok(Zeroizing::new(key.serialize_pem()))
+}
+
+/// The request for `key_pem`, in DER. The name in it is for people: an authority that signs it knows better.
+///
+/// # Errors
+/// When `key_pem` is not such a key.
+pub fn request(key_pem: &str, name: &str) -> Result<Vec<u8>, RequestError> {
+    let key = KeyPair::from_pem_and_sign_algo(key_pem, &PKCS_ECDSA_P256_SHA256).map_err(RequestError::Key)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    Ok(params.serialize_request(&key)?.der().to_vec())
+}
+
+/// The public key of `key_pem`, as certificates hold it: 65 bytes of an uncompressed point.
+///
+/// # Errors
+/// When `key_pem` is not such a key.
+pub fn public_key(key_pem: &str) -> Result<Vec<u8>, RequestError> {
+    let key = KeyPair::from_pem_and_sign_algo(key_pem, &PKCS_ECDSA_P256_SHA256).map_err(RequestError::Key)?;
+    Ok(key.public_key_raw().to_vec())
+}
+
+/// A DER certificate in PEM.
+#[must_use]
+pub fn certificate_pem(der: &[u8]) -> String {
+    pem::encode_config(
+        &pem::Pem::new("CERTIFICATE", der),
+        pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
+    )
+}

@@ -1,0 +1,233 @@
+//! Where requests for certificates are answered, one at a time, on a thread of its own: it writes files and a database.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use proto::enrol::{Certificate, Enrol, EnrolRefusal, Enrolled, Issued, Outcome, is_claim};
+use proto::{Channel, DeviceId, Instant};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::registry::{self, Asked, Decision, Registry, RegistryError};
+use super::{Claimant, registry::fingerprint};
+use crate::audit::Auditor;
+use crate::audit::entry::{Actor, Detail, Event};
+use crate::ingest::{Arrival, Link, RefusalCode, Ticket, Verdict};
+use crate::store::Now;
+
+/// Requests that wait to be answered.
+const WAITING_MAX: usize = 64;
+/// How soon a device that waits for the operator may ask again.
+const ASK_AGAIN_S: u32 = 30;
+/// How soon one may ask again where something failed.
+const TRY_AGAIN_S: u32 = 10;
+/// How soon one that had too many may ask again.
+const TOO_MANY_S: u32 = 3_600;
+
+/// The way to the desk. Clones are the same.
+#[derive(Clone)]
+pub struct Desk {
+    asks: mpsc::Sender<Ask>,
+    links: Links,
+}
+
+/// How connected devices are answered.
+type Links = Arc<Mutex<HashMap<DeviceId, Link>>>;
+
+/// A request as it came.
+struct Ask {
+    by: Claimant,
+    session: DeviceId,
+    payload: Bytes,
+    ticket: Ticket,
+}
+
+/// What the desk works with.
+pub struct Settings {
+    /// The folder of the authority that issues.
+    pub authority: PathBuf,
+    /// Days that a device's certificate lives.
+    pub days: u32,
+    /// Whom devices are to trust, DER.
+    pub anchors: Vec<Vec<u8>>,
+    /// The public key of signed receipts.
+    pub receipt_key: Option<[u8; 32]>,
+}
+
+impl Desk {
+    /// Opens the desk. Its thread ends when all ways to it are dropped.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn open(
+        settings: Settings,
+        registry: Registry,
+        auditor: Auditor,
+        now: Now,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (asks, mut inbox) = mpsc::channel::<Ask>(WAITING_MAX);
+        let links = Links::default();
+        let mut clerk = Clerk { settings, registry, auditor, links: Arc::clone(&links), now };
+        let work = move || {
+            while let Some(ask) = inbox.blocking_recv() {
+                clerk.answer(ask);
+            }
+        };
+        let thread = thread::Builder::new().name("enrolment".into()).spawn(work)?;
+        Ok((Self { asks, links }, thread))
+    }
+
+    /// A connection that may be answered from now on.
+    pub fn opened(&self, link: &Link) {
+        lock(&self.links).insert(link.device.clone(), link.clone());
+    }
+
+    /// It has ended, if it is still the one that is known.
+    pub fn closed(&self, device: &DeviceId, connection: crate::ingest::ConnectionId) {
+        let mut links = lock(&self.links);
+        if links.get(device).is_some_and(|link| link.connection == connection) {
+            links.remove(device);
+        }
+    }
+
+    /// Hands a request in. One for which there is no room is refused, and comes again.
+    pub fn ask(&self, arrival: Arrival) {
+        let by = match arrival.claim {
+            Some(claimant) => claimant,
+            // Behind a broker the name is all that is known.
+            None if is_claim(&arrival.device) => Claimant::Shared,
+            None => Claimant::Device,
+        };
+        let ask = Ask { by, session: arrival.device, payload: arrival.payload, ticket: arrival.ticket };
+        if let Err(mpsc::error::TrySendError::Full(ask) | mpsc::error::TrySendError::Closed(ask)) =
+            self.asks.try_send(ask)
+        {
+            ask.ticket.settle(Verdict::Refused(RefusalCode::QuotaExceeded));
+        }
+    }
+}
+
+fn lock(links: &Links) -> MutexGuard<'_, HashMap<DeviceId, Link>> {
+    links.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who answers.
+struct Clerk {
+    settings: Settings,
+    registry: Registry,
+    auditor: Auditor,
+    links: Links,
+    now: Now,
+}
+
+impl Clerk {
+    fn answer(&mut self, ask: Ask) {
+        let request = match Enrol::decode(&ask.payload) {
+            Ok(request) => request,
+            Err(error) => {
+                warn!(device.id = %ask.session, %error, "a request for a certificate could not be read");
+                return ask.ticket.settle(Verdict::Refused(RefusalCode::PayloadFormatInvalid));
+            }
+        };
+        let outcome = self.outcome(&ask, &request);
+        let payload = Enrolled { nonce: request.nonce, outcome }.encode();
+        let link = lock(&self.links).get(&ask.session).cloned();
+        // One that has gone asks again.
+        if !link.is_some_and(|link| link.send(Channel::EnrolAnswer, payload.into())) {
+            info!(device.id = %ask.session, "an answer about a certificate had nobody to go to");
+        }
+        ask.ticket.settle(Verdict::Settled);
+    }
+
+    fn outcome(&mut self, ask: &Ask, request: &Enrol) -> Outcome {
+        // Who has a certificate is who it says, whatever it writes.
+        let device = if ask.by == Claimant::Device { &ask.session } else { &request.device };
+        if is_claim(device) {
+            return Outcome::Refused(EnrolRefusal::Request);
+        }
+        let Ok(key) = certs::authority::key_of_request(&request.request) else {
+            return Outcome::Refused(EnrolRefusal::Request);
+        };
+        let asked = Asked { by: &ask.by, device, key: &key };
+        let decision = match self.registry.decide(&asked, (self.now)()) {
+            Ok(decision) => decision,
+            Err(error) => return later(device, &error),
+        };
+        match decision {
+            Decision::Known(chain) => self.issued(&chain),
+            Decision::Issue => match self.issue(ask.by, device, &key, &request.request) {
+                Ok(chain) => self.issued(&chain),
+                Err(outcome) => outcome,
+            },
+            Decision::Waiting => {
+                warn!(device.id = %device, key = fingerprint(&key), "a device waits to be allowed: see `tributary-gateway devices allow`");
+                Outcome::Waiting(ASK_AGAIN_S)
+            }
+            Decision::TooMany => Outcome::Later(TOO_MANY_S),
+            Decision::NotAllowed => self.refused(device, &key, EnrolRefusal::NotAllowed),
+            Decision::NoClaim => self.refused(device, &key, EnrolRefusal::Claim),
+            Decision::ClaimUsed => self.refused(device, &key, EnrolRefusal::ClaimUsed),
+        }
+    }
+
+    fn refused(&self, device: &DeviceId, key: &[u8], why: EnrolRefusal) -> Outcome {
+        warn!(device.id = %device, ?why, "a certificate was refused");
+        let detail = Detail::none().text("why", &format!("{why:?}")).text("key", &fingerprint(key));
+        self.auditor.note(Event::Refused, Actor::Gateway, Some(device), detail);
+        Outcome::Refused(why)
+    }
+
+    /// Has the authority issue, and notes it. The PEM of the chain.
+    fn issue(&mut self, by: Claimant, device: &DeviceId, key: &[u8], request: &[u8]) -> Result<Vec<u8>, Outcome> {
+        let now = (self.now)();
+        let at = UNIX_EPOCH + Duration::from_micros(now.0.try_into().unwrap_or(0));
+        // Opened for each: a folder that was changed, or whose key was replaced, needs no restart.
+        let leaf = certs::Authority::open(&self.settings.authority)
+            .and_then(|authority| authority.sign_request(request, device.as_str(), self.settings.days, at));
+        let leaf = match leaf {
+            Ok(leaf) => leaf,
+            Err(certs::AuthorityError::Request(_)) => return Err(Outcome::Refused(EnrolRefusal::Request)),
+            Err(error) => {
+                error!(device.id = %device, %error, "no certificate could be issued");
+                return Err(Outcome::Later(TRY_AGAIN_S));
+            }
+        };
+        let not_after = i64::try_from(leaf.record.not_after.seconds()).unwrap_or(i64::MAX / 1_000_000);
+        let certificate = registry::Certificate {
+            serial: certs::identity::serial(&leaf.der).map_err(|error| later(device, &error))?,
+            device: device.clone(),
+            key: key.to_vec(),
+            not_after: Instant(not_after.saturating_mul(1_000_000)),
+            chain: leaf.pem.into_bytes(),
+        };
+        self.registry.keep(&certificate, now).map_err(|error: RegistryError| later(device, &error))?;
+        info!(device.id = %device, serial = certificate.serial, until = %leaf.record.not_after, "issued a certificate");
+        let event = if by == Claimant::Device { Event::Renewed } else { Event::Issued };
+        let detail = Detail::none().text("serial", &certificate.serial).text("key", &fingerprint(key));
+        self.auditor.note(event, Actor::Gateway, Some(device), detail);
+        if let Claimant::Code(claim) = by {
+            let detail = Detail::none().text("claim", &fingerprint(&claim));
+            self.auditor.note(Event::ClaimUsed, Actor::Device(device.clone()), Some(device), detail);
+        }
+        Ok(certificate.chain)
+    }
+
+    fn issued(&self, chain: &[u8]) -> Outcome {
+        let chain: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(chain).map(|der| der.map(|der| Certificate(der.to_vec()))).collect();
+        let Ok(chain) = chain else { return Outcome::Later(TRY_AGAIN_S) };
+        let anchors = self.settings.anchors.iter().cloned().map(Certificate).collect();
+        Outcome::Issued(Issued { chain, anchors, receipt_key: self.settings.receipt_key })
+    }
+}
+
+fn later(device: &DeviceId, error: &dyn std::error::Error) -> Outcome {
+    error!(device.id = %device, %error, "a request for a certificate could not be answered; the device asks again");
+    Outcome::Later(TRY_AGAIN_S)
+}

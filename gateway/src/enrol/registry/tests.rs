@@ -1,0 +1,137 @@
+//! Who gets a certificate, on a real file.
+
+use super::*;
+use crate::store::sqlite;
+
+const HOUR: i64 = 3_600 * 1_000_000;
+const START: Instant = Instant(1_790_000_000_000_000);
+const CODE: [u8; 32] = [1; 32];
+
+struct Rig {
+    _folder: tempfile::TempDir,
+    registry: Registry,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.db");
+        drop(sqlite::Store::open(&path, || START).unwrap());
+        Self { registry: Registry::new(Side::sqlite(&path)), _folder: folder }
+    }
+
+    fn claim(&mut self, device: Option<&str>) {
+        let device = device.map(id);
+        self.registry.add_claim(&CODE, device.as_ref(), START, later(1)).unwrap();
+    }
+
+    /// What becomes of it when `by` asks to be `device` with a key of these bytes, `hours` later.
+    fn ask(&mut self, by: Claimant, device: &str, key: u8, hours: i64) -> Decision {
+        let asked = Asked { by: &by, device: &id(device), key: &[key; 65] };
+        self.registry.decide(&asked, later(hours)).unwrap()
+    }
+
+    fn issued(&mut self, device: &str, key: u8, serial: &str) {
+        let certificate = Certificate {
+            serial: serial.into(),
+            device: id(device),
+            key: vec![key; 65],
+            not_after: later(90 * 24),
+            chain: serial.as_bytes().to_vec(),
+        };
+        self.registry.keep(&certificate, START).unwrap();
+    }
+}
+
+fn id(name: &str) -> DeviceId {
+    name.parse().unwrap()
+}
+
+fn later(hours: i64) -> Instant {
+    Instant(START.0 + hours * HOUR)
+}
+
+#[test]
+fn a_code_is_good_once_for_one_key_and_for_its_device() {
+    let mut rig = Rig::new();
+    rig.claim(Some("a"));
+    let code = Claimant::Code(CODE);
+    assert_eq!(rig.ask(code, "b", 1, 0), Decision::NoClaim, "another device");
+    assert_eq!(rig.ask(Claimant::Code([2; 32]), "a", 1, 0), Decision::NoClaim, "another code");
+    assert_eq!(rig.ask(code, "a", 1, 0), Decision::Issue);
+    assert_eq!(rig.ask(code, "a", 1, 0), Decision::Issue, "again, for the answer was lost before it was issued");
+    assert_eq!(rig.ask(code, "a", 2, 0), Decision::ClaimUsed);
+    rig.issued("a", 1, "07");
+    assert_eq!(rig.ask(code, "a", 1, 20), Decision::Known(b"07".to_vec()), "again, for the answer was lost");
+}
+
+#[test]
+fn a_code_that_is_over_is_neither_let_in_nor_good_unless_it_was_used() {
+    let mut rig = Rig::new();
+    rig.claim(Some("a"));
+    assert_eq!(rig.registry.live_claims(later(1)).unwrap(), [CODE]);
+    assert!(rig.registry.live_claims(later(2)).unwrap().is_empty());
+    assert_eq!(rig.ask(Claimant::Code(CODE), "a", 1, 2), Decision::NoClaim);
+    assert_eq!(rig.ask(Claimant::Code(CODE), "a", 1, 0), Decision::Issue);
+    assert_eq!(rig.registry.live_claims(later(2)).unwrap(), [CODE], "to ask again");
+    assert_eq!(rig.ask(Claimant::Code(CODE), "a", 1, 2), Decision::Issue);
+    assert!(rig.registry.live_claims(later(26)).unwrap().is_empty());
+}
+
+#[test]
+fn nobody_takes_the_name_of_a_device_that_lives_by_what_was_not_made_for_it() {
+    let mut rig = Rig::new();
+    rig.issued("a", 1, "07");
+    rig.claim(None);
+    assert_eq!(rig.ask(Claimant::Code(CODE), "a", 2, 0), Decision::NotAllowed);
+    assert_eq!(rig.ask(Claimant::Code(CODE), "b", 2, 0), Decision::Issue);
+    rig.registry.add_rule("*", START).unwrap();
+    assert_eq!(rig.ask(Claimant::Shared, "a", 3, 0), Decision::Waiting);
+    assert_eq!(rig.ask(Claimant::Shared, "c", 3, 0), Decision::Issue);
+    rig.registry.revoke(&[("07".into(), id("a"), later(90 * 24))], START).unwrap();
+    assert_eq!(rig.ask(Claimant::Shared, "a", 4, 0), Decision::Issue, "its name is free again");
+}
+
+#[test]
+fn the_operator_says_yes_or_no_to_one_key() {
+    let mut rig = Rig::new();
+    for key in [1, 2] {
+        assert_eq!(rig.ask(Claimant::Shared, "a", key, 0), Decision::Waiting);
+    }
+    assert!(matches!(rig.registry.answer(&id("a"), None, true), Err(RegistryError::Several { count: 2, .. })));
+    assert!(matches!(rig.registry.answer(&id("b"), None, true), Err(RegistryError::NobodyWaits(_))));
+    rig.registry.answer(&id("a"), Some(&fingerprint(&[1; 65])), true).unwrap();
+    rig.registry.answer(&id("a"), None, false).unwrap();
+    assert_eq!(rig.ask(Claimant::Shared, "a", 1, 0), Decision::Issue);
+    assert_eq!(rig.ask(Claimant::Shared, "a", 2, 0), Decision::NotAllowed);
+}
+
+#[test]
+fn a_device_renews_within_bounds_and_what_was_revoked_is_known_until_it_expires() {
+    let mut rig = Rig::new();
+    for (key, serial) in [(1, "01"), (2, "02"), (3, "03"), (4, "04")] {
+        assert_eq!(rig.ask(Claimant::Device, "a", key, 0), Decision::Issue);
+        rig.issued("a", key, serial);
+    }
+    assert_eq!(rig.ask(Claimant::Device, "a", 5, 1), Decision::TooMany);
+    assert_eq!(rig.ask(Claimant::Device, "a", 5, 25), Decision::Issue);
+    rig.registry.revoke(&[("02".into(), id("a"), later(90 * 24))], START).unwrap();
+    rig.registry.revoke(&[("99".into(), id("z"), later(24))], START).unwrap();
+    assert_eq!(rig.registry.revoked(START).unwrap(), ["02", "99"]);
+    assert_eq!(rig.registry.revoked(later(25)).unwrap(), ["02"], "one that expired is refused as it is");
+    assert_ne!(
+        rig.ask(Claimant::Device, "a", 2, 25),
+        Decision::Known(b"02".to_vec()),
+        "a revoked one is not given again"
+    );
+}
+
+#[test]
+fn a_rule_is_an_id_or_its_beginning() {
+    let mut rig = Rig::new();
+    rig.registry.add_rule("meter-*", START).unwrap();
+    rig.registry.add_rule("pump", START).unwrap();
+    for (device, is_in) in [("meter-1", true), ("meter", false), ("pump", true), ("pump-1", false)] {
+        assert_eq!(rig.ask(Claimant::Shared, device, 1, 0) == Decision::Issue, is_in, "{device}");
+    }
+}

@@ -1,0 +1,73 @@
+//! A connection beside the writer's, for rows that are no readings and that commands write too: who may enrol, what was
+//! issued. Short transactions, few of them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::error::StoreError;
+use super::postgres;
+use super::sql::Db;
+use super::sqlite;
+
+/// How long a statement waits for a lock, or for a server's answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The way to one database, opened when it is first needed and anew after an error.
+pub enum Side {
+    /// A file that a gateway has made.
+    Sqlite(PathBuf, Option<Connection>),
+    /// A server that was migrated.
+    Postgres(Box<postgres::Side>),
+}
+
+impl Side {
+    /// Of the SQLite file at `path`.
+    #[must_use]
+    pub fn sqlite(path: &Path) -> Self {
+        Self::Sqlite(path.to_owned(), None)
+    }
+
+    /// Of the server that `settings` name.
+    #[must_use]
+    pub fn postgres(settings: postgres::Settings) -> Self {
+        Self::Postgres(Box::new(postgres::Side::new(settings)))
+    }
+
+    /// All of `act`, durably, or nothing of it.
+    ///
+    /// # Errors
+    /// The database cannot be reached or written, or is not of this program's version; or what `act` says.
+    pub(crate) fn transact<T, E: From<StoreError>>(
+        &mut self,
+        act: impl FnOnce(Db<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match self {
+            Self::Sqlite(path, kept) => {
+                // Only what ends well is used again.
+                let mut db = match kept.take() {
+                    Some(db) => db,
+                    None => open(path)?,
+                };
+                let transaction =
+                    db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
+                let answer = act(Db::new(&sqlite::Driver::of(&transaction)))?;
+                transaction.commit().map_err(StoreError::from)?;
+                *kept = Some(db);
+                Ok(answer)
+            }
+            Self::Postgres(side) => side.transact(act),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(|source| {
+        let path = path.display();
+        StoreError::Unfit(format!("cannot open {path}: {source}; a gateway makes it when it is started"))
+    })?;
+    sqlite::prepare_side(&db, PATIENCE)?;
+    Ok(db)
+}
