@@ -150,7 +150,7 @@ impl Registry {
     /// # Errors
     /// The database.
     pub fn live_claims(&mut self, now: Instant) -> Result<Vec<[u8; 32]>, RegistryError> {
-        self.side.transact(|db| {
+        self.side.look(|db| {
             let sql = "select key from claim where expires_us >= ?1 or (used_us is not null and expires_us >= ?2)";
             Ok(db.prepare(sql).rows([now.0, now.0 - GRACE_US], |row| row.get(0))?)
         })
@@ -161,7 +161,7 @@ impl Registry {
     /// # Errors
     /// The database.
     pub fn revoked(&mut self, now: Instant) -> Result<Vec<String>, RegistryError> {
-        self.side.transact(|db| {
+        self.side.look(|db| {
             let sql = "select serial from certificate where revoked_us is not null and not_after_us >= ?1";
             Ok(db.prepare(sql).rows([now.0], |row| row.get(0))?)
         })
@@ -226,7 +226,7 @@ impl Registry {
     /// # Errors
     /// Nobody waits, or several do; or the database.
     pub fn who_waits(&mut self, device: &DeviceId, key: Option<&str>) -> Result<String, RegistryError> {
-        self.side.transact(|db| Ok(waiting(db, device, key)?.1))
+        self.side.look(|db| Ok(waiting(db, device, key)?.1))
     }
 
     /// Says yes or no to a device that waits, with the key whose fingerprint begins with `key` if there are several.
@@ -247,7 +247,7 @@ impl Registry {
     /// # Errors
     /// The database.
     pub fn list(&mut self, now: Instant) -> Result<Vec<Line>, RegistryError> {
-        self.side.transact(|db| list(db, now).map_err(RegistryError::from))
+        self.side.look(|db| list(db, now).map_err(RegistryError::from))
     }
 }
 

@@ -43,6 +43,22 @@ impl Side {
         &mut self,
         act: impl FnOnce(Db<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.within(TransactionBehavior::Immediate, act)
+    }
+
+    /// One moment's view for `act`, which only reads: it waits for nobody who writes, however busy they are.
+    ///
+    /// # Errors
+    /// As [`Side::transact`].
+    pub(crate) fn look<T, E: From<StoreError>>(&mut self, act: impl FnOnce(Db<'_>) -> Result<T, E>) -> Result<T, E> {
+        self.within(TransactionBehavior::Deferred, act)
+    }
+
+    fn within<T, E: From<StoreError>>(
+        &mut self,
+        behavior: TransactionBehavior,
+        act: impl FnOnce(Db<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         match self {
             Self::Sqlite(path, kept) => {
                 // Only what ends well is used again.
@@ -50,8 +66,7 @@ impl Side {
                     Some(db) => db,
                     None => open(path)?,
                 };
-                let transaction =
-                    db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
+                let transaction = db.transaction_with_behavior(behavior).map_err(StoreError::from)?;
                 let answer = act(Db::new(&sqlite::Driver::of(&transaction)))?;
                 transaction.commit().map_err(StoreError::from)?;
                 *kept = Some(db);

@@ -135,3 +135,16 @@ fn a_rule_is_an_id_or_its_beginning() {
         assert_eq!(rig.ask(Claimant::Shared, device, 1, 0) == Decision::Issue, is_in, "{device}");
     }
 }
+
+#[test]
+fn claims_and_revocations_are_seen_while_somebody_writes() {
+    let mut rig = Rig::new();
+    rig.claim(None);
+    let Side::Sqlite(path, _) = &rig.registry.side else { panic!("a file") };
+    let busy = rusqlite::Connection::open(path).unwrap();
+    busy.execute_batch("begin immediate").unwrap();
+    let began = std::time::Instant::now();
+    assert_eq!(rig.registry.live_claims(START).unwrap(), [CODE]);
+    assert!(rig.registry.revoked(START).unwrap().is_empty());
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "it waits for nobody");
+}
