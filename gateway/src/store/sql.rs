@@ -31,6 +31,14 @@ pub(crate) trait Driver {
     /// Runs one statement for each of `rows`, in their order.
     fn execute_many(&self, statement: &Many, rows: &[Vec<Cell<'_>>]) -> Result<(), SqlError>;
 
+    /// Runs one query for each of `rows`, and shows each row of the answers.
+    fn each_many(
+        &self,
+        query: &Many,
+        rows: &[Vec<Cell<'_>>],
+        row: &mut dyn FnMut(&Row<'_>) -> Result<(), SqlError>,
+    ) -> Result<(), SqlError>;
+
     /// Appends readings. A database may hold them back until the transaction needs them or ends.
     fn append(&self, run: &Run, rows: &mut dyn Iterator<Item = ReadingRow<'_>>) -> Result<(), SqlError>;
 
@@ -64,7 +72,7 @@ pub(crate) struct Locked {
     pub(crate) version: i64,
 }
 
-/// A statement for many rows.
+/// A statement or a query for many rows.
 pub(crate) struct Many {
     /// For one row.
     pub(crate) one: &'static str,

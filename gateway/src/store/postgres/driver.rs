@@ -6,9 +6,10 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use futures_util::future::join;
 use proto::DeviceId;
+use tokio_postgres::RowStream;
 
 use super::copy::Head;
-use super::queue::Queue;
+use super::queue::{Queue, columns};
 use super::sender::Sender;
 use super::session::{Patience, Prepared, Session};
 use crate::store::feed::{Place, Span};
@@ -109,6 +110,21 @@ impl<'s> Driver<'s> {
             queued.and(answer)
         })
     }
+
+    /// Shows each row of `answer`.
+    fn show(
+        &self,
+        answer: impl Future<Output = Result<RowStream, tokio_postgres::Error>>,
+        row: &mut dyn FnMut(&Row<'_>) -> Result<(), SqlError>,
+    ) -> Result<(), SqlError> {
+        self.ask(async {
+            let mut rows = std::pin::pin!(answer.await?);
+            while let Some(found) = rows.try_next().await? {
+                row(&Row(&found))?;
+            }
+            Ok(())
+        })
+    }
 }
 
 impl sql::Driver for Driver<'_> {
@@ -126,14 +142,7 @@ impl sql::Driver for Driver<'_> {
         row: &mut dyn FnMut(&Row<'_>) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         let prepared = self.ready(sql)?;
-        self.ask(async {
-            let rows = self.session.client().query_raw(&prepared.statement, values.iter().copied()).await?;
-            let mut rows = std::pin::pin!(rows);
-            while let Some(found) = rows.try_next().await? {
-                row(&Row(&found))?;
-            }
-            Ok(())
-        })
+        self.show(self.session.client().query_raw(&prepared.statement, values.iter().copied()), row)
     }
 
     fn execute_many(&self, statement: &Many, rows: &[Vec<Cell<'_>>]) -> Result<(), SqlError> {
@@ -143,6 +152,20 @@ impl sql::Driver for Driver<'_> {
         let prepared = self.ready(statement.all)?;
         self.queue.execute(&prepared.statement, rows)?;
         if self.queue.is_full() { self.ask(async { Ok(()) }) } else { Ok(()) }
+    }
+
+    fn each_many(
+        &self,
+        query: &Many,
+        rows: &[Vec<Cell<'_>>],
+        row: &mut dyn FnMut(&Row<'_>) -> Result<(), SqlError>,
+    ) -> Result<(), SqlError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let prepared = self.ready(query.all)?;
+        let columns = columns(&prepared.statement, rows)?;
+        self.show(self.session.client().query_raw(&prepared.statement, columns), row)
     }
 
     fn append(&self, run: &Run, rows: &mut dyn Iterator<Item = ReadingRow<'_>>) -> Result<(), SqlError> {

@@ -36,12 +36,7 @@ impl Queue {
 
     /// `statement` is to run, with arrays as its parameters: the columns of `rows`.
     pub(super) fn execute(&self, statement: &Statement, rows: &[Vec<Cell<'_>>]) -> Result<(), SqlError> {
-        let column = |(place, kind): (usize, &Type)| {
-            let cells: Vec<_> = rows.iter().map(|row| row.get(place).copied().unwrap_or(Cell::Null)).collect();
-            Encoded::of(&cells, kind)
-        };
-        let columns = statement.params().iter().enumerate().map(column).collect::<Result<_, _>>()?;
-        self.0.borrow_mut().push(Waiting::Execute(statement.clone(), columns));
+        self.0.borrow_mut().push(Waiting::Execute(statement.clone(), columns(statement, rows)?));
         Ok(())
     }
 
@@ -64,9 +59,18 @@ impl Waiting {
     }
 }
 
+/// The parameters of `statement`: arrays, the columns of `rows`.
+pub(super) fn columns(statement: &Statement, rows: &[Vec<Cell<'_>>]) -> Result<Vec<Encoded>, SqlError> {
+    let column = |(place, kind): (usize, &Type)| {
+        let cells: Vec<_> = rows.iter().map(|row| row.get(place).copied().unwrap_or(Cell::Null)).collect();
+        Encoded::of(&cells, kind)
+    };
+    statement.params().iter().enumerate().map(column).collect()
+}
+
 /// A parameter as it goes to the server.
 #[derive(Debug)]
-struct Encoded(Bytes);
+pub(super) struct Encoded(Bytes);
 
 impl Encoded {
     fn of(cells: &[Cell<'_>], kind: &Type) -> Result<Self, SqlError> {

@@ -7,16 +7,16 @@
 use std::collections::BTreeMap;
 
 use super::bucket::Bucket;
-use super::rows::{self, COLUMNS, Place};
+use super::rows::{self, Place, Within};
 use super::{Level, MINUTE_US};
 use crate::store::ledger::value::{self, Share};
 use crate::store::reader::VISIBLE;
 use crate::store::sql::{Db, SqlError};
 
-/// Hours of one series that are read at once: at most 36 000 rows.
-const SPAN_HOURS: i64 = 500;
+/// Hours that are read at once, of one series or of several together: each has at most 124 rows.
+const HOURS_MAX: i64 = 500;
 /// Hours between two touched ones that are rather read along than asked for apart.
-const SPAN_HOURS_BETWEEN: i64 = 2;
+const HOURS_BETWEEN: i64 = 2;
 
 /// What happened to a minute.
 #[derive(Default)]
@@ -34,22 +34,40 @@ pub(in crate::store) type Made = BTreeMap<(i64, Place), Bucket>;
 
 /// All buckets that hold a touched minute, as they are to be.
 pub(in crate::store) fn remake(db: Db<'_>, touched: Touched) -> Result<Made, SqlError> {
-    let mut made = Made::new();
-    let mut span: Option<Span> = None;
+    let (mut made, mut open, mut hours) = (Made::new(), Vec::new(), 0);
+    for span in spans(touched) {
+        if !open.is_empty() && hours + span.hours() > HOURS_MAX {
+            make(db, std::mem::take(&mut open), &mut made)?;
+            hours = 0;
+        }
+        hours += span.hours();
+        open.push(span);
+    }
+    make(db, open, &mut made)?;
+    Ok(made)
+}
+
+/// Touched minutes that are near each other together.
+fn spans(touched: Touched) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
     for ((series, minute_us), touch) in touched {
         let hour_us = Level::Hour.start_us(minute_us);
-        if let Some(open) = span.take_if(|open| !open.takes(series, hour_us)) {
-            open.make(db, &mut made)?;
+        match spans.last_mut().filter(|open| open.takes(series, hour_us)) {
+            Some(open) => {
+                open.until_us = hour_us;
+                open.minutes.push((minute_us, touch));
+            }
+            None => spans.push(Span { series, from_us: hour_us, until_us: hour_us, minutes: vec![(minute_us, touch)] }),
         }
-        let open =
-            span.get_or_insert_with(|| Span { series, from_us: hour_us, until_us: hour_us, minutes: Vec::new() });
-        open.until_us = hour_us;
-        open.minutes.push((minute_us, touch));
     }
-    if let Some(open) = span {
-        open.make(db, &mut made)?;
-    }
-    Ok(made)
+    spans
+}
+
+/// What the touched minutes of `spans` come to, and all that is made of these.
+fn make(db: Db<'_>, spans: Vec<Span>, made: &mut Made) -> Result<(), SqlError> {
+    let within: Vec<_> = spans.iter().filter_map(Span::within).collect();
+    let mut known = rows::within(db, &within)?;
+    spans.into_iter().try_for_each(|span| span.make(db, &mut known, made))
 }
 
 /// Touched minutes of one series that are near each other.
@@ -62,35 +80,52 @@ struct Span {
 }
 
 impl Span {
-    fn takes(&self, series: i64, hour_us: i64) -> bool {
-        let hours = |from: i64| hour_us.saturating_sub(from) / Level::Hour.length_us();
-        series == self.series && hours(self.until_us) <= SPAN_HOURS_BETWEEN && hours(self.from_us) < SPAN_HOURS
+    /// How many hours there are from its first to its last one, both counted.
+    fn hours(&self) -> i64 {
+        self.until_us.saturating_sub(self.from_us) / Level::Hour.length_us() + 1
     }
 
-    fn make(self, db: Db<'_>, made: &mut Made) -> Result<(), SqlError> {
-        let mut known = self.known(db)?;
-        let mut put = |known: &mut BTreeMap<Place, Bucket>, place, bucket| {
-            known.insert(place, bucket);
-            made.insert((self.series, place), bucket);
+    fn takes(&self, series: i64, hour_us: i64) -> bool {
+        let hours = |from: i64| hour_us.saturating_sub(from) / Level::Hour.length_us();
+        // An hour that it has takes all of its minutes: what is made of them is made once.
+        series == self.series && hours(self.until_us) <= HOURS_BETWEEN && hours(self.from_us) < HOURS_MAX
+    }
+
+    /// All that longer spans are made of again: the minutes of touched quarters, and the quarters of touched hours.
+    fn within(&self) -> Option<Within> {
+        let ((first, _), (last, _)) = (self.minutes.first()?, self.minutes.last()?);
+        Some(Within {
+            series: self.series,
+            minutes_us: (Level::Quarter.start_us(*first), Level::Quarter.last_us(Level::Quarter.start_us(*last))),
+            quarters_us: (self.from_us, Level::Hour.last_us(self.until_us)),
+        })
+    }
+
+    /// Makes its buckets of what was added and what is `known`.
+    fn make(self, db: Db<'_>, known: &mut Made, made: &mut Made) -> Result<(), SqlError> {
+        let series = self.series;
+        let mut put = |known: &mut Made, place, bucket| {
+            known.insert((series, place), bucket);
+            made.insert((series, place), bucket);
         };
         let (mut quarters, mut hours) = (Vec::new(), Vec::new());
         for (minute_us, touch) in self.minutes {
             quarters.push(Level::Quarter.start_us(minute_us));
             hours.push(Level::Hour.start_us(minute_us));
-            let there = known.get(&(Level::Minute, minute_us)).copied().unwrap_or_default();
+            let there = known.get(&(series, (Level::Minute, minute_us))).copied().unwrap_or_default();
             let bucket = if let Some(folded) = fold(&there, touch) {
                 folded
             } else {
-                let apart = known.get(&(Level::Gone, minute_us)).copied();
+                let apart = known.get(&(series, (Level::Gone, minute_us))).copied();
                 let gone = apart.unwrap_or(if there.gone > 0 { there } else { Bucket::default() });
-                let bucket = from_readings(db, self.series, minute_us, gone)?;
+                let bucket = from_readings(db, series, minute_us, gone)?;
                 let is_mixed = 0 < bucket.gone && bucket.gone < bucket.readings();
                 if is_mixed || apart.is_some() {
-                    put(&mut known, (Level::Gone, minute_us), if is_mixed { gone } else { Bucket::default() });
+                    put(known, (Level::Gone, minute_us), if is_mixed { gone } else { Bucket::default() });
                 }
                 bucket
             };
-            put(&mut known, (Level::Minute, minute_us), bucket);
+            put(known, (Level::Minute, minute_us), bucket);
         }
         for (level, mut starts, below) in
             [(Level::Quarter, quarters, Level::Minute), (Level::Hour, hours, Level::Quarter)]
@@ -98,31 +133,12 @@ impl Span {
             starts.dedup();
             for start_us in starts {
                 let mut bucket = Bucket::default();
-                let parts = known.range((below, start_us)..=(below, level.last_us(start_us)));
-                parts.for_each(|(_, part)| bucket.merge(part));
-                put(&mut known, (level, start_us), bucket);
+                let parts = (series, (below, start_us))..=(series, (below, level.last_us(start_us)));
+                known.range(parts).for_each(|(_, part)| bucket.merge(part));
+                put(known, (level, start_us), bucket);
             }
         }
         Ok(())
-    }
-
-    /// What the table has of all that longer spans are made of again: the minutes of touched quarters, and the quarters
-    /// of touched hours.
-    fn known(&self, db: Db<'_>) -> Result<BTreeMap<Place, Bucket>, SqlError> {
-        let mut known = BTreeMap::new();
-        let (Some((first, _)), Some((last, _))) = (self.minutes.first(), self.minutes.last()) else { return Ok(known) };
-        let sql = format!(
-            "select {COLUMNS} from rollup where series = ?1 and level in (0, 1) and start_us >= ?2 and start_us <= ?3
-             union all
-             select {COLUMNS} from rollup where series = ?1 and level = 15 and start_us >= ?4 and start_us <= ?5"
-        );
-        let quarters = (Level::Quarter.start_us(*first), Level::Quarter.last_us(Level::Quarter.start_us(*last)));
-        let values = [self.series, quarters.0, quarters.1, self.from_us, Level::Hour.last_us(self.until_us)];
-        db.prepare(&sql).each(values, |row| {
-            known.extend([rows::read(row)?]);
-            Ok(())
-        })?;
-        Ok(known)
     }
 }
 

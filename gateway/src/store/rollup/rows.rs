@@ -8,9 +8,13 @@ use crate::store::ledger::TENANT;
 use crate::store::sql::{Cell, Db, Many, Row, SqlError, ToCell as _};
 
 /// What [`read`] reads.
-pub(in crate::store) const COLUMNS: &str =
-    "level, start_us, n, sum, sum_squares, min, max, first, first_us, last, last_us,
-    below, above, others, gone";
+macro_rules! columns {
+    () => {
+        "level, start_us, n, sum, sum_squares, min, max, first, first_us, last, last_us, below, above, others, gone"
+    };
+}
+/// The same, for others.
+pub(in crate::store) const COLUMNS: &str = columns!();
 
 /// Of one series: level, first instant.
 pub(in crate::store) type Place = (Level, i64);
@@ -47,6 +51,30 @@ pub(in crate::store) fn gone(db: Db<'_>, series: i64, minute_us: i64) -> Result<
     );
     let found = db.prepare(&sql).first([series, minute_us], read)?;
     Ok(found.map(|(_, bucket)| bucket).unwrap_or_default())
+}
+
+/// What of one series lies within some minutes, and within some quarters.
+pub(in crate::store) struct Within {
+    pub(in crate::store) series: i64,
+    /// The first instants of the first and the last minute.
+    pub(in crate::store) minutes_us: (i64, i64),
+    /// The same of quarters.
+    pub(in crate::store) quarters_us: (i64, i64),
+}
+
+/// All rows that lie within `spans`.
+pub(in crate::store) fn within(db: Db<'_>, spans: &[Within]) -> Result<BTreeMap<(i64, Place), Bucket>, SqlError> {
+    let values = |span: &Within| {
+        let (minutes, quarters) = (span.minutes_us, span.quarters_us);
+        [span.series, minutes.0, minutes.1, quarters.0, quarters.1].map(Cell::Int).to_vec()
+    };
+    let mut found = BTreeMap::new();
+    db.driver().each_many(&WITHIN, &spans.iter().map(values).collect::<Vec<_>>(), &mut |row| {
+        let (place, bucket) = read(row)?;
+        found.insert((row.get(15)?, place), bucket);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Writes what was made; what is empty is removed. Answers how many rows that were.
@@ -87,6 +115,36 @@ fn cells(((series, (level, start_us)), bucket): (&(i64, Place), &Bucket)) -> Vec
     ]
 }
 
+const WITHIN: Many = Many {
+    one: concat!(
+        "select ",
+        columns!(),
+        ", series from rollup
+         where series = ?1 and level in (0, 1) and start_us >= ?2 and start_us <= ?3
+         union all
+         select ",
+        columns!(),
+        ", series from rollup
+         where series = ?1 and level = 15 and start_us >= ?4 and start_us <= ?5"
+    ),
+    all: concat!(
+        "select found.* from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+           as span (series, first_minute, last_minute, first_quarter, last_quarter)
+         cross join lateral (
+           select ",
+        columns!(),
+        ", series from rollup
+           where series = span.series and level in (0, 1)
+             and start_us >= span.first_minute and start_us <= span.last_minute
+           union all
+           select ",
+        columns!(),
+        ", series from rollup
+           where series = span.series and level = 15
+             and start_us >= span.first_quarter and start_us <= span.last_quarter
+         ) as found"
+    ),
+};
 const PUT: Many = Many {
     one:
         "insert or replace into rollup (tenant, series, level, start_us, n, sum, sum_squares, min, max, first, first_us,

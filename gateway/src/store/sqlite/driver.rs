@@ -79,6 +79,15 @@ impl sql::Driver for Driver<'_> {
         Ok(())
     }
 
+    fn each_many(
+        &self,
+        query: &Many,
+        rows: &[Vec<Cell<'_>>],
+        row: &mut dyn FnMut(&sql::Row<'_>) -> Result<(), SqlError>,
+    ) -> Result<(), SqlError> {
+        rows.iter().try_for_each(|values| self.each(query.one, values, row))
+    }
+
     fn append(&self, run: &Run, rows: &mut dyn Iterator<Item = ReadingRow<'_>>) -> Result<(), SqlError> {
         let mut insert = self.0.prepare_cached(INSERT)?;
         // What all rows share is bound once; a binding outlives the execution.
