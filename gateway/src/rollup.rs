@@ -10,8 +10,10 @@ use crate::ingest::totals::Total;
 use crate::store::{Now, Roll, Rolled, StoreError};
 use crate::trouble::Trouble;
 
-/// Between two steps while there is much to do: the recorder has its turn, and half of a processor stays free.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Between two steps while there is much to do, at least: the recorder has its turn.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+/// And at most. In between it is as long as the last step took, so that half of a processor stays free.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// From the end of one search for old readings to the next.
 const REMOVE_EVERY: Duration = Duration::from_secs(600);
 /// Microseconds of a day.
@@ -74,12 +76,13 @@ pub async fn keep(
     let mut trouble = Trouble::default();
     let mut keeper = Keeper { roller: Some(roller), settings, now, totals, removal_due: Instant::now() };
     loop {
+        let began = Instant::now();
         let pause = match keeper.step().await {
             Ok(is_behind) => {
                 if let Some(time) = trouble.is_over(Instant::now().into_std()) {
                     info!(after_s = time.as_secs(), "readings are summed up again");
                 }
-                if is_behind { PAUSE } else { settings.interval }
+                if is_behind { began.elapsed().clamp(PAUSE_MIN, PAUSE_MAX) } else { settings.interval }
             }
             Err(error) => {
                 totals.failures.add(1);

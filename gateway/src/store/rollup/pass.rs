@@ -8,8 +8,13 @@ use crate::store::ledger::value;
 use crate::store::reader::VISIBLE;
 use crate::store::sql::{Cell, Db, Many, SqlError};
 
-/// Readings of one pass. Each touches at most three rows.
-const READINGS_MAX: usize = 20_000;
+/// Readings of one pass. The more there are of a minute at once, the less often its row, and those of the spans around
+/// it, are written again.
+const READINGS_MAX: usize = 200_000;
+/// A pass that has touched so many minutes takes no more readings: each costs up to three rows, in one transaction.
+const MINUTES_MAX: usize = 10_000;
+/// Readings that are taken at once. Each may touch a minute of its own.
+const PART_MAX: usize = 20_000;
 /// Marks of one pass. Each has a minute read anew.
 const MARKS_MAX: usize = 2_000;
 
@@ -29,12 +34,16 @@ impl Pass {
     pub(in crate::store) fn read(db: Db<'_>) -> Result<Option<Self>, SqlError> {
         let before = cursor(db)?;
         let mut touched = Touched::new();
-        let (after, readings) = take_readings(db, before, &mut touched)?;
+        let (mut after, mut readings, mut is_behind) = (before, 0, true);
+        while is_behind && readings < READINGS_MAX && touched.len() < MINUTES_MAX {
+            let (end, taken) = take_readings(db, after, &mut touched)?;
+            (after, readings, is_behind) = (end, readings + taken, taken == PART_MAX);
+        }
         let marks = take_marks(db, &mut touched)?;
         if after == before && marks.is_empty() {
             return Ok(None);
         }
-        let is_behind = readings == READINGS_MAX || marks.len() == MARKS_MAX;
+        is_behind |= marks.len() == MARKS_MAX;
         let rolled = Rolled { readings, marks: marks.len(), is_behind, ..Rolled::default() };
         Ok(Some(Self { before, after, marks, made: remake(db, touched)?, rolled }))
     }
@@ -65,7 +74,7 @@ fn take_readings(db: Db<'_>, before: Place, touched: &mut Touched) -> Result<(Pl
     // One that was moved out of the feed's span of time has marks.
     let columns = format!("r.series, r.time_us, r.value, r.form, {VISIBLE}");
     let mut readings = 0;
-    let after = feed::each(db, &columns, before, READINGS_MAX, |row| {
+    let after = feed::each(db, &columns, before, PART_MAX, |row| {
         readings += 1;
         if row.get(5)? {
             let time_us: i64 = row.get(2)?;
