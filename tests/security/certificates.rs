@@ -46,7 +46,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     let mut bench = Bench::start(&plan.folder, &mut workshop)?;
     let mut found = Found::default();
     let target = raw::listener(bench.site.port());
-    raw::run(&mut bench.site, &target, || true, &mut found)?;
+    raw::run(&mut bench.site, &target, |_| true, &mut found)?;
     let good = workshop.leaf();
     let shown = Shown { chain: workshop.issue(&good)?, key: workshop.device.clone(), proof: keys::Proof::Right };
     raw::byte_by_byte(&mut bench, &shown, &mut found)?;

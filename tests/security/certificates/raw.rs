@@ -72,10 +72,10 @@ pub(super) fn listener(port: u16) -> Target {
 pub(crate) fn run(
     site: &mut Site,
     target: &Target,
-    mut wants: impl FnMut() -> bool,
+    mut wants: impl FnMut(&str) -> bool,
     found: &mut Found,
 ) -> anyhow::Result<()> {
-    for attempt in hellos(target).into_iter().chain(others()).chain(behind_a_hello()).filter(|_| wants()) {
+    for attempt in hellos(target).into_iter().chain(others()).chain(behind_a_hello()).filter(|it| wants(it.name)) {
         site.others_go_on()?;
         let before = site.counted()?;
         let spent = site.processor_time();
@@ -152,6 +152,9 @@ fn hellos(target: &Target) -> Vec<Attempt> {
     all.into_iter().map(|(name, hello, wanted)| attempt(name, hello.bytes(), wanted)).collect()
 }
 
+/// Nothing is answered to it until the deadline of the handshake.
+pub(crate) const CLOSE: &str = "a close_notify";
+
 /// What is no ClientHello.
 fn others() -> Vec<Attempt> {
     let hello = Hello::of_13().message();
@@ -181,7 +184,7 @@ fn others() -> Vec<Attempt> {
         attempt("a message of a kind that nobody knows", record(22, &handshake(77, &[7; 32])), unexpected),
         attempt("a message of 16 MiB", record(22, &[&[1, 0xFF, 0xFF, 0xFF][..], &[3, 3]].concat()), Seen::End),
         attempt("a fatal alert", record(21, &[2, 40]), Seen::End),
-        attempt("a close_notify", record(21, &[1, 0]), Seen::End),
+        attempt(CLOSE, record(21, &[1, 0]), Seen::End),
         attempt("an alert of 3 bytes", record(21, &[2, 40, 0]), decode),
     ]
 }
