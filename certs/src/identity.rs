@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
-use x509_parser::oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519};
+use x509_parser::oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519, OID_X509_EXT_ISSUER_DISTRIBUTION_POINT};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -29,6 +29,12 @@ pub enum IdentityError {
     /// Not one whole DER revocation list.
     #[error("revocation list is not well-formed DER")]
     MalformedCrl,
+    /// A revocation list that is for a part of what its authority has issued.
+    #[error(
+        "revocation list is for a part of its authority's certificates (it has an issuing distribution point), and nobody \
+         could tell which; have the authority write one list of all"
+    )]
+    PartialCrl,
     /// It does not say that it is for clients, or says that it is for more.
     #[error("certificate is not for TLS clients alone; its extended key usage must be clientAuth and nothing else")]
     OtherUse,
@@ -138,6 +144,16 @@ pub fn life(certificate_der: &[u8]) -> Result<(i64, i64), IdentityError> {
 /// The serial number of a DER certificate in lower-case hexadecimal, two digits a byte, without a sign byte.
 pub fn serial(certificate_der: &[u8]) -> Result<String, IdentityError> {
     Ok(hex(parse(certificate_der)?.raw_serial()))
+}
+
+/// Fails if a DER revocation list says of itself that it is for some certificates only (RFC 5280, section 5.2.5).
+///
+/// TLS verifiers take such a part for the whole where a certificate does not name the part that it is in, and so miss its
+/// revocation in another.
+pub fn check_whole(crl_der: &[u8]) -> Result<(), IdentityError> {
+    let (_, crl) = CertificateRevocationList::from_der(crl_der).map_err(|_| IdentityError::MalformedCrl)?;
+    let is_part = crl.extensions().iter().any(|it| it.oid == OID_X509_EXT_ISSUER_DISTRIBUTION_POINT);
+    if is_part { Err(IdentityError::PartialCrl) } else { Ok(()) }
 }
 
 /// The serial numbers that a DER revocation list revokes, written as [`serial`] writes them.
@@ -262,6 +278,33 @@ mod tests {
         assert_eq!(device_id(&der), Err(IdentityError::Malformed));
         assert_eq!(device_id(&[0x30; 20_000]), Err(IdentityError::TooLarge { bytes: 20_000 }));
         assert_eq!(revoked_serials(&der), Err(IdentityError::MalformedCrl));
+    }
+
+    #[test]
+    fn a_revocation_list_for_a_part_is_told_from_a_whole_one() {
+        use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope};
+        let point = CrlDistributionPoint { uris: vec!["http://lists.example/1.crl".to_owned()] };
+        let part = |scope| Some(CrlIssuingDistributionPoint { distribution_point: point.clone(), scope });
+        assert_eq!(check_whole(&list(None)), Ok(()));
+        for scope in [None, Some(CrlScope::UserCertsOnly), Some(CrlScope::CaCertsOnly)] {
+            assert_eq!(check_whole(&list(part(scope))), Err(IdentityError::PartialCrl));
+        }
+        assert_eq!(check_whole(&[0x30, 0]), Err(IdentityError::MalformedCrl));
+    }
+
+    fn list(issuing_distribution_point: Option<rcgen::CrlIssuingDistributionPoint>) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.key_usages = vec![KeyUsagePurpose::CrlSign];
+        let issuer = rcgen::Issuer::new(params, KeyPair::generate().unwrap());
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2025, 1, 1),
+            next_update: rcgen::date_time_ymd(2100, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&issuer).unwrap().der().to_vec()
     }
 
     #[test]

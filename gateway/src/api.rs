@@ -1,7 +1,7 @@
 //! HTTP: what people and their tools see of the gateway.
 //!
 //! Everything under `/api/v1` is JSON, errors are problem+json (RFC 9457), live views are server-sent events, and the
-//! rest is the dashboard. There are no accounts yet, so the API listens on loopback only, and refuses requests that a
+//! rest is the dashboard. There are no accounts yet, so the API listens on loopback only, with TLS or without, and refuses requests that a
 //! foreign web page made a browser send.
 
 use std::io;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
+use axum::serve::Listener as _;
 use proto::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -22,17 +23,22 @@ use crate::store::{Reader, Tick};
 mod ask;
 mod dashboard;
 mod devices;
+mod door;
 mod guard;
 mod health;
 mod json;
 mod live;
 mod metrics;
+mod patience;
 mod problem;
 mod query;
 mod series;
 mod subjects;
+mod tls;
 
+pub use door::{Bounds, Counters, Door};
 pub use metrics::{Metric, MetricKind};
+pub use tls::{Tls, server_config};
 
 /// What the API answers from. Clones share it.
 #[derive(Clone)]
@@ -96,14 +102,15 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         .map_err(|error| io::Error::new(error.kind(), format!("listen on {address}: {error}")))
 }
 
-/// Answers requests until `stop`, and ends live views then.
+/// Answers requests of those who come in by `door` until `stop`, and ends live views then.
 ///
 /// # Errors
 /// The listener's address cannot be told.
-pub async fn serve(listener: TcpListener, state: State, stop: CancellationToken) -> io::Result<()> {
-    let router = router(state.clone(), listener.local_addr()?);
+pub async fn serve(door: impl Into<Door>, state: State, stop: CancellationToken) -> io::Result<()> {
+    let door = door.into();
+    let router = router(state.clone(), door.local_addr()?, door.is_secure());
     let hub = live::drive(&state, &stop);
-    let server = axum::serve(listener, router).with_graceful_shutdown({
+    let server = axum::serve(door, router).with_graceful_shutdown({
         let (state, stop) = (state.clone(), stop.clone());
         async move {
             stop.cancelled().await;
@@ -119,9 +126,9 @@ pub async fn serve(listener: TcpListener, state: State, stop: CancellationToken)
     tokio::join!(hub, bounded).1
 }
 
-/// All routes, for requests to `address`.
-pub fn router(state: State, address: SocketAddr) -> Router {
-    let guard = guard::Guard::new(address);
+/// All routes, for requests to `address`, by https or by http.
+pub fn router(state: State, address: SocketAddr, is_secure: bool) -> Router {
+    let guard = guard::Guard::new(address, is_secure);
     let api = Router::new()
         .route("/devices", get(devices::all))
         .route("/devices/{id}", get(devices::one))

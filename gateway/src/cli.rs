@@ -83,7 +83,9 @@ fn run(config: &Path) -> anyhow::Result<()> {
 fn announce(addresses: Addresses) {
     let mut out = std::io::stdout().lock();
     // Nobody may be listening any more; the log says the same.
-    let _ = writeln!(out, "mqtts://{}\nhttp://{}", addresses.mqtt, addresses.http).and_then(|()| out.flush());
+    let Addresses { mqtt, http, is_secure } = addresses;
+    let scheme = if is_secure { "https" } else { "http" };
+    let _ = writeln!(out, "mqtts://{mqtt}\n{scheme}://{http}").and_then(|()| out.flush());
 }
 
 async fn cancel_on_signal(stop: CancellationToken) -> std::io::Result<()> {
@@ -111,6 +113,7 @@ fn migrate(path: &Path) -> anyhow::Result<()> {
 fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
     crate::renewal::read(&config.listener, &Claims::default())?;
+    crate::renewal::read_http(&config.http)?;
     config.timeseries.as_ref().map(crate::open_sink).transpose()?;
     if let Some(broker) = config.broker()? {
         crate::ingest::broker::check_files(&broker)?;

@@ -2,23 +2,25 @@
 //!
 //! `gateway.example.toml` is its documentation; a test compares that file with the defaults here.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proto::DeviceId;
 use serde::Deserialize;
 
+use crate::ingest::listener;
+use crate::rollup;
 use crate::store::{Side, SubjectSeed};
-use crate::{api, ingest::listener, rollup};
 
 mod audit;
 mod broker;
+mod doors;
 mod postgres;
 pub mod timeseries;
 
 pub use audit::Audit;
 pub use broker::Broker;
+pub use doors::{Http, Listener};
 pub use postgres::{Postgres, TlsMode};
 pub use timeseries::TimeSeries;
 
@@ -55,34 +57,6 @@ pub struct Config {
     pub subjects: Vec<Subject>,
 }
 
-/// `[listener]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Listener {
-    /// Address and port for MQTT over TLS.
-    #[serde(default = "default_address")]
-    pub address: SocketAddr,
-    /// The gateway's certificate chain, PEM.
-    pub certificate_file: PathBuf,
-    /// Its private key, PEM, mode 0600.
-    pub key_file: PathBuf,
-    /// The authorities that sign devices, PEM.
-    pub authority_file: PathBuf,
-    /// Their revocation lists, PEM. Without it, no certificate is ever refused as revoked.
-    pub crl_file: Option<PathBuf>,
-    /// Devices connected at once.
-    #[serde(default = "default_connections_max")]
-    pub connections_max: usize,
-}
-
-fn default_address() -> SocketAddr {
-    listener::Settings::default().address
-}
-
-fn default_connections_max() -> usize {
-    listener::Settings::default().connections_max
-}
-
 /// `[authority]`
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -104,20 +78,6 @@ fn default_days() -> u32 {
 pub struct Receipts {
     /// The Ed25519 key that signs them, PEM, mode 0600.
     pub key_file: PathBuf,
-}
-
-/// `[http]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct Http {
-    /// Address and port of dashboard and API. Loopback only, until there are accounts.
-    pub address: SocketAddr,
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 8080)) }
-    }
 }
 
 /// `[store]`
@@ -235,11 +195,11 @@ impl Config {
 
     /// The first setting that cannot work, and why.
     fn first_fault(&self) -> Option<(String, String)> {
-        if let Err(error) = api::check_address(self.http.address) {
-            return Some(("http.address".to_owned(), error.to_string()));
+        if let Some((setting, wrong)) = self.http.first_fault() {
+            return Some((format!("http.{setting}"), wrong));
         }
-        if self.listener.connections_max == 0 {
-            return Some(("listener.connections_max".to_owned(), "must be at least 1".to_owned()));
+        if let Some((setting, wrong)) = self.listener.first_fault() {
+            return Some((format!("listener.{setting}"), wrong));
         }
         if let Some(authority) = &self.authority
             && !(1..=certs::authority::DEVICE_DAYS_MAX).contains(&authority.days)
@@ -276,8 +236,7 @@ impl Config {
     /// The listener's settings.
     #[must_use]
     pub fn listener(&self) -> listener::Settings {
-        let Listener { address, connections_max, .. } = self.listener;
-        listener::Settings { address, connections_max, ..listener::Settings::default() }
+        self.listener.settings()
     }
 
     /// The way to the database for what is no reading.

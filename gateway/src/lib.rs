@@ -28,12 +28,14 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod enrol;
+mod half_open;
 pub mod ingest;
 mod metrics;
 mod renewal;
 pub mod rollup;
 mod seeded;
 pub mod store;
+pub mod tls;
 mod trouble;
 
 /// Events that wait to be judged. Each is at most one publish; connections that find no room are not read meanwhile.
@@ -54,6 +56,8 @@ pub struct Addresses {
     pub mqtt: std::net::SocketAddr,
     /// Dashboard and API.
     pub http: std::net::SocketAddr,
+    /// Whether that is HTTPS.
+    pub is_secure: bool,
 }
 
 /// Runs the gateway until `stop`: doors close first, then what came in is committed and answered, then the API ends.
@@ -64,6 +68,7 @@ pub struct Addresses {
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
     let claims = Claims::default();
     let (tls, _) = renewal::read(&config.listener, &claims)?;
+    let http_tls = renewal::read_http(&config.http)?.map(api::Tls::new);
     let subjects: Vec<_> = config.subjects().collect();
     let settings = config.clone();
     // Off the async threads: a server may be slow to answer.
@@ -76,10 +81,13 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events, auditor.clone()).await?;
     let listener = listener.with_claims(claims.clone());
     let http = api::bind(config.http.address).await?;
-    let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()? };
+    let addresses = Addresses { mqtt: listener.local_addr(), http: http.local_addr()?, is_secure: http_tls.is_some() };
+    let http = api::Door::new(http, http_tls.clone(), api::Bounds::default());
     let watch =
         renewal::watch(config.listener.clone(), claims.clone(), listener.control(), auditor.clone(), stop.clone());
     let watcher = tokio::spawn(watch);
+    let watch = renewal::watch_http(config.http.clone(), http_tls, auditor.clone(), stop.clone());
+    let http_watcher = tokio::spawn(watch);
     let receipt_key = config.receipts.as_ref().map(|receipts| ReceiptKey::read(&receipts.key_file)).transpose()?;
     let receipt_key = receipt_key.map(Arc::new);
     let (desk, desk_thread) = open_desk(&config, receipt_key.as_deref(), auditor.clone())?.unzip();
@@ -87,7 +95,8 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let enrolment =
         tokio::spawn(enrol::watch::keep(registry, claims, listener.control(), auditor.clone(), now, stop.clone()));
     let broker_counters = broker.as_ref().map(Broker::counters);
-    let metrics = metrics::of(&TOTALS, &ROLLUPS, auditor.totals(), listener.counters(), broker_counters);
+    let mut metrics = metrics::of(&TOTALS, &ROLLUPS, auditor.totals(), listener.counters(), broker_counters);
+    metrics.extend(metrics::people(&http.counters()));
     let hopeless = CancellationToken::new();
     let start = |ledger: Box<dyn Ledger>| {
         Recorder::spawn_until(ledger, now, &TOTALS, receipt_key.clone(), hopeless.clone())
@@ -123,6 +132,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
         ended = &mut rollups => anyhow::bail!("the rollups ended early: {ended:?}"),
     }
     watcher.await?;
+    http_watcher.await?;
     enrolment.await?;
     doors.await?;
     broker.await?;

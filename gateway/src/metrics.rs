@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::api::{Metric, MetricKind};
+use crate::api::{self, Metric, MetricKind};
 use crate::audit;
 use crate::ingest::broker;
 use crate::ingest::listener::Counters;
@@ -110,6 +110,22 @@ fn failing(totals: &'static Totals) -> Metric {
     }
 }
 
+/// The metrics of the door for people.
+pub(crate) fn people(counters: &Arc<api::Counters>) -> [Metric; 2] {
+    let all: [(&'static str, &'static str, fn(&api::Counters) -> u64); 2] = [
+        (
+            "tributary_http_handshakes_failed_total",
+            "TLS handshakes of browsers failed.",
+            api::Counters::handshakes_failed,
+        ),
+        ("tributary_http_stalled_total", "Connections closed because nothing went on.", api::Counters::stalled),
+    ];
+    all.map(|(name, help, read)| {
+        let counters = Arc::clone(counters);
+        Metric { name, help, kind: MetricKind::Counter, read: Box::new(move || float(read(&counters))) }
+    })
+}
+
 /// Reads one of the listener's counts.
 type Read = fn(&Counters) -> u64;
 
@@ -120,13 +136,19 @@ fn listener(counters: &Arc<Counters>) -> Vec<Metric> {
         MetricKind::Gauge,
         (|counters| counters.connections_open.get()) as Read,
     );
-    let totals: [(&'static str, &'static str, Read); 8] = [
+    let totals: [(&'static str, &'static str, Read); 10] = [
         ("tributary_connections_total", "CONNECTs accepted.", |counters| counters.connections.get()),
         ("tributary_handshakes_failed_total", "TLS handshakes failed.", |counters| counters.handshakes_failed.get()),
         ("tributary_connects_refused_total", "CONNECTs refused.", |counters| counters.connects_refused.get()),
         ("tributary_takeovers_total", "Connections ended by a newer one.", |counters| counters.takeovers.get()),
         ("tributary_publishes_total", "Publishes taken in.", |counters| counters.publishes.get()),
         ("tributary_publishes_denied_total", "Publishes without a right.", |counters| counters.publishes_denied.get()),
+        ("tributary_publishes_over_quota_total", "Publishes refused: too many a second.", |counters| {
+            counters.publishes_over_quota.get()
+        }),
+        ("tributary_quota_pauses_total", "Times a device was not read from: too much a second.", |counters| {
+            counters.quota_pauses.get()
+        }),
         ("tributary_oversized_total", "Packets too large.", |counters| counters.oversized.get()),
         ("tributary_protocol_errors_total", "Packets that are not MQTT.", |counters| counters.protocol_errors.get()),
     ];

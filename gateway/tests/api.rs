@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test that fails says so")]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use proto::message::{Gap, GapReason, Held};
 use proto::{Basis, Range, State as Condition, Value};
@@ -18,6 +19,8 @@ use tributary_gateway::store::sqlite::{Store, Writer};
 mod batches;
 #[path = "support/http.rs"]
 mod http;
+#[path = "support/secure.rs"]
+mod secure;
 use batches::{EPOCH, MINUTE, NOW, batch, batch_of, column, meter, now, open, record};
 use http::{Events, ask, get};
 
@@ -32,6 +35,15 @@ struct World {
 
 impl World {
     async fn start() -> Self {
+        Self::start_with(None, api::Bounds::default()).await
+    }
+
+    async fn start_with(tls: Option<api::Tls>, bounds: api::Bounds) -> Self {
+        Self::start_counted(tls, bounds).await.0
+    }
+
+    /// With what its door counts.
+    async fn start_counted(tls: Option<api::Tls>, bounds: api::Bounds) -> (Self, Arc<api::Counters>) {
         let folder = TempDir::new().unwrap();
         let mut store = open(&folder);
         let devices = vec![meter()];
@@ -43,8 +55,10 @@ impl World {
         let listener = api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(api::serve(listener, state, stop.clone()));
-        Self { writer: Some(writer), address, stop, served, _folder: folder }
+        let door = api::Door::new(listener, tls, bounds);
+        let counters = door.counters();
+        let served = tokio::spawn(api::serve(door, state, stop.clone()));
+        (Self { writer: Some(writer), address, stop, served, _folder: folder }, counters)
     }
 
     fn record(&mut self, items: impl IntoIterator<Item = Item>) {

@@ -52,6 +52,9 @@ fn what_the_example_offers_states_the_defaults_too() {
         authority_file = "x"
         [authority]
         path = "/var/lib/tributary/authority"
+        [http]
+        certificate_file = "/etc/tributary/http.crt"
+        key_file = "/etc/tributary/http.key"
         [store]
         path = "x"
         [broker]
@@ -66,7 +69,7 @@ fn what_the_example_offers_states_the_defaults_too() {
         "#,
     )
     .unwrap();
-    assert_eq!((&whole.broker, &whole.authority), (&bare.broker, &bare.authority));
+    assert_eq!((&whole.broker, &whole.authority, &whole.http), (&bare.broker, &bare.authority, &bare.http));
     assert!(whole.broker().unwrap().is_some());
 }
 

@@ -91,6 +91,7 @@ fn server(files: &Files) -> anyhow::Result<Arc<ServerConfig>> {
         read(&files.authority)?,
         Vec::new(),
         gateway::enrol::Claims::default(),
+        gateway::tls::TlsMin::default(),
     )?)
 }
 

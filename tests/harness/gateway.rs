@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::binary;
 use crate::pki::Files;
 use crate::process::Process;
+use crate::{binary, https};
 
 /// How long a gateway may take to open its ports.
 const START_DEADLINE: Duration = Duration::from_secs(20);
@@ -32,6 +32,10 @@ pub struct Gateway {
     subjects: String,
     /// Connections that it takes at once, from the next start on; none: as many as it takes by itself.
     pub connections_max: Option<usize>,
+    /// Its certificate for people, from the next start on; none: plain HTTP.
+    pub http_files: Option<Files>,
+    /// The oldest version of TLS that both its doors speak, from the next start on; none: as it is by itself.
+    pub tls_min: Option<&'static str>,
     /// Its `[store]` tables, from the next start on; none: a SQLite file in its folder.
     pub store: Option<String>,
     /// What is added to its environment, from the next start on.
@@ -67,6 +71,8 @@ impl Gateway {
             crl: None,
             subjects: subjects.to_owned(),
             connections_max: None,
+            http_files: None,
+            tls_min: None,
             store: None,
             environment: Vec::new(),
         }
@@ -93,11 +99,15 @@ impl Gateway {
     fn write_config(&self) {
         let Files { authority, certificate, key } = &self.files;
         let mut text = String::new();
-        let http = self.http.trim_start_matches("http://");
+        let http = self.http.trim_start_matches("https://").trim_start_matches("http://");
+        let tls_min = self.tls_min.map_or_else(String::new, |min| format!("tls_min = {min:?}\n"));
+        let people = self.http_files.as_ref().map_or_else(String::new, |Files { certificate, key, .. }| {
+            format!("certificate_file = {certificate:?}\nkey_file = {key:?}\n{tls_min}")
+        });
         write!(
             text,
             "[listener]\naddress = \"127.0.0.1:{}\"\ncertificate_file = {certificate:?}\nkey_file = {key:?}\n\
-             authority_file = {authority:?}\n{}{}[http]\naddress = \"{http}\"\n[audit]\ncheckpoint_file = {:?}\n{}\n{}",
+             authority_file = {authority:?}\n{}{}{tls_min}[http]\naddress = \"{http}\"\n{people}[audit]\ncheckpoint_file = {:?}\n{}\n{}",
             self.mqtt_port,
             self.crl.as_ref().map_or_else(String::new, |crl| format!("crl_file = {crl:?}\n")),
             self.connections_max.map_or_else(String::new, |most| format!("connections_max = {most}\n")),
@@ -193,7 +203,30 @@ impl Gateway {
     /// # Errors
     /// When nobody answers, or not with JSON.
     pub fn get(&self, path: &str) -> anyhow::Result<serde_json::Value> {
-        let mut answer = ureq::get(format!("{}{path}", self.http)).call()?;
-        Ok(serde_json::from_str(&answer.body_mut().read_to_string()?)?)
+        Ok(serde_json::from_str(&self.text(path)?)?)
+    }
+
+    /// The answer to a GET of `path`, by HTTPS where that is how people come in.
+    ///
+    /// # Errors
+    /// When nobody answers, or not with text.
+    pub fn text(&self, path: &str) -> anyhow::Result<String> {
+        match &self.http_files {
+            Some(files) => {
+                let client = https::client(&files.authority, rustls::DEFAULT_VERSIONS)?;
+                Ok(https::get(self.http_port(), &client, path)?.body)
+            }
+            None => Ok(ureq::get(format!("{}{path}", self.http)).call()?.body_mut().read_to_string()?),
+        }
+    }
+
+    /// Where people come in.
+    ///
+    /// # Panics
+    /// When it has not started yet.
+    #[must_use]
+    pub fn http_port(&self) -> u16 {
+        let port = self.http.rsplit(':').next().and_then(|port| port.parse().ok());
+        port.expect("an address ends with its port")
     }
 }

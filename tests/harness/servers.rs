@@ -61,8 +61,9 @@ pub fn or_skip<T>(started: anyhow::Result<T>) -> Option<T> {
     }
 }
 
-/// Where fetched servers lie, and what is made once of them.
-fn fetched() -> PathBuf {
+/// Where fetched servers and tools lie, and what is made once of them.
+#[must_use]
+pub fn fetched() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/servers"))
 }
 

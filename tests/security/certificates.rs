@@ -15,15 +15,16 @@ use rustls::version::{TLS12, TLS13};
 mod cases;
 mod chains;
 mod client;
-pub(crate) use client::{Outcome, attempt, is_patience};
+pub(crate) use client::{Outcome, attempt, dial, is_patience};
 mod der;
 mod draft;
 mod floods;
-mod hello;
+pub(crate) mod hello;
 mod keys;
 mod lists;
 mod names;
-mod raw;
+mod parts;
+pub(crate) mod raw;
 mod resumption;
 mod shapes;
 mod weak;
@@ -44,7 +45,8 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     let cases = Cases::make(&mut workshop)?;
     let mut bench = Bench::start(&plan.folder, &mut workshop)?;
     let mut found = Found::default();
-    raw::run(&mut bench, &mut found)?;
+    let target = raw::listener(bench.site.port());
+    raw::run(&mut bench.site, &target, |_| true, &mut found)?;
     let good = workshop.leaf();
     let shown = Shown { chain: workshop.issue(&good)?, key: workshop.device.clone(), proof: keys::Proof::Right };
     raw::byte_by_byte(&mut bench, &shown, &mut found)?;
@@ -61,6 +63,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     found.count("bad_handshakes", bad.len());
     floods::slow(&mut bench, &shown, &mut found)?;
     floods::half_open(plan, &mut bench, &shown, &mut found)?;
+    parts::run(plan, &mut bench, &mut workshop, &shown, &mut found)?;
     resumption::run(&mut bench, &mut workshop, &mut found)?;
     bench.conclude(&mut found)?;
     Ok(found)

@@ -1,5 +1,6 @@
-//! Attacks on the real gateway, in tables: certificates, rights, malformed packets, revocations. Each case differs from a
-//! good one in one property, its exact answer is asserted, and meanwhile another device's readings go on.
+//! Attacks on the real gateway, in tables: certificates, rights, malformed packets, revocations, both doors with TLS. Each
+//! case differs from a good one in one property, its exact answer is asserted, and meanwhile another device's readings
+//! go on.
 //!
 //! `tributary-security` runs all parts in full, `--short` a commit's worth; `--only A,B` just those. It writes
 //! `target/security.json`, and fails when an answer was not the one that is due.
@@ -10,12 +11,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 mod certificates;
+mod https;
 mod packets;
 mod part;
 mod report;
 mod revocations;
 mod rights;
 mod site;
+mod sslyze;
 mod wire;
 
 use crate::part::{Part, Plan};
@@ -27,6 +30,8 @@ const ALL: &[(&str, Part)] = &[
     ("packets", packets::run),
     ("revocations", revocations::run),
     ("certificates", certificates::run),
+    ("https", https::run),
+    ("sslyze", sslyze::run),
 ];
 
 fn main() -> ExitCode {

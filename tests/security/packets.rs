@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 mod case;
 mod claims;
 mod connects;
+mod limits;
 mod mutations;
 mod others;
 mod properties;
@@ -55,6 +56,7 @@ fn all() -> Vec<Case> {
         cases.extend(publishes::cases(version));
         cases.extend(subscribes::cases(version));
         cases.extend(others::cases(version));
+        cases.extend(limits::cases(version));
     }
     cases
 }

@@ -36,6 +36,14 @@ impl Site {
     ) -> anyhow::Result<Self> {
         let mut gateway = Gateway::prepare(&folder.join("gateway"), files, "");
         gateway.crl = crl;
+        Self::of(gateway, neighbour)
+    }
+
+    /// The same of a gateway that does not run yet.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn of(mut gateway: Gateway, neighbour: Files) -> anyhow::Result<Self> {
         gateway.restart();
         let neighbour = Neighbour::connect(gateway.mqtt_port, neighbour)?;
         Ok(Self { gateway, neighbour })
@@ -63,7 +71,7 @@ impl Site {
     /// # Errors
     /// When it does not say.
     pub(crate) fn counted(&self) -> anyhow::Result<Counted> {
-        let text = ureq::get(format!("{}/metrics", self.gateway.http)).call()?.body_mut().read_to_string()?;
+        let text = self.gateway.text("/metrics")?;
         let lines = text.lines().filter_map(|line| line.split_once(' '));
         Ok(Counted(lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()))
     }
@@ -148,6 +156,8 @@ pub(crate) struct Counts {
     pub(crate) publishes: u64,
     pub(crate) publishes_denied: u64,
     pub(crate) wrong_packets: u64,
+    /// Handshakes at the door for people.
+    pub(crate) people_failed: u64,
 }
 
 impl Counts {
@@ -159,6 +169,7 @@ impl Counts {
             connections: since("connections_total"),
             publishes: since("publishes_total"),
             publishes_denied: since("publishes_denied_total"),
+            people_failed: since("http_handshakes_failed_total"),
             wrong_packets: since("protocol_errors_total") + since("oversized_total"),
         }
     }

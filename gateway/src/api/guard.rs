@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
@@ -22,25 +22,32 @@ const REQUESTS_MAX: usize = 128;
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// For two years, as Mozilla advises, nothing but HTTPS (RFC 6797). Asked by an address, or by localhost where they are
+/// new, browsers do not keep it.
+const STRICT_TRANSPORT_SECURITY: &str = "max-age=63072000; includeSubDomains";
+
 /// The names under which this server may be asked.
 #[derive(Clone)]
 pub(super) struct Guard(Arc<Inner>);
 
 struct Inner {
     hosts: Vec<String>,
+    scheme: &'static str,
     requests: Semaphore,
 }
 
 impl Guard {
-    pub(super) fn new(address: SocketAddr) -> Self {
+    /// For requests to `address`, by https or by http.
+    pub(super) fn new(address: SocketAddr, is_secure: bool) -> Self {
+        let (scheme, usual_port) = if is_secure { ("https://", 443) } else { ("http://", 80) };
         let names = ["127.0.0.1", "localhost", "[::1]"];
         let port = address.port();
         let mut hosts: Vec<String> = names.iter().map(|name| format!("{name}:{port}")).collect();
         hosts.push(address.to_string());
-        if port == 80 {
+        if port == usual_port {
             hosts.extend(names.map(str::to_owned));
         }
-        Self(Arc::new(Inner { hosts, requests: Semaphore::new(REQUESTS_MAX) }))
+        Self(Arc::new(Inner { hosts, scheme, requests: Semaphore::new(REQUESTS_MAX) }))
     }
 
     fn knows(&self, host: &str) -> bool {
@@ -55,7 +62,7 @@ impl Guard {
         if !one(header::HOST).is_some_and(|host| self.knows(host)) {
             return Err(forbidden("Host"));
         }
-        let is_ours = |origin: &str| origin.strip_prefix("http://").is_some_and(|host| self.knows(host));
+        let is_ours = |origin: &str| origin.strip_prefix(self.0.scheme).is_some_and(|host| self.knows(host));
         if headers.contains_key(header::ORIGIN) && !one(header::ORIGIN).is_some_and(is_ours) {
             return Err(forbidden("Origin"));
         }
@@ -81,8 +88,13 @@ pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Ne
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if guard.0.scheme == "https://" {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STRICT_TRANSPORT_SECURITY));
     }
     // Readings of a person must not stay in a cache.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

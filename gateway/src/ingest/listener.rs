@@ -24,23 +24,29 @@ use tokio_util::sync::CancellationToken;
 use super::{Identify, Intake};
 use crate::audit::Auditor;
 use crate::enrol::Claims;
-use half_open::HalfOpen;
+use crate::half_open::HalfOpen;
+use quota::{Allowance, Quotas};
 
 mod connect;
 mod connection;
+mod contests;
 pub mod control;
 pub mod counters;
 mod deadlines;
 mod denials;
 mod descriptors;
 mod drive;
+mod end;
+mod envelope;
 mod forbidden;
 #[doc(hidden)]
 pub mod fuzzing;
-mod half_open;
 mod held;
+mod limits;
 mod outbox;
 mod packet;
+mod peer;
+mod quota;
 mod reply;
 mod rights;
 mod session;
@@ -103,6 +109,8 @@ struct Shared {
     counters: Arc<Counters>,
     /// What connections may hold together while the pipeline has no room, in bytes.
     shares: Arc<Semaphore>,
+    /// What devices have left that were connected a moment ago.
+    quotas: Quotas,
 }
 
 impl Listener {
@@ -132,8 +140,13 @@ impl Listener {
             Arc::new(Semaphore::new(usize::try_from(settings.held_bytes_max).unwrap_or(Semaphore::MAX_PERMITS)));
         let claim_seats = Arc::new(Semaphore::new(CLAIM_SESSIONS_MAX));
         let claims = Claims::default();
+        let quotas = Quotas::new(Allowance {
+            packets_per_s: settings.device_publishes_per_s_max,
+            bytes_per_s: settings.device_bytes_per_s_max,
+        });
         let shared =
-            Arc::new(Shared { settings, identify, claims, claim_seats, intake, auditor, control, counters, shares });
+            Shared { settings, identify, claims, claim_seats, intake, auditor, control, counters, shares, quotas };
+        let shared = Arc::new(shared);
         Ok(Self { socket, address, shared })
     }
 

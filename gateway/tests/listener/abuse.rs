@@ -56,7 +56,7 @@ async fn a_listener_sees_to_it_that_its_connections_find_file_descriptors() {
     setrlimit(Resource::Nofile, Rlimit { current: Some(300), maximum }).unwrap();
     let rig = Rig::start_with(64, |settings| settings.connections_max = 500).await;
     let current = getrlimit(Resource::Nofile).current;
-    assert_eq!(current, maximum.map_or(Some(756), |maximum| Some(maximum.min(756))));
+    assert_eq!(current, maximum.map_or(Some(1_268), |maximum| Some(maximum.min(1_268))));
     rig.stop().await;
 }
 

@@ -18,15 +18,15 @@ use crate::pki::Pki;
 use crate::rig::{PATIENCE, Raw, Rig, connect, publish, subscribe, topic};
 
 /// A trail in a file of its own.
-struct Book {
+pub(crate) struct Book {
     folder: TempDir,
-    auditor: Auditor,
+    pub(crate) auditor: Auditor,
     keeper: Keeper,
 }
 
 impl Book {
     /// Kept by what `with` makes of the real one.
-    fn open(with: impl FnOnce(Box<dyn Trail>) -> Box<dyn Trail>) -> Self {
+    pub(crate) fn open(with: impl FnOnce(Box<dyn Trail>) -> Box<dyn Trail>) -> Self {
         let folder = TempDir::new().unwrap();
         let store = sqlite::Store::open(&folder.path().join("gateway.db"), tributary_gateway::now).unwrap();
         let checkpoints = Checkpoints::open(&folder.path().join("gateway.audit")).unwrap();
@@ -37,7 +37,7 @@ impl Book {
     }
 
     /// Ends it, and shows what is in it, about whom.
-    fn close(self) -> Vec<(String, Option<String>, String)> {
+    pub(crate) fn close(self) -> Vec<(String, Option<String>, String)> {
         self.keeper.stop(PATIENCE);
         let mut trail = sqlite::Trail::open(&self.folder.path().join("gateway.db")).unwrap();
         let found = trail.page(&Ask { after: Some(0), subject: None, entries_max: 20_000 }).unwrap();
@@ -127,7 +127,7 @@ impl Trail for Stalled {
 /// of a hundred, in the order of length, and how many denials there were.
 async fn p99(auditor: Auditor, mut beside: impl FnMut()) -> (Duration, u64) {
     const PUBLISHES: usize = 1_000;
-    let mut rig = Rig::start_audited(64, |_| {}, auditor).await;
+    let mut rig = Rig::start_audited(64, |settings| settings.device_publishes_per_s_max = u32::MAX, auditor).await;
     let (mut meter, _first) = rig.connect("meter-7", 5).await;
     let (mut noisy, _second) = rig.connect("meter-8", 5).await;
     let counters = Arc::clone(&rig.counters);

@@ -40,6 +40,27 @@ async fn the_last_will_is_published_when_a_device_vanishes_and_not_when_it_says_
 }
 
 #[tokio::test]
+async fn a_session_that_was_to_end_with_its_connection_cannot_be_prolonged() {
+    let mut rig = Rig::start().await;
+    let prolongs = [0xE0, 7, 0, 5, 0x11, 0, 0, 0, 9];
+    let mut meter = with_will(&mut rig, 5, 60).await;
+    meter.send(&prolongs).await;
+    assert_eq!(meter.packet().await, (0xE0, vec![0x82]));
+    hears_the_will(&mut rig).await; // it was no goodbye
+    rig.closed().await;
+    // Whoever asked for a session that lasts may say how long, and is told all the same that there is none.
+    let mut lasting = rig.tls("meter-7").await;
+    let name = crate::rig::text("meter-7");
+    let body = [&crate::rig::text("MQTT")[..], &[5, 2, 0, 60, 5, 0x11, 0, 0, 0, 9], &name].concat();
+    lasting.send(&crate::rig::packet(0x10, &body)).await;
+    assert_eq!(lasting.packet().await.1[..2], [0, 0]);
+    let _link = rig.opened().await;
+    lasting.send(&prolongs).await;
+    assert!(rig.closed().await.contains("the device disconnected"));
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn a_last_will_elsewhere_is_not_authorized() {
     let rig = Rig::start().await;
     for topic in ["trib/1/meter-8/status", "trib/1/meter-7/batch", "trib/1/+/status", "x"] {
@@ -71,21 +92,33 @@ async fn a_second_connection_takes_over_and_the_firsts_will_comes_before_it() {
 }
 
 #[tokio::test]
-async fn two_clients_that_keep_taking_over_from_each_other_are_noticed() {
+async fn of_two_clients_with_one_certificate_the_newer_stays_and_the_other_is_told_and_told_of() {
     let mut rig = Rig::start().await;
-    let mut clients = vec![rig.connect("meter-7", 4).await.0];
-    for takeover in 1..=4 {
-        let mut next = rig.tls("meter-7").await;
-        next.send(&connect(4, "meter-7", 60, None)).await;
-        if takeover == 3 {
-            assert!(
-                matches!(rig.event().await, Event::Contested { device } if device == crate::rig::device("meter-7"))
-            );
+    let (mut first, _link) = rig.connect("meter-7", 5).await;
+    let mut second = rig.tls("meter-7").await;
+    second.send(&connect(5, "meter-7", 60, None)).await;
+    assert!(rig.closed().await.contains("took over"));
+    assert_eq!(first.packet().await, (0xE0, vec![0x8E]), "session taken over");
+    let _link = rig.opened().await;
+    assert_eq!(second.packet().await.1[..2], [0, 0]);
+    let began = Instant::now();
+    for attempt in 0..10 {
+        let mut again = rig.tls("meter-7").await;
+        again.send(&connect(if attempt % 2 == 0 { 5 } else { 4 }, "meter-7", 60, None)).await;
+        let refused = if attempt % 2 == 0 { vec![0, 0x89, 0] } else { vec![0, 3] };
+        assert_eq!(again.packet().await, (0x20, refused), "the server is busy");
+        if attempt == 0 {
+            let alarm = rig.event().await;
+            assert!(matches!(alarm, Event::Contested { device } if device == crate::rig::device("meter-7")));
+            assert!(began.elapsed() < Duration::from_secs(5));
         }
-        assert!(rig.closed().await.contains("took over"), "and not noticed again with the next");
-        rig.opened().await;
-        clients.push(next);
     }
+    second.send(&[0xC0, 0]).await;
+    assert_eq!(second.packet().await, (0xD0, vec![]), "the second is still there");
+    assert_eq!(rig.counters.takeovers.get(), 1);
+    second.send(&[0xE0, 0]).await;
+    assert!(rig.closed().await.contains("disconnected"), "and nothing else was told of");
+    rig.connect("meter-7", 4).await; // the place is free
     rig.stop().await;
 }
 

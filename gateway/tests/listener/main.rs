@@ -11,4 +11,5 @@ mod clients;
 mod ends;
 mod locked;
 mod messages;
+mod quota;
 mod trust;

@@ -91,6 +91,7 @@ impl Pki {
             vec![self.root.clone()],
             crls,
             tributary_gateway::enrol::Claims::default(),
+            tributary_gateway::tls::TlsMin::default(),
         )
         .unwrap()
     }

@@ -89,11 +89,6 @@ impl<'a> Cases<'a> {
         self.all.push(Case { family, name, shown, wanted: [wanted; 2], is_costly: false, open: None });
     }
 
-    /// The last one's answer is known not to be the one that is due.
-    pub(super) fn open(&mut self, why: &'static str) {
-        self.all.last_mut().expect("it was just put there").open = Some(why);
-    }
-
     /// A leaf of the issuing authority.
     pub(super) fn leaf(&mut self, name: &str, draft: &Draft, wanted: Outcome) -> anyhow::Result<()> {
         let chain = self.workshop.issue(draft)?;

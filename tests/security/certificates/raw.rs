@@ -8,7 +8,7 @@ use super::Bench;
 use super::client::{Outcome, dial, is_patience};
 use super::hello::{ALPN, GROUPS, Hello, SCHEMES, SHARES, VERSIONS, handshake, numbers, record, share, vector};
 use crate::part::Found;
-use crate::site::{Counts, PATIENCE};
+use crate::site::{Counts, PATIENCE, Site};
 
 /// One attempt on a bare socket.
 struct Attempt {
@@ -19,7 +19,7 @@ struct Attempt {
 
 /// What a bare socket sees first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+pub(crate) enum Seen {
     /// A ServerHello: the good ones.
     Hello,
     /// An alert in the clear.
@@ -36,26 +36,59 @@ const UNEXPECTED: u8 = 10;
 const HANDSHAKE_FAILURE: u8 = 40;
 const ILLEGAL_PARAMETER: u8 = 47;
 const DECODE: u8 = 50;
-const PROTOCOL_VERSION: u8 = 70;
+pub(crate) const PROTOCOL_VERSION: u8 = 70;
 const NO_PROTOCOL: u8 = 120;
 
-/// Tries all of them.
-pub(super) fn run(bench: &mut Bench, found: &mut Found) -> anyhow::Result<()> {
-    for attempt in hellos().into_iter().chain(others()).chain(behind_a_hello()) {
-        bench.site.others_go_on()?;
-        let before = bench.site.counted()?;
-        let spent = bench.site.processor_time();
-        let seen = see(bench.site.port(), &attempt.bytes, attempt.wanted)?;
-        let spent = bench.site.processor_time().saturating_sub(spent);
-        let Attempt { name, wanted, .. } = attempt;
-        found.check(seen == wanted, || format!("bytes: {name}: {seen:?}, where {wanted:?} is due"));
-        let counts = Counts { handshakes_failed: 1, ..Counts::default() };
-        if let Some(why) = bench.site.has_counted(&before, &counts)? {
-            found.wrong(format!("bytes: {name}: {why}"));
+/// A door with TLS.
+pub(crate) struct Target {
+    pub(crate) name: &'static str,
+    pub(crate) port: u16,
+    /// What is spoken there, and what is not (ALPN).
+    pub(crate) speaks: &'static [u8],
+    pub(crate) others: [&'static [u8]; 2],
+    /// What each attempt counts as.
+    pub(crate) counts: Counts,
+    /// Names of the report.
+    pub(crate) good: &'static str,
+    pub(crate) bad: &'static str,
+    pub(crate) tried: &'static str,
+}
+
+/// The listener for devices.
+pub(super) fn listener(port: u16) -> Target {
+    Target {
+        name: "bytes",
+        port,
+        speaks: b"mqtt",
+        others: [b"h2", b"http/1.1"],
+        counts: Counts { handshakes_failed: 1, ..Counts::default() },
+        good: "good_handshakes",
+        bad: "bad_handshakes",
+        tried: "bad_handshakes_tried",
+    }
+}
+
+/// Tries all of them; or those that `wants` wants.
+pub(crate) fn run(
+    site: &mut Site,
+    target: &Target,
+    mut wants: impl FnMut(&str) -> bool,
+    found: &mut Found,
+) -> anyhow::Result<()> {
+    for attempt in hellos(target).into_iter().chain(others()).chain(behind_a_hello()).filter(|it| wants(it.name)) {
+        site.others_go_on()?;
+        let before = site.counted()?;
+        let spent = site.processor_time();
+        let seen = see(target.port, &attempt.bytes, attempt.wanted)?;
+        let spent = site.processor_time().saturating_sub(spent);
+        let (Attempt { name, wanted, .. }, door) = (attempt, target.name);
+        found.check(seen == wanted, || format!("{door}: {name}: {seen:?}, where {wanted:?} is due"));
+        if let Some(why) = site.has_counted(&before, &target.counts)? {
+            found.wrong(format!("{door}: {name}: {why}"));
         }
-        found.check(spent < super::COST_MAX, || format!("bytes: {name}: it took {spent:?} of the processors"));
-        found.count(if wanted == Seen::Hello { "good_handshakes" } else { "bad_handshakes" }, 1);
-        found.count("bad_handshakes_tried", usize::from(wanted != Seen::Hello));
+        found.check(spent < super::COST_MAX, || format!("{door}: {name}: it took {spent:?} of the processors"));
+        found.count(if wanted == Seen::Hello { target.good } else { target.bad }, 1);
+        found.count(target.tried, usize::from(wanted != Seen::Hello));
     }
     Ok(())
 }
@@ -65,17 +98,18 @@ fn attempt(name: &'static str, bytes: Vec<u8>, wanted: Seen) -> Attempt {
 }
 
 /// ClientHellos, each good but for one thing.
-fn hellos() -> Vec<Attempt> {
+fn hellos(target: &Target) -> Vec<Attempt> {
     let old = |version| Hello { version, ..Hello::of_12() };
     let suites = |suites: &[u16]| Hello { suites: suites.to_vec(), ..Hello::of_12() };
     let (alert, failure) = (Seen::Alert, Seen::Alert(HANDSHAKE_FAILURE));
     let (one, two) = (Hello::of_13, Hello::of_12);
+    let [other, another] = target.others;
     let alpn =
         |hello: Hello, name: &[u8]| hello.and(ALPN, vector(&[&[u8::try_from(name.len()).unwrap_or(0)], name].concat()));
     let all = [
         ("good, TLS 1.3", one(), Seen::Hello),
         ("good, TLS 1.2", two(), Seen::Hello),
-        ("good, ALPN of MQTT", alpn(one(), b"mqtt"), Seen::Hello),
+        ("good, ALPN of what is spoken", alpn(one(), target.speaks), Seen::Hello),
         ("SSL 3.0", old(0x0300), alert(PROTOCOL_VERSION)),
         ("TLS 1.0", old(0x0301), alert(PROTOCOL_VERSION)),
         ("TLS 1.1", old(0x0302), alert(PROTOCOL_VERSION)),
@@ -108,15 +142,18 @@ fn hellos() -> Vec<Attempt> {
         ("a session id of 33 bytes", Hello { session: vec![7; 33], ..one() }, alert(DECODE)),
         ("an extension twice", one().and(VERSIONS, vec![2, 3, 4]), alert(ILLEGAL_PARAMETER)),
         ("a byte behind its end", Hello { more: vec![0], ..one() }, alert(DECODE)),
-        ("ALPN of HTTP/2, TLS 1.2", alpn(two(), b"h2"), alert(NO_PROTOCOL)),
-        ("ALPN of HTTP/1.1, TLS 1.2", alpn(two(), b"http/1.1"), alert(NO_PROTOCOL)),
-        ("ALPN of HTTP/2", alpn(one(), b"h2"), Seen::HelloAndEnd),
-        ("ALPN of HTTP/1.1", alpn(one(), b"http/1.1"), Seen::HelloAndEnd),
+        ("ALPN of something else, TLS 1.2", alpn(two(), other), alert(NO_PROTOCOL)),
+        ("ALPN of another thing, TLS 1.2", alpn(two(), another), alert(NO_PROTOCOL)),
+        ("ALPN of something else", alpn(one(), other), Seen::HelloAndEnd),
+        ("ALPN of another thing", alpn(one(), another), Seen::HelloAndEnd),
         ("ALPN of nothing", one().and(ALPN, vector(&[])), alert(DECODE)),
         ("ALPN of an empty name", alpn(one(), b""), alert(DECODE)),
     ];
     all.into_iter().map(|(name, hello, wanted)| attempt(name, hello.bytes(), wanted)).collect()
 }
+
+/// Nothing is answered to it until the deadline of the handshake.
+pub(crate) const CLOSE: &str = "a close_notify";
 
 /// What is no ClientHello.
 fn others() -> Vec<Attempt> {
@@ -147,7 +184,7 @@ fn others() -> Vec<Attempt> {
         attempt("a message of a kind that nobody knows", record(22, &handshake(77, &[7; 32])), unexpected),
         attempt("a message of 16 MiB", record(22, &[&[1, 0xFF, 0xFF, 0xFF][..], &[3, 3]].concat()), Seen::End),
         attempt("a fatal alert", record(21, &[2, 40]), Seen::End),
-        attempt("a close_notify", record(21, &[1, 0]), Seen::End),
+        attempt(CLOSE, record(21, &[1, 0]), Seen::End),
         attempt("an alert of 3 bytes", record(21, &[2, 40, 0]), decode),
     ]
 }
@@ -171,7 +208,7 @@ fn behind_a_hello() -> Vec<Attempt> {
 }
 
 /// Sends `bytes`; what comes. A good one is left then.
-fn see(port: u16, bytes: &[u8], wanted: Seen) -> anyhow::Result<Seen> {
+pub(crate) fn see(port: u16, bytes: &[u8], wanted: Seen) -> anyhow::Result<Seen> {
     let mut socket = dial(port)?;
     let _ = socket.write_all(bytes); // the server may close before it has read all
     let (began, mut heard) = (Instant::now(), Vec::new());

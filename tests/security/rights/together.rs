@@ -5,8 +5,8 @@ use proto::Channel;
 use super::{Matrix, NAMES, is_up, topic};
 use crate::wire::{Heard, Wire, publish, subscribe};
 
-/// Filters in one SUBSCRIBE; such packets are 8 KiB at most.
-const FILTERS_MAX: usize = 40;
+/// Filters in one SUBSCRIBE: as many as are taken at once.
+const FILTERS_MAX: usize = 32;
 
 pub(super) fn run(matrix: &mut Matrix) -> anyhow::Result<()> {
     for (me, name) in NAMES.iter().enumerate() {

@@ -9,6 +9,7 @@ use proto::DeviceId;
 use proto::enrol::{CLAIM_PREFIX, is_claim};
 
 use super::forbidden;
+use super::limits;
 use super::packet::{CONNECT, PacketError, Version, whole};
 use super::rights;
 use super::settings::Settings;
@@ -77,6 +78,8 @@ pub(super) enum Refusal {
     Authentication,
     #[error("its previous connection has not ended yet; it should try again")]
     Busy,
+    #[error("another connection with its certificate took its place a moment ago, and keeps it for a minute")]
+    Contested,
 }
 
 impl Refusal {
@@ -90,7 +93,7 @@ impl Refusal {
             Self::ClientId(_) | Self::ClaimId => (V3::IdentifierRejected, V5::ClientIdentifierNotValid),
             Self::WillQos => (V3::NotAuthorized, V5::QosNotSupported),
             Self::Authentication => (V3::NotAuthorized, V5::BadAuthenticationMethod),
-            Self::Busy | Self::Crowded => (V3::ServerUnavailable, V5::ServerBusy),
+            Self::Busy | Self::Contested | Self::Crowded => (V3::ServerUnavailable, V5::ServerBusy),
         }
     }
 }
@@ -129,6 +132,8 @@ pub(super) fn parse(first: u8, body: &[u8]) -> Result<First, PacketError> {
             let packet = whole(body, v5_0::Connect::parse)?;
             forbidden::text(packet.user_name().unwrap_or_default())?;
             let has = |wanted: fn(&Property) -> bool| packet.props.iter().any(wanted);
+            limits::properties(&packet.props)?;
+            limits::properties(&packet.will_props)?;
             let has_method = has(|it| matches!(it, Property::AuthenticationMethod(_)));
             if !has_method && has(|it| matches!(it, Property::AuthenticationData(_))) {
                 return Err(PacketError::Protocol("authentication data without a method")); // section 3.1.2.11.10

@@ -1,30 +1,29 @@
 //! One connection from its first byte to its last: handshake, CONNECT, session, farewell.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 use proto::DeviceId;
-use proto::enrol::is_claim;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{Connect, First, Refusal, Terms};
-use super::control::Entered;
+use super::connect::{First, Refusal, Terms};
+use super::control::{Entered, NoEntry};
 use super::drive::Drive;
-use super::half_open::Place;
+use super::end::End;
+use super::envelope;
 use super::outbox::Outbox;
-use super::packet::{self, PacketError, Version};
-use super::session::{End, Session};
+use super::packet::{PacketError, Version};
+use super::peer::{Peer, identity, named};
+use super::session::Session;
 use super::{Shared, connect, denials, reply};
-use crate::enrol::Claimant;
+use crate::half_open::Place;
 use crate::ingest::{ConnectionId, Event, Link};
 
 type Stream = TlsStream<TcpStream>;
@@ -108,7 +107,7 @@ async fn admit(shared: &Shared, stream: &mut Stream, peer: SocketAddr) -> Option
 /// The first packet, whatever it is.
 async fn first(shared: &Shared, stream: &mut Stream, inbox: &mut BytesMut) -> Result<First, End> {
     loop {
-        if let Some(first) = packet::next(inbox, &shared.settings, connect::parse)? {
+        if let Some(first) = envelope::next(inbox, &shared.settings, connect::parse)? {
             return Ok(first);
         }
         inbox.reserve(1024);
@@ -116,46 +115,6 @@ async fn first(shared: &Shared, stream: &mut Stream, inbox: &mut BytesMut) -> Re
             return Err(End::Vanished);
         }
     }
-}
-
-/// Who a certificate says it is.
-struct Peer {
-    /// The device it names; of a claim, the name of its session.
-    device: DeviceId,
-    /// The serial numbers of that certificate and of those shown above it.
-    serials: Vec<String>,
-    /// What sort of claim it is, if it is one, and its place among those that there is room for.
-    claim: Option<(Claimant, OwnedSemaphorePermit)>,
-}
-
-/// The device that the certificate names, and its serial number.
-fn named(shared: &Shared, stream: &Stream) -> Option<(DeviceId, String)> {
-    let leaf = stream.get_ref().1.peer_certificates()?.first()?;
-    Some(((shared.identify)(leaf).ok()?, certs::identity::serial(leaf).ok()?))
-}
-
-/// The device that the certificate names, or the claim that it is.
-fn identity(shared: &Shared, stream: &Stream, connect: &Connect) -> Result<Peer, Refusal> {
-    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let unsound = |error: certs::identity::IdentityError| Refusal::Identity(error.to_string());
-    let (leaf, issuers) =
-        certificates.split_first().ok_or_else(|| Refusal::Identity("there is no certificate".to_owned()))?;
-    let serials = certificates.iter().map(|each| certs::identity::serial(each)).collect::<Result<Vec<_>, _>>();
-    let serials = serials.map_err(unsound)?;
-    let claimant = match shared.claims.of(leaf) {
-        Some(key) => Claimant::Code(key),
-        None => {
-            let device = (shared.identify)(leaf).map_err(Refusal::Identity)?;
-            certs::identity::check_issuers(issuers.iter().map(AsRef::as_ref)).map_err(unsound)?;
-            if !is_claim(&device) {
-                return Ok(Peer { device, serials, claim: None });
-            }
-            Claimant::Shared
-        }
-    };
-    let device = connect.claim_session()?;
-    let seat = Arc::clone(&shared.claim_seats).try_acquire_owned().map_err(|_| Refusal::Crowded)?;
-    Ok(Peer { device, serials, claim: Some((claimant, seat)) })
 }
 
 fn refuse_silently<T>(shared: &Shared, peer: SocketAddr, why: &str) -> Option<T> {
@@ -184,8 +143,16 @@ async fn session(
 ) {
     let peer = stream.get_ref().0.peer_addr().unwrap_or(shared.settings.address);
     let connection = ConnectionId::fresh();
-    let Some(Entered { seat, mut kicked, previous }) = shared.control.enter(&device, connection, serials) else {
-        return refuse(shared, &mut stream, terms.version, &Refusal::Revoked, peer).await;
+    let Entered { seat, mut kicked, previous } = match shared.control.enter(&device, connection, serials) {
+        Ok(entered) => entered,
+        Err(NoEntry::Revoked) => return refuse(shared, &mut stream, terms.version, &Refusal::Revoked, peer).await,
+        Err(NoEntry::Contested { is_first }) => {
+            refuse(shared, &mut stream, terms.version, &Refusal::Contested, peer).await;
+            if is_first {
+                twice(shared, &device).await;
+            }
+            return;
+        }
     };
     if let Some(previous) = previous {
         shared.counters.takeovers.add();
@@ -208,13 +175,15 @@ async fn session(
     shared.counters.connections_open.add();
     tracing::info!(device.id = %device, connection = connection.0, %peer, version = ?terms.version, "device connected");
     let (claimant, _claim_seat) = claim.unzip();
-    let session = Session::new(device, connection, claimant, terms.version, terms.packet_bytes_max);
-    let mut drive = Drive::new(shared, session, inbox, messages, terms.silence_max);
+    let session = Session::new(device, connection, claimant, &terms);
+    let quota = shared.quotas.of(&session.device, Instant::now());
+    let mut drive = Drive::new(shared, session, inbox, messages, terms.silence_max, quota);
     reply::accepted(&terms, &drive.session.device, &shared.settings, &mut drive.outbox.bytes);
     let Err(end) = drive.run(&mut stream, &mut kicked, stop).await;
     let (session, mut outbox) = (drive.session, drive.outbox);
+    shared.quotas.keep(&session.device, drive.quota, Instant::now());
     if matches!(end, End::TakenOver) && drive.heard.elapsed() < LIVELY && !has_left(&mut stream).await {
-        contested(shared, &session.device).await;
+        shared.control.contested(&session.device);
     }
     let is_revoked = matches!(end, End::Revoked);
     if is_revoked {
@@ -253,12 +222,10 @@ async fn has_left(stream: &mut Stream) -> bool {
     false
 }
 
-/// Notes that a live connection lost its place, and says so once that is a habit.
-async fn contested(shared: &Shared, device: &DeviceId) {
-    if shared.control.is_contested(device) {
-        tracing::error!(device.id = %device, "two connections of this device keep taking over from each other; its certificate is in use twice");
-        let _ = shared.intake.send(Event::Contested { device: device.clone() }).await; // fails when the pipeline is gone
-    }
+/// Two connections of this device live: says so, once a minute at most.
+async fn twice(shared: &Shared, device: &DeviceId) {
+    tracing::error!(device.id = %device, "two connections of this device want its place in turn; its certificate is in use twice");
+    let _ = shared.intake.send(Event::Contested { device: device.clone() }).await; // fails when the pipeline is gone
 }
 
 /// Tells the pipeline that a connection has ended, after its last will if that holds.

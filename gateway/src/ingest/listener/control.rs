@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use proto::DeviceId;
 use rustls::ServerConfig;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::session::End;
+use super::contests::{Claim, Contests};
+use super::end::End;
 use crate::ingest::ConnectionId;
 
 /// A handle on a listener's live connections. Clones are the same handle.
@@ -53,26 +54,26 @@ impl Control {
         Arc::clone(&self.0.tls.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes that a live connection of `device` lost its place to another. Answers whether that has happened
-    /// [`CONTESTS`] times within [`CONTEST_SPAN`]; then it is counted anew.
-    pub(super) fn is_contested(&self, device: &DeviceId) -> bool {
-        let now = Instant::now();
-        let mut seats = self.0.seats();
-        seats.contests.retain(|_, times| times.iter().any(|time| now.duration_since(*time) < CONTEST_SPAN));
-        if seats.contests.len() >= CONTESTED_DEVICES_MAX {
-            return false; // so many at once are no copies of one disk
-        }
-        let times = seats.contests.entry(device.clone()).or_default();
-        times.retain(|time| now.duration_since(*time) < CONTEST_SPAN);
-        times.push(now);
-        times.len() >= CONTESTS && seats.contests.remove(device).is_some()
+    /// A live connection of `device` lost its place to another.
+    pub(super) fn contested(&self, device: &DeviceId) {
+        self.0.seats().contests.lost(device, Instant::now());
     }
 
-    /// Takes the device's seat, and ends the connection that has it. `None` if the certificate is revoked.
-    pub(super) fn enter(&self, device: &DeviceId, connection: ConnectionId, serials: Vec<String>) -> Option<Entered> {
+    /// Takes the device's seat, and ends the connection that has it.
+    pub(super) fn enter(
+        &self,
+        device: &DeviceId,
+        connection: ConnectionId,
+        serials: Vec<String>,
+    ) -> Result<Entered, NoEntry> {
         let mut seats = self.0.seats();
         if is_any_revoked(&seats.revoked, &serials) {
-            return None;
+            return Err(NoEntry::Revoked);
+        }
+        // Who comes with another certificate, as after renewal, is no copy.
+        let is_same = seats.taken.get(device).is_some_and(|occupant| occupant.serials.first() == serials.first());
+        if is_same && let Claim::Kept { is_first } = seats.contests.claim(device, Instant::now()) {
+            return Err(NoEntry::Contested { is_first });
         }
         let (kick, kicked) = oneshot::channel();
         let gone = CancellationToken::new();
@@ -83,8 +84,17 @@ impl Control {
         });
         drop(seats);
         let seat = Seat { device: device.clone(), connection, registry: Arc::clone(&self.0), gone: gone.drop_guard() };
-        Some(Entered { seat, kicked, previous })
+        Ok(Entered { seat, kicked, previous })
     }
+}
+
+/// Why there is no seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoEntry {
+    /// A certificate among those shown is revoked.
+    Revoked,
+    /// Another connection has it that took it from a live one a moment ago; whether this is the first try since.
+    Contested { is_first: bool },
 }
 
 /// What comes of entering.
@@ -124,8 +134,7 @@ struct Registry {
 struct Seats {
     taken: HashMap<DeviceId, Occupant>,
     revoked: HashMap<RevokedBy, BTreeSet<String>>,
-    /// When live connections lost their place, within the last [`CONTEST_SPAN`].
-    contests: HashMap<DeviceId, Vec<Instant>>,
+    contests: Contests,
 }
 
 fn is_any_revoked(revoked: &HashMap<RevokedBy, BTreeSet<String>>, serials: &[String]) -> bool {
@@ -162,10 +171,3 @@ impl Registry {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Takeovers of live connections of one device within [`CONTEST_SPAN`] that make an alarm. Two agents that kick each
-/// other come to that within some ten seconds; one that moved from link to link may come to one or two.
-const CONTESTS: usize = 3;
-const CONTEST_SPAN: Duration = Duration::from_secs(60);
-/// Devices of which such takeovers are remembered at once.
-const CONTESTED_DEVICES_MAX: usize = 4_096;

@@ -23,6 +23,10 @@ pub struct Counters {
     pub publishes: Count,
     /// Publishes that their sender has no right to.
     pub publishes_denied: Count,
+    /// Publishes refused because their sender has used up its quota.
+    pub publishes_over_quota: Count,
+    /// Times that a device was not read from for a while, for the same reason.
+    pub quota_pauses: Count,
     /// Subscriptions refused.
     pub subscriptions_denied: Count,
     /// Packets beyond the stated size.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::session::End;
+use super::end::End;
 
 /// A connection's deadlines. Time is passed in.
 #[derive(Debug)]
@@ -13,12 +13,14 @@ pub(super) struct Deadlines {
     heard: Instant,
     reads: bool,
     stop: Option<Instant>,
+    /// Until when the device is over its quota and not read from.
+    pause: Option<Instant>,
 }
 
 impl Deadlines {
     /// For a device that has just been heard and may be silent for `silence_max`.
     pub(super) fn new(silence_max: Duration, now: Instant) -> Self {
-        Self { silence_max, heard: now, reads: false, stop: None }
+        Self { silence_max, heard: now, reads: false, stop: None, pause: None }
     }
 
     /// Bytes have come. Any bytes: a frame of 128 KiB may take longer than a keep alive on a slow link.
@@ -34,6 +36,11 @@ impl Deadlines {
         self.reads = reads;
     }
 
+    /// The device is over its quota until `at`, if at all.
+    pub(super) fn pause(&mut self, at: Option<Instant>) {
+        self.pause = at;
+    }
+
     /// The gateway stops; verdicts may come until `at`.
     pub(super) fn stop(&mut self, at: Instant) {
         self.stop = Some(at);
@@ -45,7 +52,7 @@ impl Deadlines {
 
     /// When to look again, with the `write` deadline of what waits to be written.
     pub(super) fn next(&self, write: Option<Instant>, now: Instant) -> Instant {
-        [self.silence(), write, self.stop].into_iter().flatten().min().unwrap_or(now + self.silence_max)
+        [self.silence(), write, self.stop, self.pause].into_iter().flatten().min().unwrap_or(now + self.silence_max)
     }
 
     /// What a deadline that has passed means.

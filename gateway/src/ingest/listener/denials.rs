@@ -13,6 +13,12 @@ pub(super) fn publish(shared: &Shared, device: &DeviceId, topic: &str, retain: b
     shared.auditor.denied(Event::DeniedPublish, device, detail);
 }
 
+/// A publish beyond what a device may send a second, or a pause for the same reason.
+pub(super) fn quota(shared: &Shared, device: &DeviceId) {
+    let why = "over its quota of packets or bytes a second";
+    shared.auditor.denied(Event::DeniedPublish, device, Detail::none().text("why", why));
+}
+
 /// A subscription to `filter`.
 pub(super) fn subscription(shared: &Shared, device: &DeviceId, filter: &str) {
     shared.auditor.denied(Event::DeniedSubscribe, device, Detail::none().text("filter", filter));

@@ -2,8 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files beside connections: the store's, the API's connections, standard streams.
-const BESIDE: u64 = 256;
+/// Files beside connections: the store's, standard streams, and the API's connections, of which there are 512 at most.
+const BESIDE: u64 = 768;
 
 /// Raises the soft limit so that `connections_max` fit, as far as the hard one allows; says so where it does not.
 pub(super) fn make_room(connections_max: usize) {

@@ -1,8 +1,8 @@
 //! The waiting of one connected device: for its bytes, for verdicts, for messages to it, for time.
 //!
 //! All of it happens on the connection's one task. Nothing is read while `receive_max` publishes wait for their verdict or
-//! for room in the pipeline, while all connections together hold as much as they may, or while the client does not take
-//! its answers; TCP then slows the device down.
+//! for room in the pipeline, while all connections together hold as much as they may, while the device is over its quota, or
+//! while the client does not take its answers; TCP then slows the device down.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -18,11 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::deadlines::Deadlines;
+use super::end::End;
+use super::envelope;
 use super::forbidden;
 use super::held::Held;
 use super::outbox::Outbox;
 use super::packet::{self, PacketError, Version};
-use super::session::{End, Session};
+use super::quota::{Quota, Taken};
+use super::session::Session;
 use crate::ingest::{Event, Messages};
 
 /// One connected device's session and what surrounds it.
@@ -38,6 +41,9 @@ pub(super) struct Drive<'a> {
     /// When the device was last heard.
     pub(super) heard: Instant,
     held: Held,
+    pub(super) quota: Quota,
+    /// Until when nothing is read: the device is over its quota.
+    paused: Option<Instant>,
     /// Why the connection ends once nothing is held any more: the device has said or sent its last.
     leaving: Option<End>,
 }
@@ -49,6 +55,7 @@ impl<'a> Drive<'a> {
         inbox: BytesMut,
         link: Messages,
         silence_max: Duration,
+        quota: Quota,
     ) -> Self {
         Self {
             shared,
@@ -59,6 +66,8 @@ impl<'a> Drive<'a> {
             silence_max,
             heard: Instant::now(),
             held: Held::default(),
+            quota,
+            paused: None,
             leaving: None,
         }
     }
@@ -75,9 +84,11 @@ impl<'a> Drive<'a> {
         let mut deadlines = Deadlines::new(self.silence_max, Instant::now());
         let mut alarm = Box::pin(sleep_until(deadlines.next(None, Instant::now())));
         loop {
+            self.paused = self.paused.filter(|until| *until > Instant::now());
             if !deadlines.is_stopping() {
                 self.take_in()?;
             }
+            deadlines.pause(self.paused);
             if self.held.is_empty()
                 && let Some(end) = self.leaving.take()
             {
@@ -131,9 +142,20 @@ impl<'a> Drive<'a> {
                 return Err(PacketError::Malformed(MqttError::MalformedPacket).into());
             }
             let settings = &self.shared.settings;
-            let packet = packet::next(&mut self.inbox, settings, |first, body| packet::parse(version, first, body))?;
+            let Some(head) = envelope::head(&self.inbox, settings)? else { break };
+            let is_refusable = version == Version::V5 && head.is_refusable();
+            let is_within = match self.quota.take(head.end, is_refusable, Instant::now()) {
+                Taken::Within => true,
+                Taken::Refused => false,
+                Taken::Until(then) => {
+                    self.paused = Some(then);
+                    self.session.is_paused(self.shared);
+                    break;
+                }
+            };
+            let packet = envelope::next(&mut self.inbox, settings, |first, body| packet::parse(version, first, body))?;
             let Some(packet) = packet else { break };
-            match self.session.handle(packet, self.shared, &mut self.outbox.bytes) {
+            match self.session.handle(packet, is_within, self.shared, &mut self.outbox.bytes) {
                 Ok(Some(arrival)) => {
                     self.held.hand_on(Event::Arrived(arrival), &self.shared.intake, &self.shared.shares)?;
                 }
@@ -156,6 +178,7 @@ impl<'a> Drive<'a> {
         let settings = &self.shared.settings;
         let receive_max = usize::from(settings.receive_max.max(1));
         self.leaving.is_none()
+            && self.paused.is_none()
             && self.held.has_room(receive_max)
             && self.session.in_flight.len() < receive_max
             && self.outbox.bytes.len() < settings.write_bytes_max

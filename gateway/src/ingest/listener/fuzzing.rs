@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use proto::DeviceId;
 
 use super::connect::{self, First};
+use super::envelope;
 use super::packet::{self, Packet, Version};
 use super::rights;
 use super::settings::Settings;
@@ -18,7 +19,7 @@ pub fn packets(bytes: &[u8], pieces: usize) {
     let mut buffer = BytesMut::new();
     for piece in bytes.chunks(pieces.max(1)) {
         buffer.extend_from_slice(piece);
-        match packet::next(&mut buffer, &settings, connect::parse) {
+        match envelope::next(&mut buffer, &settings, connect::parse) {
             Ok(None) => {} // not complete yet
             Ok(Some(First::Connect(connect))) => {
                 let version = connect.version;
@@ -58,7 +59,7 @@ fn follow(version: Version, bytes: &[u8], settings: &Settings) {
     loop {
         let before = buffer.len();
         let parse = |first: u8, body: &[u8]| packet::parse(version, first, body);
-        let Ok(Some(packet)) = packet::next(&mut buffer, settings, parse) else { return };
+        let Ok(Some(packet)) = envelope::next(&mut buffer, settings, parse) else { return };
         let taken = before - buffer.len();
         assert!(taken >= 2 && taken <= settings.packet_bytes_max, "a packet has a size");
         match packet {

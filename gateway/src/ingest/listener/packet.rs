@@ -1,16 +1,16 @@
 //! From bytes to the few packets a device may send, for both versions of MQTT alike.
 //!
-//! The size of a packet is judged by its fixed header, before its body is waited for. The bodies are read by the codecs
+//! Where a packet ends and how large it may be is the envelope's part. The bodies are read by the codecs
 //! of `mqtt-protocol-core`. Its connection state is not used: it acknowledges and counts by itself what here depends on
 //! verdicts, and it does not look at reserved flags.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use mqtt_protocol_core::mqtt::ArcPayload;
 use mqtt_protocol_core::mqtt::packet::{Property, Qos, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
 
 use super::forbidden;
-use super::settings::Settings;
+use super::limits;
 
 /// Which MQTT a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +23,20 @@ pub(super) enum Version {
 #[derive(Debug)]
 pub(super) enum Packet {
     Publish(Publish),
-    Subscribe { packet_id: u16, filters: Vec<String> },
-    Unsubscribe { packet_id: u16, filters: Vec<String> },
+    Subscribe {
+        packet_id: u16,
+        filters: Vec<String>,
+    },
+    Unsubscribe {
+        packet_id: u16,
+        filters: Vec<String>,
+    },
     Ping,
-    Disconnect { with_will: bool },
+    /// `prolongs`: it wants the session to outlive the connection.
+    Disconnect {
+        with_will: bool,
+        prolongs: bool,
+    },
 }
 
 /// A PUBLISH at QoS 0 (without packet id) or 1.
@@ -56,6 +66,8 @@ pub(super) enum PacketError {
     TopicAlias,
     #[error("subscription identifiers are not offered")]
     SubscriptionIdentifier,
+    #[error("{0}, which is more than anybody needs here")]
+    Limit(&'static str),
 }
 
 impl PacketError {
@@ -69,6 +81,7 @@ impl PacketError {
             Self::Wildcard => DisconnectReasonCode::TopicNameInvalid,
             Self::TopicAlias => DisconnectReasonCode::TopicAliasInvalid,
             Self::SubscriptionIdentifier => DisconnectReasonCode::SubscriptionIdentifiersNotSupported,
+            Self::Limit(_) => DisconnectReasonCode::QuotaExceeded,
         }
     }
 }
@@ -77,27 +90,6 @@ impl From<MqttError> for PacketError {
     fn from(error: MqttError) -> Self {
         Self::Malformed(error)
     }
-}
-
-/// Takes the next whole packet off `buffer` and lets `parse` read it: its first byte, and its body.
-///
-/// Answers `None` while the packet is not complete, and fails on its size as soon as that is known.
-pub(super) fn next<T>(
-    buffer: &mut BytesMut,
-    settings: &Settings,
-    parse: impl FnOnce(u8, &[u8]) -> Result<T, PacketError>,
-) -> Result<Option<T>, PacketError> {
-    let Some(&first) = buffer.first() else { return Ok(None) };
-    let Some((length, length_bytes)) = remaining_length(buffer.get(1..).unwrap_or_default())? else { return Ok(None) };
-    let (start, end) = (1 + length_bytes, 1 + length_bytes + length);
-    let bytes_max = if first >> 4 == PUBLISH { settings.packet_bytes_max } else { settings.control_bytes_max };
-    if end > bytes_max {
-        return Err(PacketError::TooLarge { bytes: end, bytes_max });
-    }
-    let Some(body) = buffer.get(start..end) else { return Ok(None) };
-    let parsed = parse(first, body)?;
-    buffer.advance(end);
-    Ok(Some(parsed))
 }
 
 /// Reads any packet but a CONNECT.
@@ -114,11 +106,17 @@ pub(super) fn parse(version: Version, first: u8, body: &[u8]) -> Result<Packet, 
         SUBSCRIBE => subscribe(version, body),
         UNSUBSCRIBE => unsubscribe(version, body),
         PINGREQ if body.is_empty() => Ok(Packet::Ping),
-        DISCONNECT if version == Version::V3 && body.is_empty() => Ok(Packet::Disconnect { with_will: false }),
+        DISCONNECT if version == Version::V3 && body.is_empty() => {
+            Ok(Packet::Disconnect { with_will: false, prolongs: false })
+        }
         DISCONNECT if version == Version::V5 => {
             let packet = whole(body, v5_0::Disconnect::parse)?;
             let with_will = packet.reason_code() == Some(DisconnectReasonCode::DisconnectWithWillMessage);
-            Ok(Packet::Disconnect { with_will })
+            let properties = packet.props.as_deref().unwrap_or_default();
+            limits::properties(properties)?;
+            let prolongs =
+                properties.iter().any(|it| matches!(it, Property::SessionExpiryInterval(it) if it.val() != 0));
+            Ok(Packet::Disconnect { with_will, prolongs })
         }
         PINGREQ | DISCONNECT => Err(PacketError::Malformed(MqttError::MalformedPacket)),
         CONNECT => Err(PacketError::Protocol("a second CONNECT")),
@@ -144,17 +142,16 @@ fn publish(version: Version, flags: u8, body: &[u8]) -> Result<Publish, PacketEr
             (packet.topic_name().to_owned(), packet.qos(), packet.packet_id(), packet.payload().clone())
         }
         Version::V5 => {
+            limits::properties_of_publish(flags, body)?;
             let (packet, _) = v5_0::Publish::parse(flags, body.into())?;
+            limits::properties(&packet.props)?;
             forbidden::of_publish(&packet.props)?;
-            let packet_id_bytes = if packet.qos() == Qos::AtMostOnce { 0 } else { 2 };
-            if body.len() <= 2 + packet.topic_name().len() + packet_id_bytes {
-                return Err(PacketError::Malformed(MqttError::MalformedPacket)); // not even their length
-            }
             (packet.topic_name().to_owned(), packet.qos(), packet.packet_id(), packet.payload().clone())
         }
     };
     let dup = flags & 0b1000 != 0;
     forbidden::topic(&topic)?;
+    limits::levels(&topic)?;
     match qos {
         Qos::ExactlyOnce => return Err(PacketError::Qos2),
         Qos::AtMostOnce if dup => return Err(PacketError::Malformed(MqttError::MalformedPacket)), // MQTT-3.3.1-2
@@ -178,6 +175,7 @@ fn subscribe(version: Version, body: &[u8]) -> Result<Packet, PacketError> {
         }
         Version::V5 => {
             let packet = whole(body, v5_0::Subscribe::parse)?;
+            limits::properties(&packet.props)?;
             if packet.props.iter().any(|it| matches!(it, Property::SubscriptionIdentifier(_))) {
                 return Err(PacketError::SubscriptionIdentifier);
             }
@@ -188,6 +186,7 @@ fn subscribe(version: Version, body: &[u8]) -> Result<Packet, PacketError> {
         }
     };
     nonzero(packet_id)?;
+    limits::filters(&filters)?;
     forbidden::filters(&filters)?;
     Ok(Packet::Subscribe { packet_id, filters })
 }
@@ -203,28 +202,18 @@ fn unsubscribe(version: Version, body: &[u8]) -> Result<Packet, PacketError> {
         }
         Version::V5 => {
             let packet = whole(body, v5_0::Unsubscribe::parse)?;
+            limits::properties(&packet.props)?;
             (packet.packet_id(), filters(packet.entries()))
         }
     };
     nonzero(packet_id)?;
+    limits::filters(&filters)?;
     forbidden::filters(&filters)?;
     Ok(Packet::Unsubscribe { packet_id, filters })
 }
 
 fn nonzero(packet_id: u16) -> Result<(), PacketError> {
     if packet_id == 0 { Err(PacketError::Protocol("packet id 0")) } else { Ok(()) }
-}
-
-/// A variable byte integer: its value and how many bytes it takes, or `None` while its end is missing.
-fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, PacketError> {
-    let mut value = 0;
-    for (place, byte) in bytes.iter().take(4).enumerate() {
-        value |= usize::from(byte & 0x7F) << (7 * place);
-        if byte & 0x80 == 0 {
-            return Ok(Some((value, place + 1)));
-        }
-    }
-    if bytes.len() < 4 { Ok(None) } else { Err(PacketError::Malformed(MqttError::MalformedPacket)) }
 }
 
 /// The payload without another copy, unless a copy is smaller than what it would keep alive.
@@ -246,7 +235,7 @@ fn content(payload: ArcPayload) -> Bytes {
 const COPY_BYTES_MAX: usize = 4 * 1024;
 
 pub(super) const CONNECT: u8 = 1;
-const PUBLISH: u8 = 3;
+pub(super) const PUBLISH: u8 = 3;
 const PUBREL: u8 = 6;
 const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
@@ -258,45 +247,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn sizes(publish: usize, control: usize) -> Settings {
-        Settings { packet_bytes_max: publish, control_bytes_max: control, ..Settings::default() }
-    }
-
-    fn first_and_body(first: u8, body: &[u8]) -> Result<(u8, Vec<u8>), PacketError> {
-        Ok((first, body.to_vec()))
-    }
-
-    #[test]
-    fn packets_come_off_one_by_one_however_the_bytes_are_cut() {
-        let stream = [&[0xC0, 0][..], &[0x30, 0x83, 0x01], &[7; 131], &[0xE0, 0]].concat();
-        let mut buffer = BytesMut::new();
-        let mut packets = Vec::new();
-        for byte in stream {
-            buffer.extend([byte]);
-            packets.extend(next(&mut buffer, &Settings::default(), first_and_body).unwrap());
-        }
-        assert_eq!(packets, [(0xC0, vec![]), (0x30, vec![7; 131]), (0xE0, vec![])]);
-    }
-
-    #[test]
-    fn a_packet_is_as_large_as_allowed_and_no_larger() {
-        let settings = sizes(200, 100);
-        // 200 bytes are a head of 3 and 197 (0xC5 0x01) more; 100 are a head of 2 and 98 more.
-        for (head, bytes_max) in [(&[0x30, 0xC5, 0x01][..], 200), (&[0x82, 98], 100)] {
-            let mut buffer = BytesMut::from(head);
-            assert_eq!(next(&mut buffer, &settings, first_and_body), Ok(None));
-            buffer[1] += 1;
-            let refused = PacketError::TooLarge { bytes: bytes_max + 1, bytes_max };
-            assert_eq!(next(&mut buffer, &settings, first_and_body), Err(refused));
-        }
-    }
-
-    #[test]
-    fn a_length_of_five_bytes_is_malformed() {
-        let mut buffer = BytesMut::from(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF][..]);
-        assert!(matches!(next(&mut buffer, &Settings::default(), first_and_body), Err(PacketError::Malformed(_))));
-    }
 
     #[test]
     fn large_payloads_and_small_ones_are_whole() {

@@ -195,7 +195,7 @@ mod tests {
         let mut out = BytesMut::new();
         write(&mut out);
         let settings = Settings { control_bytes_max: usize::MAX, packet_bytes_max: usize::MAX, ..Settings::default() };
-        let body = super::super::packet::next(&mut out, &settings, |_, body| Ok(body.to_vec()));
+        let body = super::super::envelope::next(&mut out, &settings, |_, body| Ok(body.to_vec()));
         assert!(out.is_empty(), "nothing left over");
         body.unwrap().expect("a whole packet")
     }

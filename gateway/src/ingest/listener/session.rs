@@ -1,90 +1,16 @@
 //! One device's MQTT session: what each packet and each verdict means. Bytes and waiting are elsewhere.
 
-use std::io;
-
 use bytes::{Bytes, BytesMut};
-use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 use proto::{Channel, DeviceId, Topic};
 
+use super::connect::Terms;
 use super::counters::Counters;
-use super::held::PipelineGone;
+use super::end::End;
 use super::packet::{Packet, PacketError, Publish, Version};
 use super::{Shared, denials, reply, rights};
 use crate::enrol::Claimant;
 use crate::ingest::acks::{Dropped, InFlight};
 use crate::ingest::{Arrival, ConnectionId, RefusalCode, Ticket, Verdict};
-
-/// Why a connection ends.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum End {
-    #[error("the device disconnected")]
-    Left,
-    #[error("the device disconnected and asked for its last will")]
-    LeftWithWill,
-    #[error("the device closed the connection without saying so")]
-    Vanished,
-    #[error("the connection failed: {0}")]
-    Failed(io::Error),
-    #[error("nothing was heard from the device for one and a half times its keep alive")]
-    Silent,
-    #[error("the device did not take what was written to it in time")]
-    Slow,
-    #[error("protocol error: {0}")]
-    Packet(#[from] PacketError),
-    #[error("the device published where it has no right to")]
-    Denied,
-    #[error("a publish was refused, which MQTT 3.1.1 cannot tell")]
-    Refused,
-    #[error("a publish could not be settled; the device will send it again")]
-    Unsettled,
-    #[error("a newer connection of the same device took over")]
-    TakenOver,
-    #[error("the connection was cut: the device's certificate has been revoked")]
-    Revoked,
-    #[error("the connection was cut by the gateway")]
-    Cut,
-    #[error("the gateway stops")]
-    Stopping,
-}
-
-impl End {
-    /// What MQTT 5 is told in DISCONNECT; nothing to a device that has gone itself.
-    pub(super) fn reason(&self) -> Option<DisconnectReasonCode> {
-        Some(match self {
-            Self::Left | Self::LeftWithWill | Self::Vanished | Self::Failed(_) | Self::Slow => return None,
-            Self::Silent => DisconnectReasonCode::KeepAliveTimeout,
-            Self::Packet(error) => error.reason(),
-            Self::Denied | Self::Revoked => DisconnectReasonCode::NotAuthorized,
-            Self::Refused | Self::Unsettled => DisconnectReasonCode::UnspecifiedError,
-            Self::TakenOver => DisconnectReasonCode::SessionTakenOver,
-            Self::Cut => DisconnectReasonCode::AdministrativeAction,
-            Self::Stopping => DisconnectReasonCode::ServerShuttingDown,
-        })
-    }
-
-    /// Whether the last will holds. Not when the gateway stops: then the device did not fail, and a server may keep
-    /// wills back (OASIS MQTT 5.0, section 3.1.2.5). Nor when the certificate is revoked: whoever has its key says nothing
-    /// more in the device's name.
-    pub(super) fn leaves_will(&self) -> bool {
-        !matches!(self, Self::Left | Self::Stopping | Self::Revoked)
-    }
-}
-
-impl From<PipelineGone> for End {
-    fn from(_: PipelineGone) -> Self {
-        Self::Stopping
-    }
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-        match error.kind() {
-            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Self::Vanished,
-            _ => Self::Failed(error),
-        }
-    }
-}
 
 /// The state of a connected device.
 pub(super) struct Session {
@@ -96,35 +22,45 @@ pub(super) struct Session {
     version: Version,
     packet_bytes_max: usize,
     subscribed: Vec<Channel>,
+    /// CONNECT has asked for a session that outlives the connection.
+    outlives: bool,
     /// A denial has been logged; the others are only counted, so that no device can fill a disk.
     denied: bool,
+    /// The same of having been over the quota.
+    over_quota: bool,
 }
 
 impl Session {
-    pub(super) fn new(
-        device: DeviceId,
-        connection: ConnectionId,
-        claim: Option<Claimant>,
-        version: Version,
-        packet_bytes_max: usize,
-    ) -> Self {
-        let (in_flight, subscribed) = (InFlight::default(), Vec::new());
-        Self { device, connection, claim, in_flight, version, packet_bytes_max, subscribed, denied: false }
+    pub(super) fn new(device: DeviceId, connection: ConnectionId, claim: Option<Claimant>, terms: &Terms) -> Self {
+        Self {
+            device,
+            connection,
+            claim,
+            in_flight: InFlight::default(),
+            version: terms.version,
+            packet_bytes_max: terms.packet_bytes_max,
+            subscribed: Vec::new(),
+            outlives: terms.session_expiry,
+            denied: false,
+            over_quota: false,
+        }
     }
 
     pub(super) fn version(&self) -> Version {
         self.version
     }
 
-    /// Acts on a packet: answers go to `out`, and a publish for the pipeline comes back.
+    /// Acts on a packet, which is within the device's quota or not: answers go to `out`, and a publish for the pipeline
+    /// comes back.
     pub(super) fn handle(
         &mut self,
         packet: Packet,
+        is_within: bool,
         shared: &Shared,
         out: &mut BytesMut,
     ) -> Result<Option<Arrival>, End> {
         match packet {
-            Packet::Publish(publish) => return self.publish(publish, shared),
+            Packet::Publish(publish) => return self.publish(publish, is_within, shared),
             Packet::Subscribe { packet_id, filters } => {
                 let granted: Vec<_> = filters.iter().map(|filter| self.subscribe(filter, shared)).collect();
                 reply::suback(self.version, packet_id, &granted, out);
@@ -134,8 +70,12 @@ impl Session {
                 reply::unsuback(self.version, packet_id, &existed, out);
             }
             Packet::Ping => reply::pong(out),
-            Packet::Disconnect { with_will: false } => return Err(End::Left),
-            Packet::Disconnect { with_will: true } => return Err(End::LeftWithWill),
+            // OASIS MQTT 5.0, section 3.14.2.2.2
+            Packet::Disconnect { prolongs: true, .. } if !self.outlives => {
+                return Err(PacketError::Protocol("a session that is prolonged when it ends").into());
+            }
+            Packet::Disconnect { with_will: false, .. } => return Err(End::Left),
+            Packet::Disconnect { with_will: true, .. } => return Err(End::LeftWithWill),
         }
         Ok(None)
     }
@@ -174,7 +114,7 @@ impl Session {
         self.arrival(Channel::Status, None, false, payload, Ticket::unasked())
     }
 
-    fn publish(&mut self, publish: Publish, shared: &Shared) -> Result<Option<Arrival>, End> {
+    fn publish(&mut self, publish: Publish, is_within: bool, shared: &Shared) -> Result<Option<Arrival>, End> {
         let Publish { topic, packet_id, dup, retain, payload } = publish;
         if packet_id.is_some_and(|id| self.in_flight.contains(id)) {
             // A resend is answered by the verdict on the first copy. Another message under an id that is in use could
@@ -185,6 +125,12 @@ impl Session {
         let Some(channel) = rights::publish(&self.device, &topic, retain) else {
             return self.deny(&topic, retain, packet_id, shared);
         };
+        if let Some(packet_id) = packet_id.filter(|_| !is_within) {
+            shared.counters.publishes_over_quota.add();
+            self.is_over_quota(shared);
+            self.in_flight.push_over(packet_id, Verdict::Refused(RefusalCode::QuotaExceeded));
+            return Ok(None);
+        }
         let ticket = match packet_id {
             None => Ticket::unasked(),
             Some(packet_id) => {
@@ -195,6 +141,24 @@ impl Session {
         };
         shared.counters.publishes.add();
         Ok(Some(self.arrival(channel, packet_id, dup, payload, ticket)))
+    }
+
+    /// The device is not read from for a while.
+    pub(super) fn is_paused(&mut self, shared: &Shared) {
+        shared.counters.quota_pauses.add();
+        self.is_over_quota(shared);
+    }
+
+    /// In the audit trail each time, which counts; in the log once a connection.
+    fn is_over_quota(&mut self, shared: &Shared) {
+        denials::quota(shared, &self.device);
+        if !self.over_quota {
+            self.over_quota = true;
+            tracing::warn!(
+                device.id = %self.device,
+                "it sends more a second than one device may; what is too much is refused or waits:                  `device_publishes_per_s_max` and `device_bytes_per_s_max` say how much"
+            );
+        }
     }
 
     fn deny(

@@ -35,6 +35,12 @@ pub struct Settings {
     /// The largest packet that is not a PUBLISH. A CONNECT with client id, user name, token and will takes less than
     /// 4 KiB; parsed, such packets take up to 30 times their size for a moment.
     pub control_bytes_max: usize,
+    /// Packets a second of one device, ten seconds of them at once; beyond it publishes are refused with a reason (MQTT 5,
+    /// QoS 1), and the device is not read from for a while. An agent packs what waits into frames, a few a second.
+    pub device_publishes_per_s_max: u32,
+    /// Bytes a second of one device, in the same way. A million readings of 20 series, sealed each second, are some 45 MiB:
+    /// they pass at once.
+    pub device_bytes_per_s_max: u32,
     /// Bytes that wait to be written to one client; beyond it nothing more is taken on for it.
     pub write_bytes_max: usize,
     /// For a client to take what is written to it.
@@ -60,6 +66,8 @@ impl Default for Settings {
             held_bytes_max: 64 * 1024 * 1024,
             packet_bytes_max: proto::FRAME_BYTES_MAX + 2 * 1024,
             control_bytes_max: 8 * 1024,
+            device_publishes_per_s_max: 1_000,
+            device_bytes_per_s_max: 8 * 1024 * 1024,
             write_bytes_max: 64 * 1024,
             write_deadline: Duration::from_secs(30),
             farewell_deadline: Duration::from_secs(1),

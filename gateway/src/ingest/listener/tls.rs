@@ -10,6 +10,7 @@ use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientV
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme};
 
 use crate::enrol::Claims;
+use crate::tls::TlsMin;
 
 /// Why there is no TLS configuration.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +29,7 @@ pub enum TlsError {
     Own(#[source] rustls::Error),
 }
 
-/// TLS 1.3 and 1.2 with the gateway's `certificates` (leaf first) and `key`, for clients whose certificate leads to one
+/// TLS of `min` and newer with the gateway's `certificates` (leaf first) and `key`, for clients whose certificate leads to one
 /// of `client_roots`.
 ///
 /// With `crls`, every certificate of the chain below the root must be covered by one that is in date and does not name
@@ -42,6 +43,7 @@ pub fn server_config(
     client_roots: Vec<CertificateDer<'static>>,
     crls: Vec<CertificateRevocationListDer<'static>>,
     claims: Claims,
+    min: TlsMin,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     if client_roots.is_empty() {
         return Err(TlsError::NoRoots);
@@ -57,7 +59,7 @@ pub fn server_config(
         verifier = verifier.with_crls(crls).enforce_revocation_expiration();
     }
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(min.versions())
         .map_err(TlsError::Own)?
         .with_client_cert_verifier(Arc::new(Admission { usual: verifier.build()?, claims }))
         .with_single_cert(certificates, key)

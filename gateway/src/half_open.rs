@@ -1,5 +1,5 @@
-//! Handshakes under way: a bounded number. Where all places are taken, the oldest goes once it is stalled, and until
-//! then newcomers wait in the system's queue.
+//! TLS handshakes under way at a door: a bounded number. Where all places are taken, the oldest goes once it is stalled,
+//! and until then newcomers wait in the system's queue.
 //!
 //! Whoever opens sockets and stalls is pushed out that way within a fraction of a second. When a whole fleet comes back
 //! at once it is this machine that is slow: to push out the oldest would throw away what is nearly done, and all would
@@ -27,7 +27,7 @@ const LESSON: u32 = 64;
 
 /// All handshakes under way.
 #[derive(Debug)]
-pub(super) struct HalfOpen {
+pub(crate) struct HalfOpen {
     places_max: usize,
     places: Mutex<Places>,
     /// A place was given back.
@@ -44,7 +44,7 @@ struct Places {
 
 /// One handshake's place, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     number: u64,
     since: Instant,
     evicted: CancellationToken,
@@ -52,13 +52,13 @@ pub(super) struct Place {
 }
 
 impl HalfOpen {
-    pub(super) fn new(places_max: usize) -> Arc<Self> {
+    pub(crate) fn new(places_max: usize) -> Arc<Self> {
         let places = Places { next: 0, taken: BTreeMap::new(), patience: PATIENCE_MIN };
         Arc::new(Self { places_max: places_max.max(1), places: Mutex::new(places), freed: Notify::new() })
     }
 
     /// Returns once there is a place, or one whose handshake is stalled. Cancel safe.
-    pub(super) async fn room(&self) {
+    pub(crate) async fn room(&self) {
         while let Some(stalled_at) = self.full_until() {
             if stalled_at <= Instant::now() {
                 return;
@@ -71,7 +71,7 @@ impl HalfOpen {
     }
 
     /// A place for a new handshake. The second value says whether the oldest had to go for it.
-    pub(super) fn enter(self: &Arc<Self>, now: Instant) -> (Place, bool) {
+    pub(crate) fn enter(self: &Arc<Self>, now: Instant) -> (Place, bool) {
         let evicted = CancellationToken::new();
         let mut places = self.places();
         let full = places.taken.len() >= self.places_max;
@@ -103,12 +103,12 @@ impl HalfOpen {
 
 impl Place {
     /// Returns once a newer handshake has taken this place.
-    pub(super) async fn evicted(&self) {
+    pub(crate) async fn evicted(&self) {
         self.evicted.cancelled().await;
     }
 
     /// The handshake has succeeded: what it took is what others may take.
-    pub(super) fn succeeded(self, now: Instant) {
+    pub(crate) fn succeeded(self, now: Instant) {
         let allowed = now.saturating_duration_since(self.since) * STALLED_FACTOR;
         let mut places = self.all.places();
         let patience = (places.patience * (SMOOTHING - 1) + allowed) / SMOOTHING;

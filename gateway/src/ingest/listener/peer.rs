@@ -1,0 +1,55 @@
+//! Who is at the other end, by the certificate that it showed.
+
+use std::sync::Arc;
+
+use proto::DeviceId;
+use proto::enrol::is_claim;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_rustls::server::TlsStream;
+
+use super::Shared;
+use super::connect::{Connect, Refusal};
+use crate::enrol::Claimant;
+
+type Stream = TlsStream<TcpStream>;
+
+/// Who a certificate says it is.
+pub(super) struct Peer {
+    /// The device it names; of a claim, the name of its session.
+    pub(super) device: DeviceId,
+    /// The serial numbers of that certificate and of those shown above it.
+    pub(super) serials: Vec<String>,
+    /// What sort of claim it is, if it is one, and its place among those that there is room for.
+    pub(super) claim: Option<(Claimant, OwnedSemaphorePermit)>,
+}
+
+/// The device that the certificate names, and its serial number.
+pub(super) fn named(shared: &Shared, stream: &Stream) -> Option<(DeviceId, String)> {
+    let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(((shared.identify)(leaf).ok()?, certs::identity::serial(leaf).ok()?))
+}
+
+/// The device that the certificate names, or the claim that it is.
+pub(super) fn identity(shared: &Shared, stream: &Stream, connect: &Connect) -> Result<Peer, Refusal> {
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let unsound = |error: certs::identity::IdentityError| Refusal::Identity(error.to_string());
+    let (leaf, issuers) =
+        certificates.split_first().ok_or_else(|| Refusal::Identity("there is no certificate".to_owned()))?;
+    let serials = certificates.iter().map(|each| certs::identity::serial(each)).collect::<Result<Vec<_>, _>>();
+    let serials = serials.map_err(unsound)?;
+    let claimant = match shared.claims.of(leaf) {
+        Some(key) => Claimant::Code(key),
+        None => {
+            let device = (shared.identify)(leaf).map_err(Refusal::Identity)?;
+            certs::identity::check_issuers(issuers.iter().map(AsRef::as_ref)).map_err(unsound)?;
+            if !is_claim(&device) {
+                return Ok(Peer { device, serials, claim: None });
+            }
+            Claimant::Shared
+        }
+    };
+    let device = connect.claim_session()?;
+    let seat = Arc::clone(&shared.claim_seats).try_acquire_owned().map_err(|_| Refusal::Crowded)?;
+    Ok(Peer { device, serials, claim: Some((claimant, seat)) })
+}
