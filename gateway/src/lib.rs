@@ -27,6 +27,7 @@ pub mod api;
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod enrol;
 pub mod ingest;
 mod metrics;
