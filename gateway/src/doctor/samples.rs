@@ -89,7 +89,7 @@ fn is_placeholder(address: &str) -> bool {
     let after = address.split_once("://").map_or(address, |(_, after)| after);
     let host = after.split(['/', ':']).next().unwrap_or_default().trim_end_matches('.').to_lowercase();
     let is_kept_free = |free: &&str| host == free[1..] || host.ends_with(*free);
-    [".example", ".example.com", ".example.net", ".example.org", ".invalid"].iter().any(|free| is_kept_free(&free))
+    [".example", ".example.com", ".example.net", ".example.org", ".invalid"].iter().any(is_kept_free)
         || address.contains('<')
 }
 

@@ -40,7 +40,7 @@ fn plain_sink(config: &Config) -> Option<&str> {
         TimeSeries::Influx2(influx) => influx.url.as_str(),
         TimeSeries::Timestream(timestream) => timestream.endpoint_url.as_deref()?,
     };
-    let host = url.strip_prefix("http://")?.split(['/']).next()?;
+    let host = url.strip_prefix("http://")?.split('/').next()?;
     // The port behind the last colon, unless that is within an address in brackets.
     let host = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(host, _)| host);
     (!is_here(host)).then_some(url)

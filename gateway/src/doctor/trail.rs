@@ -16,7 +16,7 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
             "run the doctor where the gateway runs, or find out who removed it; the gateway makes it at its start";
         return vec![Finding::fault(CHECK, what, remedy)];
     }
-    let verified = audit::open(config).and_then(|mut trail| Ok(verify(trail.as_mut(), std::slice::from_ref(&file))));
+    let verified = audit::open(config).map(|mut trail| verify(trail.as_mut(), std::slice::from_ref(&file)));
     vec![match verified {
         Ok(Ok(Whole { entries, checkpoints, .. })) => {
             Finding::ok(CHECK, format!("{entries} entries, chain whole, {checkpoints} checkpoints agree"))

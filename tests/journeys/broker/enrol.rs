@@ -1,6 +1,5 @@
 //! Enrolment behind Mosquitto, with the access list that is shipped: a shared claim may ask and hear, and nothing else.
 
-use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -143,7 +142,8 @@ fn a_device_enrols_through_mosquitto_with_a_shared_claim_and_its_readings_are_co
     // 25 of its 30 days are over.
     let files = stage.pki.device_at("meter-9", -25 * DAY_S);
     let old = std::fs::read(&files.certificate).unwrap();
-    let mut agent = Agent::new(&stage.folder.path().join("meter-9"), "meter-9", Some(stage.broker.port), &files, SOURCE);
+    let mut agent =
+        Agent::new(&stage.folder.path().join("meter-9"), "meter-9", Some(stage.broker.port), &files, SOURCE);
     agent.start();
     wait_for("a new certificate to take its place", Duration::from_secs(60), || {
         (std::fs::read(&files.certificate).ok()? != old).then_some(())
@@ -155,7 +155,9 @@ fn a_device_enrols_through_mosquitto_with_a_shared_claim_and_its_readings_are_co
 fn a_claim_publishes_nothing_but_its_request_even_where_the_access_list_has_a_hole() {
     let Some(mut stage) = Stage::new() else { return };
     let (claim, device) = (stage.pki.device("claim-fleet"), stage.pki.device("meter-7"));
-    for topic in ["trib/1/claim-fleet/senml", "trib/1/claim-fleet/batch", "trib/1/meter-7/enrol", "trib/1/meter-7/senml"] {
+    for topic in
+        ["trib/1/claim-fleet/senml", "trib/1/claim-fleet/batch", "trib/1/meter-7/enrol", "trib/1/meter-7/senml"]
+    {
         let Some(denied) = stage.publish(&claim, "mqttv5", topic) else { return };
         assert!(said(&denied).contains("Not authorized"), "{topic}: {}", said(&denied));
     }
@@ -194,10 +196,11 @@ fn a_code_says_on_both_sides_that_it_is_of_no_use_behind_a_broker() {
     let agent = stage.newcomer("meter-7");
     let mut command = Command::new(&agent.program);
     command.args(["enrol", "--minutes", "2", "--claim"]).arg(&path).arg("--config").arg(agent.config());
-    let mut asking = Process::start(command, Path::new(&agent.folder.join("enrol.log"))).unwrap();
+    let mut asking = Process::start(command, &agent.folder.join("enrol.log")).unwrap();
     wait_for("the hint", PATIENCE, || {
         let log = asking.log_text();
-        (log.contains("not asked") && log.contains("behind a broker") && log.contains("--claim-certificate")).then_some(())
+        (log.contains("not asked") && log.contains("behind a broker") && log.contains("--claim-certificate"))
+            .then_some(())
     });
     asking.kill();
 }

@@ -20,7 +20,8 @@ use super::mosquitto::Mosquitto;
 use super::{Behind, SOON, seed};
 
 /// His rights at the broker: those of whoever runs it.
-const RIGHTS: &str = "\nuser mallory\ntopic read trib/1/+/receipt\ntopic read trib/1/+/hello\ntopic write trib/1/+/receipt\n";
+const RIGHTS: &str =
+    "\nuser mallory\ntopic read trib/1/+/receipt\ntopic read trib/1/+/hello\ntopic write trib/1/+/receipt\n";
 /// For Mosquitto to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 const DEVICES: [&str; 2] = ["cgm-1", "meter-1"];
