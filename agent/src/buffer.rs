@@ -289,6 +289,18 @@ impl Buffer {
         self.sound(|buffer| write_clock(&buffer.connection, &clock))
     }
 
+    /// Notes that so many receipts came which the gateway did not sign: `status` shows their sum.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn count_forged(&mut self, count: u64) -> Result<(), BufferError> {
+        self.sound(|buffer| {
+            let transaction = buffer.connection.transaction()?;
+            rows::tally(&transaction, "forged receipts", count)?;
+            transaction.commit()
+        })
+    }
+
     /// What an earlier start in `boot` knew of the time: [`proto::Quality::Unset`] if there was none.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub mod backoff;
+mod forged;
 mod lanes;
 mod limiter;
 pub mod mqtt;

@@ -166,7 +166,7 @@ pub fn revoked_serials(crl_der: &[u8]) -> Result<BTreeSet<String>, IdentityError
     }
 }
 
-fn parse(certificate_der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
+pub(crate) fn parse(certificate_der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
     if certificate_der.len() > CERTIFICATE_BYTES_MAX {
         return Err(IdentityError::TooLarge { bytes: certificate_der.len() });
     }
@@ -176,7 +176,7 @@ fn parse(certificate_der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
     }
 }
 
-fn hex(integer: &[u8]) -> String {
+pub(crate) fn hex(integer: &[u8]) -> String {
     // DER puts a zero byte before a positive number whose first bit is set.
     let magnitude = match integer {
         [0, rest @ ..] if !rest.is_empty() => rest,

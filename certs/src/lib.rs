@@ -2,7 +2,7 @@
 //!
 //! Without features there is only what reads and writes key and certificate files ([`files`], [`key_file`],
 //! [`pem_file`]). `enrol` adds what a device needs to ask for a certificate ([`claim`], [`signing_request`]), `identity`
-//! adds [`identity`], `authority` adds [`authority`]; `cli` adds the `tributary-certs` command.
+//! adds [`identity`] and [`inspect`], `authority` adds [`authority`]; `cli` adds the `tributary-certs` command.
 
 pub mod files;
 pub mod key_file;
@@ -14,6 +14,8 @@ pub mod authority;
 pub mod claim;
 #[cfg(feature = "identity")]
 pub mod identity;
+#[cfg(feature = "identity")]
+pub mod inspect;
 #[cfg(feature = "enrol")]
 pub mod signing_request;
 

@@ -23,6 +23,7 @@ use chain::Head;
 use checkpoint::Checkpoints;
 use entry::{Actor, Detail, Entry, Event};
 use queue::{End, Queue};
+use trim::Keep;
 use writer::Writer;
 
 pub mod chain;
@@ -31,6 +32,7 @@ pub(crate) mod command;
 mod denials;
 pub mod entry;
 mod queue;
+pub mod trim;
 pub mod verify;
 mod writer;
 
@@ -39,11 +41,13 @@ mod writer;
 pub struct Settings {
     /// From one checkpoint to the next, if there is something new.
     pub checkpoint_every: Duration,
+    /// Which entries are kept.
+    pub keep: Keep,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { checkpoint_every: Duration::from_secs(60) }
+        Self { checkpoint_every: Duration::from_secs(60), keep: Keep::default() }
     }
 }
 
@@ -92,6 +96,7 @@ pub fn start(
         totals: Arc::clone(&totals),
         trail,
         head: checkpoints.last().unwrap_or_default(),
+        noted_cut: None,
         checkpoints,
         settings,
         now,

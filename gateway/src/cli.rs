@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -10,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::Addresses;
 use crate::config::{Config, StoreKind};
+use crate::doctor::Doctor;
 use crate::enrol::Claims;
 use crate::store::postgres;
 
@@ -34,8 +36,9 @@ enum Command {
     /// Who may be a device: claims, requests, certificates
     #[command(subcommand)]
     Devices(devices::Devices),
-    /// Prove that the broker lets no device publish as another; needs `broker.canary_*`
-    Doctor(At),
+    /// Look at certificates, keys, files, roles, clocks and the broker, and say in a line each what is to be seen to;
+    /// exit code 1 where something is, 2 where something could not be looked at
+    Doctor(Doctor),
     /// What is kept of who let whom do what, and who was kept from what
     #[command(subcommand)]
     Audit(crate::audit::command::Command),
@@ -49,19 +52,20 @@ pub(crate) struct At {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Does what was asked for. The exit code is of a command that has more to say than whether it worked.
     ///
     /// # Errors
     /// With what was being attempted and what to do.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Run(at) => run(&at.config),
-            Command::Migrate(at) => migrate(&at.config),
-            Command::CheckConfig(at) => check(&at.config),
-            Command::Devices(command) => command.run(&mut std::io::stdout().lock()),
-            Command::Doctor(at) => examine(&at.config),
-            Command::Audit(command) => command.run(),
+            Command::Run(at) => run(&at.config)?,
+            Command::Migrate(at) => migrate(&at.config)?,
+            Command::CheckConfig(at) => check(&at.config)?,
+            Command::Devices(command) => command.run(&mut std::io::stdout().lock())?,
+            Command::Doctor(doctor) => return doctor.run(),
+            Command::Audit(command) => command.run()?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -120,27 +124,4 @@ fn check(path: &Path) -> anyhow::Result<()> {
     }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}: fine", path.display()).context("write to standard output")
-}
-
-fn examine(path: &Path) -> anyhow::Result<()> {
-    use crate::ingest::broker::{Files, doctor};
-    let config = Config::read(path)?;
-    let settings = config.broker()?.context("there is no [broker] in this configuration: nothing to examine")?;
-    let canary = config.broker.as_ref().and_then(|broker| broker.canary().ok().flatten()).context(
-        "set `broker.canary_certificate_file` and `broker.canary_key_file` to a certificate that no device uses \
-         (`tributary-certs issue --device canary`)",
-    )?;
-    let authority = settings.tls.as_ref().map(|files| files.authority.clone()).unwrap_or_default();
-    let files = Files { authority, own: Some(canary) };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    let findings = runtime.block_on(doctor::examine(&settings, files)).context("the broker could not be examined")?;
-    anyhow::ensure!(
-        findings.faults.is_empty(),
-        "the broker does not keep devices apart: {}. Correct its access list before it carries anything: see \
-         gateway/brokers/README.md",
-        findings.faults.join("; ")
-    );
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}: a device cannot publish as another, nor hear it", settings.host)
-        .context("write to standard output")
 }

@@ -214,6 +214,9 @@ impl Config {
             let wrong = "must be at least 1; leave it out to keep readings for ever";
             return Some(("retention.raw_days".to_owned(), wrong.to_owned()));
         }
+        if let Some((setting, wrong)) = self.audit.first_fault() {
+            return Some((setting.to_owned(), wrong.to_owned()));
+        }
         if let Some(Err((setting, wrong))) = self.broker.as_ref().map(Broker::settings) {
             return Some((setting.to_owned(), wrong));
         }

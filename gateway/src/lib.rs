@@ -27,6 +27,7 @@ pub mod api;
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod enrol;
 mod half_open;
 pub mod ingest;
@@ -215,7 +216,8 @@ fn keep_trail(config: &Config, trail: Box<dyn store::audit::Trail>) -> anyhow::R
         format!("open {file} for checkpoints of the audit trail; `audit.checkpoint_file` names it")
     };
     let checkpoints = audit::checkpoint::Checkpoints::open(&file).with_context(opening)?;
-    audit::start(trail, checkpoints, audit::Settings::default(), now).context("start the audit trail's thread")
+    let settings = audit::Settings { keep: config.audit.keep(), ..audit::Settings::default() };
+    audit::start(trail, checkpoints, settings, now).context("start the audit trail's thread")
 }
 
 /// Prepares to write to the time-series store that the settings choose. It need not be there yet.

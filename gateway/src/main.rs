@@ -6,7 +6,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     match tributary_gateway::cli::Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("tributary-gateway: {error:#}");
             ExitCode::FAILURE

@@ -6,9 +6,11 @@ use std::time::Duration;
 use harness::device::Shape;
 use harness::oracle::Allowed;
 use harness::process::Process;
-use harness::{Cloud, Device, Pki, World, wait_for};
+use harness::{Cloud, Device, Gateway, Pki, World, wait_for};
 
+mod enrol;
 mod mosquitto;
+mod receipts;
 mod rights;
 
 use mosquitto::Mosquitto;
@@ -152,9 +154,13 @@ fn a_gateway_killed_with_messages_in_flight_gets_them_again_and_stores_them_once
     behind.judge();
 }
 
-/// What the gateway's `/metrics` says of `name`.
 fn metric(behind: &Behind, name: &str) -> f64 {
-    let url = format!("{}/metrics", behind.world.cloud.gateway.http);
+    metric_of(&behind.world.cloud.gateway, name)
+}
+
+/// What a gateway's `/metrics` says of `name`.
+fn metric_of(gateway: &Gateway, name: &str) -> f64 {
+    let url = format!("{}/metrics", gateway.http);
     let text = ureq::get(url).call().unwrap().body_mut().read_to_string().unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::trim);
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()

@@ -74,6 +74,9 @@ pub(crate) trait Beside {
     /// Runs statements.
     fn run(&self, sql: &str);
 
+    /// Runs statements that the database refuses, and answers why.
+    fn refused(&self, sql: &str) -> String;
+
     /// What `sql` yields, as text; nulls are empty.
     fn rows(&self, sql: &str) -> Vec<Vec<String>>;
 

@@ -94,6 +94,7 @@ macro_rules! behaviours {
                 those_who_append_at_once_make_one_chain_without_a_hole_or_a_fork,
                 what_was_changed_removed_or_cut_off_is_named,
                 an_older_copy_of_the_database_is_noticed_by_its_checkpoints,
+                the_oldest_entries_go_by_the_rule_and_nothing_else_does_and_the_rest_is_proven_still,
             }
         }
     };

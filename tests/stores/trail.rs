@@ -5,6 +5,7 @@ use std::path::Path;
 use gateway::audit::chain::Head;
 use gateway::audit::checkpoint::Checkpoints;
 use gateway::audit::entry::{Actor, Detail, Entry, Event};
+use gateway::audit::trim::Keep;
 use gateway::audit::verify::{Fault, VerifyError, Whole, verify};
 use gateway::store::audit::{Ask, Found, Trail};
 use gateway::store::postgres::{Password, Settings, migrate};
@@ -161,6 +162,57 @@ pub(crate) fn an_older_copy_of_the_database_is_noticed_by_its_checkpoints(backen
     assert_eq!(told(bed.trail(), None).unwrap().entries, 2);
 }
 
+pub(crate) fn the_oldest_entries_go_by_the_rule_and_nothing_else_does_and_the_rest_is_proven_still(
+    backend: &impl Backend,
+) {
+    const DAY_US: i64 = 86_400_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, other) = (folder.path().join("gateway.audit"), folder.path().join("other.audit"));
+    let (mut bed, keep) = (backend.fresh(), Keep { days: 60, entries_max: 10_000 });
+    let old = |number: i64| {
+        // What another table takes and jsonb does not is in the way of nobody.
+        let detail = Detail::none().text("topic", "a\u{0}b");
+        Entry { time: Instant(NOW - (100 - number) * DAY_US), detail, ..entry(number) }
+    };
+    bed.trail().append(&(1..=100).map(old).collect::<Vec<_>>()).unwrap();
+    let beside = bed.beside();
+    let refused = |sql: &str| assert!(beside.refused(sql).contains("the audit trail is not"), "{sql}");
+    refused("delete from audit where sequence = 1");
+    let cut = bed.trail().cut(keep, now()).unwrap().unwrap();
+    assert_eq!((cut.last.sequence, cut.entries), (39, 39));
+    Checkpoints::open(&file).unwrap().add(cut.last, now()).unwrap();
+    // The last to be there before is seen elsewhere too, and an early one, which has gone since.
+    let mut others = Checkpoints::open(&other).unwrap();
+    others.add(bed.trail().head().unwrap(), now()).unwrap();
+    let head = bed.trail().trim(&cut, now()).unwrap();
+    assert_eq!((head.sequence, bed.trail().trim(&cut, now()).unwrap()), (101, head), "it is done once");
+    assert_eq!(bed.trail().cut(keep, now()).unwrap(), None);
+    bed.reopen();
+    let whole = told(bed.trail(), Some(&file)).unwrap();
+    assert_eq!((whole.entries, whole.trimmed, whole.checkpoints, whole.head), (62, 39, 1, head));
+    assert_eq!(details(bed.trail(), None).len(), 62);
+    let unseen = told(bed.trail(), Some(&other)).unwrap_err().to_string();
+    assert!(unseen.starts_with("entries up to 39 are not there") && unseen.contains("no checkpoint"), "{unseen}");
+    for sql in [
+        "delete from audit where sequence = 40",
+        "delete from audit where sequence = 101",
+        "delete from audit",
+        "update audit set subject = 'x' where sequence = 50",
+    ] {
+        refused(sql);
+    }
+    // Entries go on, and whoever removes one more all the same is found.
+    bed.trail().append(&[entry(7)]).unwrap();
+    assert_eq!(told(bed.trail(), Some(&file)).unwrap().entries, 63);
+    beside.unguard_audit();
+    beside.run("delete from audit where sequence = 40");
+    let fault = told(bed.trail(), Some(&file)).unwrap_err().to_string();
+    assert!(fault.starts_with("entry 1 was removed: entry 41 follows 0"), "{fault}");
+    beside.run("delete from audit where sequence = 101");
+    let fault = told(bed.trail(), Some(&file)).unwrap_err().to_string();
+    assert!(fault.starts_with("entry 101 was removed"), "{fault}");
+}
+
 #[test]
 fn the_role_that_runs_the_gateway_may_add_to_the_trail_and_read_it_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
@@ -181,6 +233,10 @@ fn the_role_that_runs_the_gateway_may_add_to_the_trail_and_read_it_and_nothing_e
             let error = format!("{:#}", ingest.run(denied).unwrap_err());
             assert!(error.contains("permission denied for table audit"), "{denied}: {error}");
         }
+        // By the way that is there for the oldest, nothing goes that no entry tells of.
+        let error = format!("{:#}", ingest.number("select audit_trim(1)").unwrap_err());
+        assert!(error.contains("the audit trail is not changed"), "{error}");
+        assert!(server.sql_as(QUERY, "rights").unwrap().number("select audit_trim(1)").is_err());
         let query = server.sql_as(QUERY, "rights").unwrap();
         assert!(query.number("select count(*) from audit").unwrap() > 0);
         assert!(query.run("insert into audit select * from audit").is_err());

@@ -29,6 +29,7 @@ enum Request {
     Mark(Ranges),
     Unmark(Ranges, oneshot::Sender<Result<Ranges, BufferError>>),
     SetClock(Clock),
+    CountForged(u64),
 }
 
 /// A way to the buffer's thread. The thread ends when all handles are gone.
@@ -124,6 +125,14 @@ impl Handle {
         self.ask(Request::SetClock(clock)).await
     }
 
+    /// See [`Buffer::count_forged`].
+    ///
+    /// # Errors
+    /// [`BufferError::Gone`].
+    pub async fn count_forged(&self, count: u64) -> Result<(), BufferError> {
+        self.ask(Request::CountForged(count)).await
+    }
+
     async fn ask(&self, request: Request) -> Result<(), BufferError> {
         self.requests.send(request).await.map_err(|_| BufferError::Gone)
     }
@@ -157,6 +166,7 @@ fn serve(mut buffer: Buffer, mut inbox: mpsc::Receiver<Request>) {
                 Ok(())
             }
             Request::SetClock(clock) => buffer.set_clock(clock),
+            Request::CountForged(count) => buffer.count_forged(count),
         };
         if let Err(error) = done {
             // Nothing is lost: a mark or a clock that is not written is learned again from the next hello.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use certs::claim::Code;
 use certs::key_file;
+use proto::DeviceId;
+use proto::enrol::is_claim;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// What a new device may ask with.
@@ -33,6 +35,15 @@ impl Claim {
         let code: Code = code.trim().parse().with_context(|| format!("the first line of {}", path.display()))?;
         let anchors = anchors.trim();
         Ok((Self::Code(code), (!anchors.is_empty()).then(|| format!("{anchors}\n"))))
+    }
+
+    /// The name in a shared claim's certificate, by which a broker knows it; none of a code.
+    #[must_use]
+    pub fn name(&self) -> Option<DeviceId> {
+        let Self::Shared { certificate_file, .. } = self else { return None };
+        let chain = certs::read_certificates(certificate_file).ok()?;
+        let name: DeviceId = certs::identity::device_id(chain.first()?).ok()?.parse().ok()?;
+        is_claim(&name).then_some(name)
     }
 
     /// What is shown to the gateway.

@@ -68,11 +68,17 @@ impl Enrolment<'_> {
     /// Asks, again and again, until there is an answer that is one.
     async fn ask(&self, request: Vec<u8>) -> anyhow::Result<Issued> {
         let (config, until) = (self.config()?, Instant::now() + self.patience);
+        // Brokers know a shared claim by the name in its certificate, whatever it calls itself.
+        let (given_name, mut goes_by_it) = (self.claim.name(), false);
         let pace = self.uplink.pace;
         let mut backoff = Backoff::new(pace.reconnect_min, pace.reconnect_max, crate::uplink::run::seed());
         loop {
             let enrol = Enrol { nonce: nonce()?, device: self.device.clone(), request: request.clone() };
-            let wait = match asking::ask(self.uplink, Arc::clone(&config), &enrol).await {
+            let name = match given_name.as_ref().filter(|_| goes_by_it) {
+                Some(name) => name.clone(),
+                None => asking::session_name(&enrol)?,
+            };
+            let wait = match asking::ask(self.uplink, Arc::clone(&config), &name, &enrol).await {
                 Ok(Outcome::Issued(issued)) => return Ok(issued),
                 Ok(Outcome::Refused(why)) => bail!(in_words(why)),
                 Ok(Outcome::Waiting(seconds)) => {
@@ -83,19 +89,32 @@ impl Enrolment<'_> {
                     info!("the gateway cannot answer now");
                     Duration::from_secs(seconds.into())
                 }
+                Err(error) if error.is::<asking::Unanswered>() && given_name.is_some() => {
+                    goes_by_it = !goes_by_it;
+                    info!(%error, "asking again by another name");
+                    backoff.failed(Instant::now())
+                }
                 Err(error) => {
-                    warn!(error = format!("{error:#}"), "not asked");
+                    warn!(error = format!("{error:#}"), hint = self.hint(), "not asked");
                     backoff.failed(Instant::now())
                 }
             };
             if Instant::now() + wait > until {
+                let hint = self.hint().map(|hint| format!(". {hint}")).unwrap_or_default();
                 bail!(
-                    "no certificate within {} s; asked again with the same claim, it goes on",
+                    "no certificate within {} s; asked again with the same claim, it goes on{hint}",
                     self.patience.as_secs()
                 );
             }
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// What may be wrong where nothing else says it.
+    fn hint(&self) -> Option<&'static str> {
+        const CODE: &str = "A code is good at a gateway's own listener only, which alone knows it: behind a broker, enrol with \
+             a shared claim (`--claim-certificate`)";
+        matches!(self.claim, Claim::Code(_)).then_some(CODE)
     }
 
     /// Connects as the device, with what was issued.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::Settings;
+use super::forged::Forged;
 use super::mqtt::{Arrival, Connection};
 use super::session::{Command, Event, Session};
 use crate::buffer::{Appended, BufferError, Contents, Handle};
@@ -56,9 +57,12 @@ pub async fn run(uplink: Uplink, stop: CancellationToken) -> Result<(), BufferEr
     let session = Session::new(settings.pace, &contents, seed(), Instant::now());
     let kept = clock.clock();
     let renewal = Renewal::new(&device, &settings);
+    let forged = Forged::default();
     let mut shell =
-        Shell { device, settings, tls, buffer, clock, session, connection: None, kept, renewal, receipt_key };
+        Shell { device, settings, tls, buffer, clock, session, connection: None, kept, renewal, receipt_key, forged };
     shell.run(accepted, stop).await?;
+    let forged = shell.forged.rest();
+    shell.tell_forged(forged).await?;
     if let Some(connection) = shell.connection {
         connection.leave(LEAVE_GRACE).await;
     }
@@ -79,6 +83,7 @@ struct Shell {
     kept: Clock,
     renewal: Renewal,
     receipt_key: Option<ReceiptKey>,
+    forged: Forged,
 }
 
 impl Shell {
@@ -106,6 +111,8 @@ impl Shell {
                 _ = look.tick() => {
                     self.keep_clock(self.clock.clock()).await?;
                     self.keep_certificate().await;
+                    let forged = self.forged.due(Instant::now());
+                    self.tell_forged(forged).await?;
                 }
                 () = tokio::time::sleep_until(deadline.into()) => self.session.handle_deadline(Instant::now()),
             }
@@ -143,11 +150,8 @@ impl Shell {
             }
             Arrival::Message(Channel::Receipt, payload) => match Receipt::decode(&payload) {
                 Ok(receipt) if self.is_forged(&receipt) => {
-                    error!(
-                        epoch = %receipt.epoch,
-                        "a receipt that the gateway did not sign: it frees nothing. Is `uplink.receipt_key_file` the \
-                         gateway's, or does somebody else write to this device?"
-                    );
+                    let forged = self.forged.met(Instant::now());
+                    self.tell_forged(forged).await?;
                     Event::Heard
                 }
                 Ok(receipt) => {
@@ -192,9 +196,21 @@ impl Shell {
         self.receipt_key.as_ref().is_some_and(|key| !key.is_genuine(&self.device, receipt))
     }
 
-    /// A receipt that answers a hello has the gateway's time: a device without one takes it, before it sends readings.
+    /// Says that so many receipts came which the gateway did not sign, where somebody looks: in the log, and in `status`.
+    async fn tell_forged(&mut self, count: Option<u64>) -> Result<(), BufferError> {
+        let Some(count) = count else { return Ok(()) };
+        error!(
+            count,
+            "receipts that the gateway did not sign: they free nothing. Is `uplink.receipt_key_file` the gateway's, or does \
+             somebody else write to this device?"
+        );
+        self.buffer.count_forged(count).await
+    }
+
+    /// A receipt that answers the last hello has the gateway's time: a device without one takes it, before it sends
+    /// readings. An older answer, which somebody may have kept, says what the time was.
     async fn learn_the_time(&mut self, receipt: &Receipt) -> Result<(), BufferError> {
-        if receipt.nonce.is_some() {
+        if receipt.nonce.is_some_and(|nonce| self.session.is_last_hello(nonce)) {
             self.clock.learn(receipt.gateway_time);
             self.keep_clock(self.clock.clock()).await?;
         }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use proto::{Epoch, Lane, Number, Range, Ranges};
+use proto::{Epoch, Lane, Nonce, Number, Range, Ranges};
 
 use self::hello::Asked;
 use self::link::Link;
@@ -43,6 +43,8 @@ pub struct Session {
     silence: Silence,
     limiter: Limiter,
     asked: Option<Asked>,
+    /// The nonce of the latest hello, answered or not.
+    last_hello: Option<Nonce>,
     /// A hello is to go out as soon as the gaps are told.
     hello_is_wanted: bool,
     hello_due: Instant,
@@ -86,6 +88,7 @@ impl Session {
             silence: Silence::new(pace.keep_alive, now),
             limiter: Limiter::new(&pace, now),
             asked: None,
+            last_hello: None,
             hello_is_wanted: false,
             hello_due: now,
             unasked: VecDeque::new(),

@@ -71,15 +71,17 @@ fn check(config: &Config, more: Vec<PathBuf>) -> anyhow::Result<String> {
         own.display()
     );
     let files = [vec![own], more].concat();
-    let Whole { entries, span_us, head, checkpoints } = match verify(&mut *super::open(config)?, &files) {
+    let Whole { entries, trimmed, span_us, head, checkpoints } = match verify(&mut *super::open(config)?, &files) {
         Err(VerifyError::Fault(fault)) => {
             return Err(fault).context("the audit trail is not as it was written");
         }
         other => other?,
     };
     let span = span_us.map(|(first, last)| format!(" from {} to {}", time(first), time(last))).unwrap_or_default();
+    let before =
+        if trimmed == 0 { String::new() } else { format!("{trimmed} before them went by the rule for growth\n") };
     Ok(format!(
-        "{entries} entries{span}, chain whole, head {} {}\ncheckpoints that agree: {checkpoints}\n",
+        "{entries} entries{span}, chain whole, head {} {}\n{before}checkpoints that agree: {checkpoints}\n",
         head.sequence, head.hash
     ))
 }

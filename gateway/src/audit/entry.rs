@@ -35,11 +35,13 @@ pub enum Event {
     DeniedConnect,
     /// What the gateway goes by is another: settings, its own certificate, authorities, revocation lists.
     SettingsChanged,
+    /// The oldest entries went, by the rule that ends the trail's growth.
+    Trimmed,
 }
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Issued,
         Self::Allowed,
         Self::Refused,
@@ -51,6 +53,7 @@ impl Event {
         Self::DeniedSubscribe,
         Self::DeniedConnect,
         Self::SettingsChanged,
+        Self::Trimmed,
     ];
 
     /// As it is stored.
@@ -68,6 +71,7 @@ impl Event {
             Self::DeniedSubscribe => "denied_subscribe",
             Self::DeniedConnect => "denied_connect",
             Self::SettingsChanged => "settings_changed",
+            Self::Trimmed => "trimmed",
         }
     }
 
@@ -113,7 +117,7 @@ pub struct Entry {
     pub detail: Detail,
 }
 
-/// More about an entry: names and numbers. No secret and no reading belongs here; what is given is kept for ever.
+/// More about an entry: names and numbers. No secret and no reading belongs here; what is given is kept for years.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Detail(Vec<(&'static str, Value)>);
 

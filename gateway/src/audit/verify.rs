@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::chain::{Hash, Head, Link};
 use super::checkpoint::{self, Checkpoint};
+use super::trim::Cut;
 use crate::store::StoreError;
 use crate::store::audit::{Ask, Found, Trail};
 
@@ -20,6 +21,8 @@ const PAGE: u32 = 1_000;
 pub struct Whole {
     /// How many entries.
     pub entries: i64,
+    /// How many were there before them, and went by the rule that ends the trail's growth.
+    pub trimmed: i64,
     /// The times of the first and the last, in microseconds since the Unix epoch.
     pub span_us: Option<(i64, i64)>,
     /// Where it ends.
@@ -38,6 +41,15 @@ pub enum Fault {
         sequence: i64,
         /// What is in its stead.
         found: i64,
+    },
+    /// The first entries went as by the rule, but no checkpoint knows of it.
+    #[error(
+        "entries up to {through} are not there; a later one says that they were trimmed, but no checkpoint has seen that: \
+         give the checkpoints of the gateway that did it, or somebody else removed them"
+    )]
+    TrimmedUnseen {
+        /// The last of them.
+        through: i64,
     },
     /// There are entries before the first.
     #[error("entry {sequence} was put before the first one")]
@@ -155,6 +167,10 @@ struct Checker {
     /// By the entry that was the last. Two lines that contradict each other are both kept.
     checkpoints: BTreeMap<i64, Vec<(Hash, Place)>>,
     agreed: usize,
+    /// Where what is left begins, if the first entries are not there.
+    cut: Option<Head>,
+    /// Where the last entry that tells of a cut says that it was.
+    told_cut: Option<Head>,
 }
 
 impl Checker {
@@ -172,7 +188,11 @@ impl Checker {
         if sequence < 1 {
             return Err(Fault::BeforeFirst { sequence });
         }
-        if sequence != expected {
+        if let (None, Found::Link(link), true) = (self.span_us, found, sequence > 1) {
+            // What is before it was trimmed, if a later entry says so.
+            self.head = Head { sequence: sequence.saturating_sub(1), hash: link.previous };
+            self.cut = Some(self.head);
+        } else if sequence != expected {
             return Err(Fault::Removed { sequence: expected, found: sequence });
         }
         let Found::Link(link) = found else { return Err(Fault::Edited { sequence }) };
@@ -183,6 +203,7 @@ impl Checker {
         if link.hash != link.expected_hash() {
             return Err(Fault::Edited { sequence });
         }
+        self.told_cut = Cut::told(link).or(self.told_cut);
         for (hash, at) in self.checkpoints.remove(&sequence).unwrap_or_default() {
             if hash != link.hash {
                 return Err(Fault::MadeAnew { sequence, at });
@@ -194,12 +215,35 @@ impl Checker {
         Ok(())
     }
 
-    fn finish(self) -> Result<Whole, Fault> {
-        let Self { head, span_us, checkpoints, agreed } = self;
+    fn finish(mut self) -> Result<Whole, Fault> {
+        let trimmed = self.check_cut()?;
+        let Self { head, span_us, checkpoints, agreed, .. } = self;
         let beyond = checkpoints.into_iter().next_back();
         match beyond.and_then(|(seen, places)| Some((seen, places.into_iter().next()?.1))) {
             Some((seen, at)) => Err(Fault::CutOff { sequence: head.sequence.saturating_add(1), seen, at }),
-            None => Ok(Whole { entries: head.sequence, span_us, head, checkpoints: agreed }),
+            None => {
+                let entries = head.sequence.saturating_sub(trimmed);
+                Ok(Whole { entries, trimmed, span_us, head, checkpoints: agreed })
+            }
         }
+    }
+
+    /// Where the first entries are not there: an entry must say so, and a checkpoint must have seen the last of them. The
+    /// checkpoints of those before it say nothing any more. Answers how many they were.
+    fn check_cut(&mut self) -> Result<i64, Fault> {
+        let Some(cut) = self.cut else { return Ok(0) };
+        if self.told_cut != Some(cut) {
+            return Err(Fault::Removed { sequence: 1, found: cut.sequence.saturating_add(1) });
+        }
+        let seen = self.checkpoints.remove(&cut.sequence).unwrap_or_default();
+        if let Some((_, at)) = seen.iter().find(|(hash, _)| *hash != cut.hash) {
+            return Err(Fault::MadeAnew { sequence: cut.sequence, at: at.clone() });
+        }
+        if seen.is_empty() {
+            return Err(Fault::TrimmedUnseen { through: cut.sequence });
+        }
+        self.agreed += seen.len();
+        self.checkpoints = self.checkpoints.split_off(&cut.sequence);
+        Ok(cut.sequence)
     }
 }

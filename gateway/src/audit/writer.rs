@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant as Moment};
 
+use proto::Instant;
 use tracing::{error, info, warn};
 
 use super::chain::Head;
 use super::checkpoint::Checkpoints;
 use super::entry::Entry;
 use super::queue::{End, Queue};
+use super::trim::Cut;
 use super::{Settings, Totals};
 use crate::store::Now;
 use crate::store::audit::Trail;
@@ -19,6 +21,8 @@ use crate::trouble::Trouble;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two transactions, so that several entries share one, and devices wait for few.
 const PAUSE: Duration = Duration::from_millis(200);
+/// From one look for entries that are too old, or too many, to the next.
+const TRIM_EVERY: Duration = Duration::from_secs(3_600);
 /// Before a store that failed is tried again: doubling from the first to the second.
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -33,6 +37,8 @@ pub(super) struct Writer {
     pub(super) now: Now,
     /// Where the chain was last seen to end.
     pub(super) head: Head,
+    /// The cut that was last written down in the second place.
+    pub(super) noted_cut: Option<Head>,
     pub(super) store_trouble: Trouble,
     pub(super) file_trouble: Trouble,
 }
@@ -40,6 +46,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Writes until no more is to come and all of it is written, or given up.
     pub(super) fn run(mut self) {
+        let mut trim_due = Moment::now();
         let mut checkpoint_due = Moment::now() + self.settings.checkpoint_every;
         loop {
             // Asked first: what came before the end was told is taken after it.
@@ -50,6 +57,10 @@ impl Writer {
             }
             let is_over = end == End::Closing && batch.is_empty();
             if is_over || checkpoint_due <= Moment::now() {
+                if !is_over && trim_due <= Moment::now() {
+                    // Soon again while there is much to do.
+                    trim_due = Moment::now() + if self.trim() { Duration::ZERO } else { TRIM_EVERY };
+                }
                 self.note_checkpoint();
                 checkpoint_due = Moment::now() + self.settings.checkpoint_every;
             }
@@ -104,6 +115,35 @@ impl Writer {
             );
         }
         self.head = head;
+    }
+
+    /// Has the oldest entries go, if they are to: first their end is written down in the second place. Answers whether some
+    /// went.
+    fn trim(&mut self) -> bool {
+        let now = (self.now)();
+        let trimmed = self.trail.cut(self.settings.keep, now).map_err(|error| error.to_string());
+        let trimmed = trimmed.and_then(|cut| cut.map(|cut| self.trim_at(&cut, now)).transpose());
+        match trimmed {
+            Ok(went) => went.is_some(),
+            Err(error) => {
+                self.totals.failures.add(1);
+                warn!(error, "the oldest entries of the audit trail could not be removed; this is tried again");
+                false
+            }
+        }
+    }
+
+    fn trim_at(&mut self, cut: &Cut, now: Instant) -> Result<(), String> {
+        // Once, however often the store has to be asked.
+        if self.noted_cut != Some(cut.last) {
+            self.checkpoints.add(cut.last, now).map_err(|error| error.to_string())?;
+            self.noted_cut = Some(cut.last);
+        }
+        let head = self.trail.trim(cut, now).map_err(|error| error.to_string())?;
+        self.totals.entries.add(1);
+        info!(entries = cut.entries, through = cut.last.sequence, "the oldest entries of the audit trail went");
+        self.see(head, self.head.sequence);
+        Ok(())
     }
 
     /// Writes down where the chain ends, if it does so elsewhere than the last time.

@@ -121,6 +121,12 @@ impl Claim {
         if let Some(device) = &self.device {
             anyhow::ensure!(!is_claim(device), "no device is called {device}: ids that begin with claim- are claims'");
         }
+        if config.broker.is_some() {
+            eprintln!(
+                "note: a code is good at this gateway's own listener only, not at the broker, which cannot know it: \
+                 devices there enrol with a shared claim (see gateway/brokers/README.md)"
+            );
+        }
         let anchors = std::fs::read_to_string(&config.listener.authority_file).context("read whom devices trust")?;
         let code = Code::draw().context("draw a code")?;
         let now = now();

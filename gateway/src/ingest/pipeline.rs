@@ -17,7 +17,7 @@ use super::judge::{Answer, Judgement, judge};
 use super::record::record;
 use super::signing::ReceiptKey;
 use super::totals::Totals;
-use super::{ConnectionId, Event, Link, Ticket};
+use super::{ConnectionId, Event, Link, RefusalCode, Ticket, Verdict};
 use crate::enrol::Desk;
 use crate::seeded::Bug;
 use crate::store::{Item, Ledger, Outcome};
@@ -104,6 +104,12 @@ fn past_the_desk(desk: Option<&Desk>, event: Event) -> Option<Event> {
     match event {
         Event::Arrived(arrival) if arrival.channel == Channel::Enrol && desk.is_some() => {
             desk?.ask(arrival);
+            None
+        }
+        // The listener lets none come so far; behind a broker, its access list should have.
+        Event::Arrived(arrival) if is_claim(&arrival.device) => {
+            tracing::warn!(device.id = %arrival.device, channel = arrival.channel.path(), "a claim may ask for a certificate, and nothing else");
+            arrival.ticket.settle(Verdict::Refused(RefusalCode::NotAuthorized));
             None
         }
         Event::Opened(link) if is_claim(&link.device) => None,

@@ -1,12 +1,18 @@
-//! The audit trail where it is kept: appended to by one at a time, read in pages, and never changed.
+//! The audit trail where it is kept: appended to by one at a time, read in pages, and never changed; the oldest go by
+//! a rule, and one entry says so.
 
-use proto::DeviceId;
+use proto::{DeviceId, Instant};
 
 use super::error::StoreError;
 use super::ledger::TENANT;
 use super::sql::{Cell, Db, Many, Row, SqlError, params};
 use crate::audit::chain::{Hash, Head, Link};
 use crate::audit::entry::Entry;
+use crate::audit::trim::{Cut, Keep};
+
+mod trim;
+
+pub(super) use trim::{cut, trim};
 
 const COLUMNS: &str = "tenant, sequence, time_us, actor, event, subject, detail, previous, hash";
 const APPEND: Many = Many {
@@ -32,6 +38,19 @@ pub trait Trail: Send {
     /// # Errors
     /// When the store cannot be read.
     fn head(&mut self) -> Result<Head, StoreError>;
+
+    /// Which of the oldest entries are to go now, if any.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn cut(&mut self, keep: Keep, now: Instant) -> Result<Option<Cut>, StoreError>;
+
+    /// Removes the oldest entries up to `cut`, and appends one that says so, in one durable transaction; answers where the
+    /// chain ends then. Where they have gone meanwhile, by another gateway, nothing more is done.
+    ///
+    /// # Errors
+    /// Nothing was done, or it is not known.
+    fn trim(&mut self, cut: &Cut, now: Instant) -> Result<Head, StoreError>;
 
     /// Some of what is kept, in the order of the chain.
     ///

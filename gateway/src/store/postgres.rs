@@ -16,6 +16,7 @@ mod cells;
 mod companion;
 mod copy;
 mod driver;
+mod examine;
 mod leases;
 mod months;
 mod placeholders;
@@ -33,6 +34,7 @@ mod timescale;
 mod trail;
 mod writer;
 
+pub use examine::{Examined, examine};
 pub use leases::Leases;
 pub use roller::Roller;
 pub use schema::migrate;

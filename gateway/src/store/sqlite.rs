@@ -46,6 +46,7 @@ impl Store {
     pub fn open(path: &Path, now: Now) -> Result<Self, StoreError> {
         settings::check_version(rusqlite::version_number())?;
         let lock = settings::lock(path)?;
+        settings::make_private(path)?;
         let mut db = Connection::open(path)?;
         settings::prepare_writer(&db)?;
         schema::migrate(&mut db)?;

@@ -23,7 +23,7 @@ fn appends_until_it_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let store = sqlite::Store::open(&folder.join("gateway.db"), now).unwrap();
     let checkpoints = Checkpoints::open(&folder.join("gateway.audit")).unwrap();
-    let settings = audit::Settings { checkpoint_every: Duration::from_millis(1) };
+    let settings = audit::Settings { checkpoint_every: Duration::from_millis(1), ..audit::Settings::default() };
     let (auditor, _keeper) = audit::start(Box::new(store.writer.trail()), checkpoints, settings, now).unwrap();
     let mut trail = sqlite::Trail::open(&folder.join("gateway.db")).unwrap();
     for number in 0.. {

@@ -135,6 +135,7 @@ fn sequence(fault: &Fault) -> i64 {
         | Fault::Moved { sequence }
         | Fault::MadeAnew { sequence, .. }
         | Fault::CutOff { sequence, .. } => sequence,
+        Fault::TrimmedUnseen { through } => through,
     }
 }
 

@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant as Moment};
 
+use proto::Instant;
 use tributary_gateway::audit::chain::Head;
 use tributary_gateway::audit::checkpoint::Checkpoints;
 use tributary_gateway::audit::entry::{Actor, Detail, Entry, Event};
+use tributary_gateway::audit::trim::{Cut, Keep};
 use tributary_gateway::audit::{self, Auditor, Keeper, Settings};
 use tributary_gateway::store::StoreError;
 use tributary_gateway::store::audit::{Ask, Found, Trail};
@@ -25,7 +27,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 fn start(bed: &Bed, trail: Box<dyn Trail>, checkpoint_every: Duration) -> (Auditor, Keeper) {
     let checkpoints = Checkpoints::open(&bed.checkpoints()).unwrap();
-    audit::start(trail, checkpoints, Settings { checkpoint_every }, now).unwrap()
+    audit::start(trail, checkpoints, Settings { checkpoint_every, ..Settings::default() }, now).unwrap()
 }
 
 fn note(auditor: &Auditor, number: i64) {
@@ -86,6 +88,14 @@ impl Trail for Moody {
 
     fn page(&mut self, ask: &Ask) -> Result<Vec<Found>, StoreError> {
         self.real.page(ask)
+    }
+
+    fn cut(&mut self, keep: Keep, now: Instant) -> Result<Option<Cut>, StoreError> {
+        self.real.cut(keep, now)
+    }
+
+    fn trim(&mut self, cut: &Cut, now: Instant) -> Result<Head, StoreError> {
+        self.real.trim(cut, now)
     }
 }
 
@@ -188,4 +198,30 @@ fn a_command_whose_entry_cannot_be_written_fails() {
     assert!(format!("{error:#}").contains("nothing was done"), "{error:#}");
     assert_eq!(audit::append(&mut *trail, entry(1)).unwrap().sequence, 1);
     assert_eq!(bed.trail().head().unwrap().sequence, 1);
+}
+
+#[test]
+fn a_gateway_lets_the_oldest_entries_go_by_itself_and_its_checkpoints_know_it() {
+    const DAY_US: i64 = 86_400_000_000;
+    let bed = Bed::new();
+    let old = |number: i64| Entry { time: Instant(now().0 - (2_000 - number) * DAY_US), ..entry(number) };
+    bed.trail().append(&(1..=2_000).map(old).collect::<Vec<_>>()).unwrap();
+    let keep = Keep { days: 500, entries_max: 10_000 };
+    let settings = Settings { checkpoint_every: Duration::from_millis(20), keep };
+    let checkpoints = Checkpoints::open(&bed.checkpoints()).unwrap();
+    let (auditor, keeper) = audit::start(bed.trail(), checkpoints, settings, now).unwrap();
+    until("the oldest to go", || bed.trail().head().unwrap().sequence == 2_001);
+    note(&auditor, 7);
+    until("the next entry", || bed.trail().head().unwrap().sequence == 2_002);
+    keeper.stop(PATIENCE);
+    let whole = bed.verify().unwrap();
+    assert_eq!((whole.trimmed, whole.entries, whole.head.sequence), (1_499, 503, 2_002), "in one lot, once");
+    assert_eq!(whole.span_us.map(|(first, _)| first), Some(now().0 - 500 * DAY_US));
+    // Somebody who can write the store, and not the checkpoints, cuts off more and says that it was the rule.
+    let cut = bed.trail().cut(Keep { days: 480, ..keep }, now()).unwrap();
+    assert_eq!(cut, None, "twenty are not worth it yet");
+    let cut = bed.trail().cut(Keep { days: 100, ..keep }, now()).unwrap().unwrap();
+    bed.trail().trim(&cut, now()).unwrap();
+    let told = bed.verify().unwrap_err().to_string();
+    assert!(told.starts_with("entries up to 1899 are not there") && told.contains("no checkpoint"), "{told}");
 }

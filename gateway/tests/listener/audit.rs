@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tributary_gateway::audit::chain::{Head, Link};
 use tributary_gateway::audit::checkpoint::Checkpoints;
 use tributary_gateway::audit::entry::{Actor, Detail, Entry, Event as What};
+use tributary_gateway::audit::trim::{Cut, Keep};
 use tributary_gateway::audit::{self, Auditor, Keeper};
 use tributary_gateway::ingest::{Event, Verdict};
 use tributary_gateway::store::audit::{Ask, Found, Trail};
@@ -120,6 +121,14 @@ impl Trail for Stalled {
 
     fn page(&mut self, ask: &Ask) -> Result<Vec<Found>, StoreError> {
         self.real.page(ask)
+    }
+
+    fn cut(&mut self, keep: Keep, now: proto::Instant) -> Result<Option<Cut>, StoreError> {
+        self.real.cut(keep, now)
+    }
+
+    fn trim(&mut self, cut: &Cut, now: proto::Instant) -> Result<Head, StoreError> {
+        self.real.trim(cut, now)
     }
 }
 

@@ -123,6 +123,10 @@ impl Beside for Own {
         self.0.run(sql).unwrap();
     }
 
+    fn refused(&self, sql: &str) -> String {
+        format!("{:#}", self.0.run(sql).expect_err(sql))
+    }
+
     fn rows(&self, sql: &str) -> Vec<Vec<String>> {
         let rows = self.0.rows(sql).unwrap().into_iter();
         rows.map(|row| row.into_iter().map(Option::unwrap_or_default).collect()).collect()

@@ -79,6 +79,10 @@ impl Beside for File {
         self.0.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
+    fn refused(&self, sql: &str) -> String {
+        self.0.execute_batch(sql).expect_err(sql).to_string()
+    }
+
     fn rows(&self, sql: &str) -> Vec<Vec<String>> {
         let mut statement = self.0.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         let columns = statement.column_count();

@@ -18,13 +18,28 @@ const REQUESTS_MAX: usize = 4;
 /// An answer of four certificates and four anchors, with room.
 const PACKET_BYTES_MAX: usize = 64 * 1024;
 
-/// Asks once. Whatever goes wrong on the way may be tried again.
-pub(super) async fn ask(uplink: &Settings, tls: Arc<ClientConfig>, enrol: &Enrol) -> anyhow::Result<Outcome> {
-    tokio::time::timeout(SESSION, session(uplink, tls, enrol)).await.context("no answer from the gateway in time")?
+/// A gateway answers before it acknowledges. A broker between acknowledges first, and also what it lets nobody have.
+const AFTER_PUBACK: Duration = Duration::from_secs(5);
+
+/// The request was acknowledged, and no answer came.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the request was taken and not answered: a broker is between, which knows this claim by another name or has no gateway"
+)]
+pub(super) struct Unanswered;
+
+/// Asks once, in a session of this name. Whatever goes wrong on the way may be tried again.
+pub(super) async fn ask(
+    uplink: &Settings,
+    tls: Arc<ClientConfig>,
+    name: &DeviceId,
+    enrol: &Enrol,
+) -> anyhow::Result<Outcome> {
+    let asking = session(uplink, tls, name, enrol);
+    tokio::time::timeout(SESSION, asking).await.context("no answer from the gateway in time")?
 }
 
-async fn session(uplink: &Settings, tls: Arc<ClientConfig>, enrol: &Enrol) -> anyhow::Result<Outcome> {
-    let name = session_name(enrol)?;
+async fn session(uplink: &Settings, tls: Arc<ClientConfig>, name: &DeviceId, enrol: &Enrol) -> anyhow::Result<Outcome> {
     let mut options = MqttOptions::new(name.as_str(), &uplink.host, uplink.port);
     options
         .set_keep_alive(Duration::from_secs(30))
@@ -33,8 +48,10 @@ async fn session(uplink: &Settings, tls: Arc<ClientConfig>, enrol: &Enrol) -> an
         .set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)));
     let (client, mut events) = AsyncClient::new(options, REQUESTS_MAX);
     let topic = |channel| Topic::new(name.clone(), channel).to_string();
+    let mut patience = SESSION;
     loop {
-        match events.poll().await.context("the connection for the claim failed")? {
+        let event = tokio::time::timeout(patience, events.poll()).await.map_err(|_| Unanswered)?;
+        match event.context("the connection for the claim failed")? {
             Event::Incoming(Packet::ConnAck(_)) => {
                 client.try_subscribe(topic(Channel::EnrolAnswer), QoS::AtMostOnce)?;
             }
@@ -44,6 +61,7 @@ async fn session(uplink: &Settings, tls: Arc<ClientConfig>, enrol: &Enrol) -> an
                 }
                 client.try_publish(topic(Channel::Enrol), QoS::AtLeastOnce, false, enrol.encode())?;
             }
+            Event::Incoming(Packet::PubAck(_)) => patience = AFTER_PUBACK,
             Event::Incoming(Packet::Publish(publish)) if publish.topic == topic(Channel::EnrolAnswer) => {
                 let answer = Enrolled::decode(&publish.payload).context("the answer cannot be read")?;
                 if answer.nonce == enrol.nonce {
@@ -57,8 +75,8 @@ async fn session(uplink: &Settings, tls: Arc<ClientConfig>, enrol: &Enrol) -> an
     }
 }
 
-/// What this session calls itself: others may hold the same claim.
-fn session_name(enrol: &Enrol) -> anyhow::Result<DeviceId> {
+/// What a session calls itself where it may choose: others may hold the same claim.
+pub(super) fn session_name(enrol: &Enrol) -> anyhow::Result<DeviceId> {
     let nonce = u64::from_be_bytes(enrol.nonce.0);
     format!("{CLAIM_PREFIX}{nonce:016x}").parse().context("name a claim's session")
 }

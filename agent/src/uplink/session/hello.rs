@@ -72,12 +72,18 @@ impl Session {
 
     fn say(&mut self, open: &[Open]) -> (Nonce, Command) {
         let nonce = Nonce(self.random.next().to_be_bytes());
+        self.last_hello = Some(nonce);
         let epochs: Vec<Held> = open.iter().map(|open| open.claim.clone()).collect();
         let is_part = epochs.len() < self.epochs.len();
         self.window.ask();
         self.limiter.count(0, self.now);
         let hello = Hello { nonce, versions: (1, VERSION), epochs };
         (nonce, if is_part { Command::HelloPart(hello) } else { Command::Hello(hello) })
+    }
+
+    /// Whether `nonce` is that of the latest hello: whoever answers it has heard it.
+    pub fn is_last_hello(&self, nonce: Nonce) -> bool {
+        self.last_hello == Some(nonce)
     }
 
     fn held_of(&self, span: &EpochSpan) -> Open {

@@ -110,15 +110,21 @@ impl Trial<'_> {
     }
 
     async fn publishes_as_another(&mut self) -> anyhow::Result<bool> {
-        let (own, others) = (self.own(Channel::Status), self.others(Channel::Status));
-        for topic in [&own, &others] {
-            let granted = self.gateway.subscribe(topic).await?;
-            anyhow::ensure!(granted, "the broker does not let this gateway read {topic}");
+        // Who may write on the second would get another's certificate.
+        for channel in [Channel::Status, Channel::Enrol] {
+            let (own, others) = (self.own(channel), self.others(channel));
+            for topic in [&own, &others] {
+                let granted = self.gateway.subscribe(topic).await?;
+                anyhow::ensure!(granted, "the broker does not let this gateway read {topic}");
+            }
+            let _ = self.canary.publish(&others, CANARY).await; // denied, or cut off, or acknowledged and dropped
+            self.canary = self.identity.connect().await?;
+            self.canary.publish(&own, CANARY).await?;
+            if self.gateway.heard_until((&own, CANARY), (&others, CANARY)).await? {
+                return Ok(true);
+            }
         }
-        let _ = self.canary.publish(&others, CANARY).await; // denied, or cut off, or acknowledged and dropped
-        self.canary = self.identity.connect().await?;
-        self.canary.publish(&own, CANARY).await?;
-        self.gateway.heard_until((&own, CANARY), (&others, CANARY)).await
+        Ok(false)
     }
 
     async fn hears_another(&mut self) -> anyhow::Result<bool> {

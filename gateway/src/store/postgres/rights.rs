@@ -10,7 +10,7 @@ use crate::store::sql::SqlError;
 
 /// Where the tables are, or would be made: the first place on the way to them, or the usual one if that is closed to us.
 /// With it who owns them, if there are any.
-const PLACE: &str = "
+pub(super) const PLACE: &str = "
     with place as (
       select n.oid, n.nspname, m.relowner from pg_namespace n
       left join pg_class m on m.relnamespace = n.oid and m.relname = 'migration' and m.relkind = 'r'
@@ -32,7 +32,7 @@ const LACKING: &str = "
       from place join pg_class c on c.relnamespace = place.oid and c.relname = 'commit_number' and c.relkind = 'S'
       union all
       select 3, 'execute', 'function ' || p.proname, has_function_privilege(p.oid, 'execute')
-      from place join pg_proc p on p.pronamespace = place.oid and p.proname = 'ensure_reading_room')
+      from place join pg_proc p on p.pronamespace = place.oid and p.proname in ('ensure_reading_room', 'audit_trim'))
     select may || ' on ' || what, (select pg_get_userbyid(relowner)::text from place) from wanted
     where not has and (select relowner from place) is not null order by rank, what, may <> 'insert', may";
 /// Whether the role of `migrate` may change the tables, or make them where there are none.

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use proto::Instant;
+
 use super::driver::Driver;
 use super::session::{Patience, Session};
 use super::settings::Settings;
 use super::{rights, schema};
 use crate::audit::chain::Head;
 use crate::audit::entry::Entry;
+use crate::audit::trim::{Cut, Keep};
 use crate::store::audit::{self, Ask, Doubt, Found};
 use crate::store::error::StoreError;
 use crate::store::sql::{Db, SqlError};
@@ -22,6 +25,9 @@ const ANSWER: Duration = Duration::from_secs(12);
 /// the next one sees what was committed while it was waited for.
 const TURN: &str = "select pg_advisory_xact_lock(?1)";
 const TURN_NUMBER: i64 = 7_264_193_503;
+
+/// Lets go of the oldest entries, which this role may not by itself.
+const REMOVE: &str = "select audit_trim(?1)";
 
 /// The audit trail of one database.
 pub struct Trail {
@@ -71,6 +77,17 @@ impl audit::Trail for Trail {
 
     fn head(&mut self) -> Result<Head, StoreError> {
         self.transact(|db, _| audit::head(db))
+    }
+
+    fn cut(&mut self, keep: Keep, now: Instant) -> Result<Option<Cut>, StoreError> {
+        self.transact(|db, _| audit::cut(db, keep, now))
+    }
+
+    fn trim(&mut self, cut: &Cut, now: Instant) -> Result<Head, StoreError> {
+        self.transact(|db, _| {
+            db.prepare(TURN).execute([TURN_NUMBER])?;
+            audit::trim(db, cut, now, REMOVE)
+        })
     }
 
     fn page(&mut self, ask: &Ask) -> Result<Vec<Found>, StoreError> {

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/4_outbox.sql"),
     include_str!("migrations/5_audit.sql"),
     include_str!("migrations/6_enrolment.sql"),
+    include_str!("migrations/7_audit_trim.sql"),
 ];
 
 /// Brings the schema to the newest version. Refuses a database that is already beyond it.

@@ -1,6 +1,8 @@
 //! SQLite's settings: each is set, and then asked for, because builds differ in their defaults.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use crate::store::error::StoreError;
 pub const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// Connections that read. More than two cores gain little from more.
 pub const READERS: usize = 4;
+/// The permission bits of files with readings.
+const PRIVATE: u32 = 0o600;
 /// How long a statement waits for a lock. Only a backup tool ever holds one against us.
 const BUSY: Duration = Duration::from_secs(5);
 /// KiB of pages that the writer keeps: the inner pages of the indexes and the leaves being filled.
@@ -36,12 +40,23 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let path = || Path::new(&name).display().to_string();
-    let open = File::options().create(true).truncate(false).write(true).open(&name);
+    let open = File::options().create(true).truncate(false).write(true).mode(PRIVATE).open(&name);
     let file = open.map_err(|source| StoreError::Lock { path: path(), source })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path() }),
         Err(TryLockError::Error(source)) => Err(StoreError::Lock { path: path(), source }),
+    }
+}
+
+/// Makes the file of a database that is not there yet for its owner alone, whatever the umask: SQLite gives those beside it
+/// the same permission bits. One that is there keeps what its owner gave it, and `doctor` says so where that is much.
+pub(super) fn make_private(path: &Path) -> Result<(), StoreError> {
+    match File::options().create_new(true).write(true).mode(PRIVATE).open(path) {
+        Err(source) if source.kind() != ErrorKind::AlreadyExists => {
+            Err(StoreError::Lock { path: path.display().to_string(), source })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,15 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use proto::Instant;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::writer::Desk;
 use super::{Driver, open_reader, schema, settings};
 use crate::audit::chain::Head;
 use crate::audit::entry::Entry;
+use crate::audit::trim::{Cut, Keep};
 use crate::store::audit::{self, Ask, Doubt, Found};
 use crate::store::error::StoreError;
 use crate::store::sql::{Db, SqlError};
+
+/// Lets go of the oldest entries; triggers allow what a later entry tells of, and nothing else.
+const REMOVE: &str = "delete from audit where sequence <= ?1";
 
 /// The audit trail of one database.
 pub struct Trail {
@@ -59,32 +64,48 @@ impl Trail {
         self.reader = Some(reader);
         Ok(answer)
     }
-}
 
-impl audit::Trail for Trail {
-    fn append(&mut self, entries: &[Entry]) -> Result<Head, StoreError> {
-        let Self { way, path, doubt, .. } = self;
-        let head = match way {
-            Way::Desk(desk) => desk.transact(|db| Ok(audit::append(db, entries, doubt)?))?,
+    /// All of `act` or nothing of it, while nobody else writes.
+    fn write(&mut self, act: impl FnOnce(Db<'_>) -> Result<Head, SqlError>) -> Result<Head, StoreError> {
+        let Self { way, path, .. } = self;
+        match way {
+            Way::Desk(desk) => desk.transact(|db| Ok(act(db)?)),
             Way::Own(own) => {
                 let mut db = match own.take() {
                     Some(db) => db,
                     None => open_writer(path)?,
                 };
                 let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                let head = audit::append(Db::new(&Driver::of(&transaction)), entries, doubt)?;
+                let head = act(Db::new(&Driver::of(&transaction)))?;
                 transaction.commit()?;
                 // Only what ends well is used again.
                 *own = Some(db);
-                head
+                Ok(head)
             }
-        };
-        doubt.end();
+        }
+    }
+}
+
+impl audit::Trail for Trail {
+    fn append(&mut self, entries: &[Entry]) -> Result<Head, StoreError> {
+        let mut doubt = self.doubt;
+        let appended = self.write(|db| audit::append(db, entries, &mut doubt));
+        self.doubt = doubt;
+        let head = appended?;
+        self.doubt.end();
         Ok(head)
     }
 
     fn head(&mut self) -> Result<Head, StoreError> {
         self.read(audit::head)
+    }
+
+    fn cut(&mut self, keep: Keep, now: Instant) -> Result<Option<Cut>, StoreError> {
+        self.read(|db| audit::cut(db, keep, now))
+    }
+
+    fn trim(&mut self, cut: &Cut, now: Instant) -> Result<Head, StoreError> {
+        self.write(|db| audit::trim(db, cut, now, REMOVE))
     }
 
     fn page(&mut self, ask: &Ask) -> Result<Vec<Found>, StoreError> {

@@ -1,0 +1,117 @@
+//! `tributary-gateway doctor`: looks at all that a gateway goes by, and says in a line each what is to be seen to.
+//!
+//! [`gather`] reads, and each other part judges what was read: facts in, findings out. Nothing is changed, and a gateway
+//! may run beside it (but see `ingest/broker/doctor.rs` for brokers that bind client ids to certificates).
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::config::{Config, StoreKind};
+use crate::now;
+use clock::Clocks;
+
+mod broker;
+mod certificates;
+mod clock;
+mod database;
+mod files;
+mod finding;
+mod gather;
+mod lists;
+mod samples;
+mod settings;
+mod trail;
+
+pub use finding::{Finding, Level};
+
+/// The exit code where there is a fault.
+const FAULT: u8 = 1;
+/// The exit code where there is none, but not all could be looked at.
+const NOT_EXAMINED: u8 = 2;
+
+/// How it is asked for.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// The configuration file
+    #[arg(long, short, default_value = "/etc/tributary/gateway.toml")]
+    config: PathBuf,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    /// Looks, and says what it found. The exit code is 0 where nothing is to be seen to now, 1 where something is, and 2
+    /// where something could not be looked at.
+    ///
+    /// # Errors
+    /// The findings cannot be written.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let findings = match Config::read(&self.config) {
+            Ok(config) => examine(&self.config, &config),
+            Err(error) => vec![Finding::unknown("settings", &error.into())],
+        };
+        let mut out = std::io::stdout().lock();
+        for finding in &findings {
+            let line = if self.json { serde_json::to_string(finding)? } else { finding.to_string() };
+            writeln!(out, "{line}").context("write to standard output")?;
+        }
+        Ok(match findings.iter().map(|finding| finding.level).max() {
+            Some(Level::Fault) => ExitCode::from(FAULT),
+            Some(Level::Unknown) => ExitCode::from(NOT_EXAMINED),
+            _ => ExitCode::SUCCESS,
+        })
+    }
+}
+
+/// All that is found of a gateway with the settings of this file. Blocks.
+#[must_use]
+pub fn examine(config_file: &Path, config: &Config) -> Vec<Finding> {
+    let (now, mut found) = (now(), Vec::new());
+    let own_s = now.0.div_euclid(1_000_000);
+    let mut seen = gather::certificates(config, &mut found);
+    let lists = gather::lists(config, &mut found);
+    let secrets = gather::secrets(config, &mut found);
+    let mut clocks = Clocks { own_s, database_s: None, last_arrival_s: None };
+    match database::ask(config, now) {
+        Ok(known) => {
+            seen.extend(known.issued);
+            found.extend(known.twice);
+            clocks.last_arrival_s = known.last_arrival_us.map(|last| last.div_euclid(1_000_000));
+        }
+        Err(error) => found.push(Finding::unknown("database", &error)),
+    }
+    if config.store.kind == StoreKind::Postgres {
+        match database::roles(config) {
+            Ok((roles, database_s)) => {
+                found.extend(roles);
+                clocks.database_s = Some(database_s);
+            }
+            Err(error) => found.push(Finding::unknown("roles", &error)),
+        }
+    }
+    found.extend(certificates::examine(&seen, own_s));
+    found.extend(lists::examine(&lists, &seen, own_s));
+    match files::look(&gather::files(config_file, config)) {
+        Ok(met) => found.extend(files::examine(&met, &owners(config))),
+        Err(error) => found.push(Finding::unknown("files", &error)),
+    }
+    found.extend(samples::examine(&secrets));
+    found.extend(settings::examine(config));
+    found.extend(clock::examine(&clocks));
+    found.extend(trail::examine(config));
+    found.extend(broker::examine(config));
+    found
+}
+
+/// Whom files may belong to besides root: who asks, and whose the folder of the gateway's state is.
+fn owners(config: &Config) -> Vec<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let state = config.audit_checkpoints();
+    let folder = state.parent().and_then(|folder| std::fs::metadata(folder).ok());
+    std::iter::once(rustix::process::geteuid().as_raw()).chain(folder.map(|folder| folder.uid())).collect()
+}
