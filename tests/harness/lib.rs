@@ -10,6 +10,7 @@ pub mod cloud;
 pub mod database;
 pub mod device;
 pub mod gateway;
+pub mod issuing;
 pub mod judge;
 pub mod load;
 pub mod mqtt;

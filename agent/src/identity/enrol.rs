@@ -1,5 +1,6 @@
 //! A device's first certificate: asked for with a claim, kept, and then tried.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,13 +15,14 @@ use tracing::{info, warn};
 use super::claim::Claim;
 use super::keep::Keep;
 use super::receipts::ReceiptKey;
-use super::{Tls, mismatch, provider, verifier};
+use super::expired::is_over;
+use super::{Tls, mismatch, provider, timed, verifier};
 use crate::clock::BootClock;
 use crate::uplink::Settings;
 use crate::uplink::backoff::Backoff;
 use crate::uplink::mqtt::{Arrival, Connection};
 
-mod asking;
+pub(super) mod asking;
 
 /// Whom to believe is for everybody to see.
 const PUBLIC: u32 = 0o644;
@@ -47,10 +49,13 @@ impl Enrolment<'_> {
     /// The gateway said no, time ran out, or a file cannot be used.
     pub async fn run(&self) -> anyhow::Result<()> {
         let keep = Keep::open(&self.uplink.certificate_file, &self.uplink.key_file)?;
-        if keep.next().is_none() {
+        let clock = Arc::new(BootClock::start(nonce()?.0));
+        // One that was issued and expired before it was ever tried is asked for again, for the same key.
+        let is_over = |file: &Path| clock.wall_clock().is_some_and(|wall| is_over(file, wall));
+        if keep.next().is_none_or(|(certificate, _)| is_over(&certificate)) {
             let key = keep.key_to_ask_for()?;
             let request = signing_request::request(&key, self.device.as_str())?;
-            let issued = self.ask(request).await?;
+            let issued = self.ask(request, &clock).await?;
             let anchors = std::fs::read_to_string(&self.uplink.authority_file).unwrap_or_default();
             if issued.anchors.iter().any(|Certificate(anchor)| !anchors.contains(pem(anchor).trim())) {
                 warn!("the gateway trusts authorities that {} does not name", self.uplink.authority_file.display());
@@ -60,19 +65,19 @@ impl Enrolment<'_> {
             }
             keep.put_next(&issued.chain.iter().map(|Certificate(der)| pem(der)).collect::<String>())?;
         }
-        self.try_out(&keep).await?;
+        self.try_out(&keep, clock).await?;
         keep.promote()?;
         Ok(())
     }
 
     /// Asks, again and again, until there is an answer that is one.
-    async fn ask(&self, request: Vec<u8>) -> anyhow::Result<Issued> {
-        let (config, until) = (self.config()?, Instant::now() + self.patience);
+    async fn ask(&self, request: Vec<u8>, clock: &Arc<BootClock>) -> anyhow::Result<Issued> {
+        let until = Instant::now() + self.patience;
         let pace = self.uplink.pace;
         let mut backoff = Backoff::new(pace.reconnect_min, pace.reconnect_max, crate::uplink::run::seed());
         loop {
             let enrol = Enrol { nonce: nonce()?, device: self.device.clone(), request: request.clone() };
-            let wait = match asking::ask(self.uplink, Arc::clone(&config), &enrol).await {
+            let wait = match asking::ask(self.uplink, self.config(clock)?, &enrol).await {
                 Ok(Outcome::Issued(issued)) => return Ok(issued),
                 Ok(Outcome::Refused(why)) => bail!(in_words(why)),
                 Ok(Outcome::Waiting(seconds)) => {
@@ -99,17 +104,17 @@ impl Enrolment<'_> {
     }
 
     /// Connects as the device, with what was issued.
-    async fn try_out(&self, keep: &Keep) -> anyhow::Result<()> {
+    async fn try_out(&self, keep: &Keep, clock: Arc<BootClock>) -> anyhow::Result<()> {
         let (certificate_file, key_file) = keep.next().context("the certificate that was just kept is not there")?;
         let settings = Settings { certificate_file, key_file, ..self.uplink.clone() };
-        let tls = Tls::open(&settings, Arc::new(BootClock::start(nonce()?.0)))?;
+        let tls = Tls::open(&settings, clock)?;
         let trial = async {
             let mut connection =
                 Connection::dial(self.device, &settings.host, settings.port, tls, settings.pace.keep_alive);
             loop {
                 match connection.next().await {
                     Arrival::Up => break,
-                    Arrival::Down(why) => bail!("the new certificate does not connect: {why}"),
+                    Arrival::Down { why, .. } => bail!("the new certificate does not connect: {why}"),
                     _ => {}
                 }
             }
@@ -119,13 +124,14 @@ impl Enrolment<'_> {
         tokio::time::timeout(TRIAL, trial).await.context("the new certificate did not connect in time")?
     }
 
-    /// TLS with the claim for a certificate.
-    fn config(&self) -> anyhow::Result<Arc<ClientConfig>> {
+    /// TLS with the claim for a certificate. A device that does not know the time takes the gateway's certificate's own.
+    fn config(&self, clock: &Arc<BootClock>) -> anyhow::Result<Arc<ClientConfig>> {
         let (chain, key) = self.claim.identity()?;
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|source| mismatch(self.uplink, source))?
-            .with_webpki_verifier(verifier(self.uplink)?)
+            .dangerous() // as for all connections: the verifiers are rustls' own, with another idea of the time
+            .with_custom_certificate_verifier(timed(verifier(self.uplink)?, clock))
             .with_client_auth_cert(chain, key)
             .context("the claim's certificate and key cannot be used together")?;
         Ok(Arc::new(config))

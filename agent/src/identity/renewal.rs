@@ -7,6 +7,7 @@ use proto::enrol::{Certificate, Enrol, Enrolled, Outcome};
 use proto::{DeviceId, Nonce};
 use tracing::{error, info, warn};
 
+use super::expired::is_over;
 use super::keep::{Keep, KeepError};
 use crate::uplink::Settings;
 
@@ -69,6 +70,13 @@ impl Renewal {
         }
     }
 
+    /// The connection has ended. What was asked over it and not answered is asked again over the next one.
+    pub fn lost(&mut self) {
+        if self.asked.take().is_some() {
+            self.not_before = None;
+        }
+    }
+
     /// What came on `enrol/answer`.
     pub async fn answered(&mut self, payload: &[u8], now: Instant) -> Option<Step> {
         let answer = match Enrolled::decode(payload) {
@@ -117,7 +125,8 @@ fn prepare(
     wall: Option<proto::Instant>,
 ) -> Result<Option<Step>, KeepError> {
     let keep = Keep::open(certificate, key)?;
-    if keep.next().is_some() {
+    let is_over = |file: &std::path::Path| wall.is_some_and(|wall| is_over(file, wall));
+    if keep.next().is_some_and(|(next, _)| !is_over(&next)) {
         return Ok(Some(Step::Reconnect));
     }
     let is_due = wall.is_some_and(|wall| is_two_thirds_over(certificate, wall));
@@ -224,6 +233,32 @@ mod tests {
         let later = rig.began + ASK_AGAIN;
         assert_eq!(rig.renewal.due(wall(22), later).await, Some(Step::Reconnect));
         assert_eq!(rig.renewal.due(wall(22), later).await, None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_lost_with_its_connection_is_asked_for_over_the_next_one() {
+        let mut rig = Rig::new();
+        let first = rig.asked(21, Duration::ZERO).await.unwrap();
+        assert!(rig.asked(21, LOOK_EVERY).await.is_none(), "it may still come");
+        rig.renewal.lost();
+        let second = rig.asked(21, LOOK_EVERY).await.unwrap();
+        assert_ne!(first.nonce, second.nonce);
+        assert_eq!(rig.answer(first.nonce, Outcome::Later(5)).await, None, "the first one's answer is nobody's");
+        assert!(rig.asked(21, LOOK_EVERY * 2).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn one_that_expired_before_it_connected_is_asked_for_again_for_the_same_key() {
+        let mut rig = Rig::new();
+        let enrol = rig.asked(21, Duration::ZERO).await.unwrap();
+        let leaf = rig.authority.sign_request(&enrol.request, "a", 5, at(21)).unwrap();
+        let chain = vec![Certificate(leaf.der.to_vec())];
+        let issued = Outcome::Issued(Issued { chain, anchors: Vec::new(), receipt_key: None });
+        assert_eq!(rig.answer(enrol.nonce, issued).await, Some(Step::Reconnect));
+        assert_eq!(rig.renewal.due(wall(25), rig.began + ASK_AGAIN).await, Some(Step::Reconnect));
+        let again = rig.asked(27, ASK_AGAIN + LOOK_EVERY).await.unwrap();
+        let key = |enrol: &Enrol| certs::authority::key_of_request(&enrol.request).unwrap();
+        assert_eq!(key(&again), key(&enrol));
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use super::session::{Command, Event, Session};
 use crate::buffer::{Appended, BufferError, Contents, Handle};
 use crate::clock::BootClock;
 use crate::identity::Tls;
+use crate::identity::expired::Comeback;
 use crate::identity::receipts::ReceiptKey;
 use crate::identity::renewal::{Renewal, Step};
 
@@ -56,8 +57,10 @@ pub async fn run(uplink: Uplink, stop: CancellationToken) -> Result<(), BufferEr
     let session = Session::new(settings.pace, &contents, seed(), Instant::now());
     let kept = clock.clock();
     let renewal = Renewal::new(&device, &settings);
+    let comeback = Comeback::new(&device, &settings, &tls, &clock);
+    let connection = None;
     let mut shell =
-        Shell { device, settings, tls, buffer, clock, session, connection: None, kept, renewal, receipt_key };
+        Shell { device, settings, tls, buffer, clock, session, connection, kept, renewal, comeback, receipt_key };
     shell.run(accepted, stop).await?;
     if let Some(connection) = shell.connection {
         connection.leave(LEAVE_GRACE).await;
@@ -78,6 +81,7 @@ struct Shell {
     /// The clock that the buffer knows.
     kept: Clock,
     renewal: Renewal,
+    comeback: Comeback,
     receipt_key: Option<ReceiptKey>,
 }
 
@@ -103,6 +107,8 @@ impl Shell {
                     None => sealer_is_there = false,
                 },
                 arrival = next_arrival(&mut self.connection) => self.arrived(arrival).await?,
+                // The next try to connect is with it.
+                Some(_) = self.comeback.answered() => {}
                 _ = look.tick() => {
                     self.keep_clock(self.clock.clock()).await?;
                     self.keep_certificate().await;
@@ -135,10 +141,12 @@ impl Shell {
                 self.tls.connected().await;
                 Event::Connected
             }
-            Arrival::Down(reason) => {
-                info!(%reason, "not connected");
+            Arrival::Down { why, is_unwelcome } => {
+                info!(reason = %why, "not connected");
                 self.connection = None;
                 self.tls.failed();
+                self.renewal.lost();
+                self.comeback.not_connected(is_unwelcome, Instant::now());
                 Event::Lost
             }
             Arrival::Message(Channel::Receipt, payload) => match Receipt::decode(&payload) {
@@ -184,6 +192,8 @@ impl Shell {
         self.session.handle(event, Instant::now());
         if is_up {
             self.say_owed_clock();
+            // At once: a device may be connected for a short while only, now and then.
+            self.keep_certificate().await;
         }
         Ok(())
     }

@@ -16,7 +16,8 @@ const RECENT_US: i64 = 24 * 3_600 * 1_000_000;
 /// How long after its end a claim that was used is still good for asking again for the same key: the answer may have
 /// been lost.
 const GRACE_US: i64 = 24 * 3_600 * 1_000_000;
-/// How long a certificate is remembered after it expired.
+/// How long a certificate is remembered after it expired, and refused as revoked if it is: for longer than an expired one
+/// may be shown.
 const KEPT_US: i64 = 90 * 24 * 3_600 * 1_000_000;
 /// There is one tenant so far.
 const TENANT: i64 = 1;
@@ -156,14 +157,14 @@ impl Registry {
         })
     }
 
-    /// The serial numbers of certificates that were revoked and would else be good.
+    /// The serial numbers of certificates that were revoked and would else be good, if only for asking for the next one.
     ///
     /// # Errors
     /// The database.
     pub fn revoked(&mut self, now: Instant) -> Result<Vec<String>, RegistryError> {
         self.side.look(|db| {
             let sql = "select serial from certificate where revoked_us is not null and not_after_us >= ?1";
-            Ok(db.prepare(sql).rows([now.0], |row| row.get(0))?)
+            Ok(db.prepare(sql).rows([now.0 - KEPT_US], |row| row.get(0))?)
         })
     }
 
@@ -287,12 +288,30 @@ fn decide(db: Db<'_>, asked: &Asked<'_>, now: Instant) -> Result<Decision, SqlEr
     match by {
         Claimant::Code(claim) => decide_code(db, asked, claim, now),
         Claimant::Shared => decide_shared(db, asked, now),
-        Claimant::Device => {
-            let sql = "select count(*) from certificate where device = ?1 and issued_us >= ?2";
-            let recent: i64 = db.prepare(sql).one(params![device.as_str(), now.0 - RECENT_US], |row| row.get(0))?;
-            Ok(if recent < ISSUED_MAX { Decision::Issue } else { Decision::TooMany })
+        Claimant::Device => issue_within_bounds(db, device, now),
+        Claimant::Expired { serial, .. } if is_newest(db, asked, serial)? && !is_taken(db, asked, now)? => {
+            issue_within_bounds(db, device, now)
         }
+        // An older one, one that was revoked, or one that is not known here may be a copy: by rule, or by hand.
+        Claimant::Expired { .. } => decide_shared(db, asked, now),
     }
+}
+
+fn issue_within_bounds(db: Db<'_>, device: &DeviceId, now: Instant) -> Result<Decision, SqlError> {
+    let sql = "select count(*) from certificate where device = ?1 and issued_us >= ?2";
+    let recent: i64 = db.prepare(sql).one(params![device.as_str(), now.0 - RECENT_US], |row| row.get(0))?;
+    Ok(if recent < ISSUED_MAX { Decision::Issue } else { Decision::TooMany })
+}
+
+/// Whether what is shown is the last certificate that the device was issued, or is asked about the key of that one: its
+/// answer may have been lost.
+fn is_newest(db: Db<'_>, asked: &Asked<'_>, shown: &str) -> Result<bool, SqlError> {
+    let sql = "select serial, key, revoked_us from certificate where device = ?1
+               order by issued_us desc, not_after_us desc limit 1";
+    let newest = db.prepare(sql).first(params![asked.device.as_str()], |row| {
+        Ok((row.get::<String>(0)?, row.get::<Vec<u8>>(1)?, row.get::<Option<i64>>(2)?))
+    })?;
+    Ok(newest.is_some_and(|(serial, key, revoked)| revoked.is_none() && (serial == shown || key == asked.key)))
 }
 
 fn decide_code(db: Db<'_>, asked: &Asked<'_>, claim: &[u8; 32], now: Instant) -> Result<Decision, SqlError> {
@@ -366,7 +385,12 @@ fn list(db: Db<'_>, now: Instant) -> Result<Vec<Line>, SqlError> {
             None if not_after < now.0 => "expired",
             None => "certificate",
         };
-        lines.push(Line { device: row.get(0)?, what, more: row.get(1)?, time: Some(Instant(not_after)) });
+        let (device, more) = (row.get(0)?, row.get(1)?);
+        // It is of interest that the last one of a device has expired; those before did so as they should.
+        if let Some(before) = lines.last_mut().filter(|before: &&mut Line| before.what == "expired" && before.device == device) {
+            before.what = "replaced";
+        }
+        lines.push(Line { device, what, more, time: Some(Instant(not_after)) });
         Ok(())
     })?;
     let sql = "select device, key, asked_us, state from enrolment order by device, id limit 2000";
