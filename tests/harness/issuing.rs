@@ -191,7 +191,8 @@ impl Issuing {
     /// When none come.
     pub fn flows(&self, device: &str) {
         let before = self.stored(device).unwrap_or(0);
-        wait_for("readings to be committed", PATIENCE, || (self.stored(device)? > before).then_some(()));
+        let more = format!("readings of {device} to be committed");
+        wait_for(&more, PATIENCE, || (self.stored(device)? > before).then_some(()));
     }
 }
 

@@ -57,7 +57,9 @@ fn a_certificate_that_expires_while_the_gateway_is_away_is_replaced_when_it_is_b
         world.devices[0].input.send();
         (bytes(&made) != old).then_some(())
     });
-    assert!(world.devices[0].agent.process.as_ref().unwrap().log_text().contains("this device's certificate has expired"));
+    assert!(
+        world.devices[0].agent.process.as_ref().unwrap().log_text().contains("this device's certificate has expired")
+    );
     assert!(world.settle(Duration::from_secs(60)).unwrap(), "everything arrives");
     let ruling = world.judge(Allowed::default()).unwrap();
     println!("{ruling}");
@@ -90,7 +92,8 @@ fn an_expired_certificate_that_nobody_issued_here_may_ask_and_nothing_else_until
     agent.stop();
     // Whoever has a copy of the old pair asks for nothing behind the back of the device that lives.
     let mut copy = stage.member("copy", &late);
-    std::fs::write(copy.config(), std::fs::read_to_string(copy.config()).unwrap().replace("\"copy\"", "\"late-1\"")).unwrap();
+    std::fs::write(copy.config(), std::fs::read_to_string(copy.config()).unwrap().replace("\"copy\"", "\"late-1\""))
+        .unwrap();
     copy.start();
     wait_for("the copy to wait", PATIENCE, || stage.lists("late-1", "waits").then_some(()));
     copy.stop();
@@ -140,7 +143,9 @@ fn a_device_that_was_off_for_weeks_comes_back_by_the_last_certificate_it_was_iss
         let name = agent.device.clone();
         wait_for("a new certificate", PATIENCE, || (bytes(&stage.places(&name)) != old[place]).then_some(()));
         wait_for("it to connect", PATIENCE, || stage.is_connected(&name)?.then_some(()));
-        stage.flows(&name);
+        if clocks[place].is_none_or(|clock| !clock.contains("1970")) {
+            stage.flows(&name); // a made-up meter says nothing where there is no time
+        }
         assert!(stage.lists(&name, "replaced") && stage.lists(&name, "certificate"), "{}", stage.devices(&["list"]));
         agent.stop();
     }

@@ -36,8 +36,9 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
         world.add_with(&name, &own, &Shape::default());
     }
     for round in 0..rounds {
+        let before = world.devices.iter().map(Seen::of).collect::<Vec<_>>();
         old = begin(&mut world, round)?;
-        turn(&mut world, &old, &mut found)?;
+        turn(&mut world, &old, &before, &mut found)?;
     }
     found.count("rotations", devices * rounds);
     let drained = world.settle(Duration::from_secs(60))?;
@@ -79,9 +80,8 @@ fn begin(world: &mut World, round: usize) -> anyhow::Result<Vec<Files>> {
 }
 
 /// Readings flow until each device has connected with a new certificate, and a while beyond.
-fn turn(world: &mut World, old: &[Files], found: &mut Found) -> anyhow::Result<()> {
-    let logs = |world: &World| world.devices.iter().map(Seen::of).collect::<Vec<_>>();
-    let (before, began) = (logs(world), Instant::now());
+fn turn(world: &mut World, old: &[Files], before: &[Seen], found: &mut Found) -> anyhow::Result<()> {
+    let began = Instant::now();
     let mut waiting: Vec<usize> = (0..world.devices.len()).collect();
     while !waiting.is_empty() {
         anyhow::ensure!(began.elapsed() < PATIENCE, "no new certificate:\n{}", world.devices[waiting[0]].log_tail());
@@ -89,7 +89,8 @@ fn turn(world: &mut World, old: &[Files], found: &mut Found) -> anyhow::Result<(
         let mut left = Vec::new();
         for place in waiting {
             let (device, was) = (&world.devices[place], std::fs::read(&old[place].certificate)?);
-            let is_next_there = with(&device.files.certificate, ".next").exists() && with(&device.files.key, ".next").exists();
+            let is_next_there =
+                with(&device.files.certificate, ".next").exists() && with(&device.files.key, ".next").exists();
             let is_old_there = std::fs::read(&device.files.certificate)? == was;
             // Looked at in this order: the next pair only goes once it has connected.
             let is_kept = !is_next_there || is_old_there || !with(&device.files.key, ".next").exists();
@@ -104,8 +105,8 @@ fn turn(world: &mut World, old: &[Files], found: &mut Found) -> anyhow::Result<(
     while Instant::now() < until {
         flow(world);
     }
-    for ((device, before), after) in world.devices.iter().zip(&before).zip(logs(world)) {
-        let since = after.since(before);
+    for (device, before) in world.devices.iter().zip(before) {
+        let since = Seen::of(device).since(before);
         let due = Seen { connected: 2, tried: 1, promoted: 1, lost: 0 };
         found.check(since == due, || format!("{}: {since:?} where {due:?} was due", device.agent.device));
         let again = u64::try_from(since.connected)?.saturating_sub(1);

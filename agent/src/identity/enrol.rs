@@ -1,6 +1,6 @@
 //! A device's first certificate: asked for with a claim, kept, and then tried.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,9 @@ use rustls::ClientConfig;
 use tracing::{info, warn};
 
 use super::claim::Claim;
+use super::expired::is_over;
 use super::keep::Keep;
 use super::receipts::ReceiptKey;
-use super::expired::is_over;
 use super::{Tls, mismatch, provider, timed, verifier};
 use crate::clock::BootClock;
 use crate::uplink::Settings;
@@ -55,7 +55,10 @@ impl Enrolment<'_> {
         if keep.next().is_none_or(|(certificate, _)| is_over(&certificate)) {
             let key = keep.key_to_ask_for()?;
             let request = signing_request::request(&key, self.device.as_str())?;
-            let issued = self.ask(request, &clock).await?;
+            let issued = match self.ask(request, &clock).await? {
+                Ok(issued) => issued,
+                Err(why) => return self.after_a_no(why, &keep, clock).await,
+            };
             let anchors = std::fs::read_to_string(&self.uplink.authority_file).unwrap_or_default();
             if issued.anchors.iter().any(|Certificate(anchor)| !anchors.contains(pem(anchor).trim())) {
                 warn!("the gateway trusts authorities that {} does not name", self.uplink.authority_file.display());
@@ -65,21 +68,32 @@ impl Enrolment<'_> {
             }
             keep.put_next(&issued.chain.iter().map(|Certificate(der)| pem(der)).collect::<String>())?;
         }
-        self.try_out(&keep, clock).await?;
+        let next = keep.next().context("the certificate that was just kept is not there")?;
+        self.try_out(next, clock).await?;
         keep.promote()?;
         Ok(())
     }
 
+    /// A claim that is over does no harm where the run before came to its end, and nobody heard of it.
+    async fn after_a_no(&self, why: EnrolRefusal, keep: &Keep, clock: Arc<BootClock>) -> anyhow::Result<()> {
+        let current = (self.uplink.certificate_file.clone(), self.uplink.key_file.clone());
+        if !keep.has_current() || self.try_out(current, clock).await.is_err() {
+            bail!(in_words(why));
+        }
+        warn!("no other certificate: {}. The one that is there connects", in_words(why));
+        Ok(keep.forget_next()?)
+    }
+
     /// Asks, again and again, until there is an answer that is one.
-    async fn ask(&self, request: Vec<u8>, clock: &Arc<BootClock>) -> anyhow::Result<Issued> {
+    async fn ask(&self, request: Vec<u8>, clock: &Arc<BootClock>) -> anyhow::Result<Result<Issued, EnrolRefusal>> {
         let until = Instant::now() + self.patience;
         let pace = self.uplink.pace;
         let mut backoff = Backoff::new(pace.reconnect_min, pace.reconnect_max, crate::uplink::run::seed());
         loop {
             let enrol = Enrol { nonce: nonce()?, device: self.device.clone(), request: request.clone() };
             let wait = match asking::ask(self.uplink, self.config(clock)?, &enrol).await {
-                Ok(Outcome::Issued(issued)) => return Ok(issued),
-                Ok(Outcome::Refused(why)) => bail!(in_words(why)),
+                Ok(Outcome::Issued(issued)) => return Ok(Ok(issued)),
+                Ok(Outcome::Refused(why)) => return Ok(Err(why)),
                 Ok(Outcome::Waiting(seconds)) => {
                     info!("the operator has to allow this device: `tributary-gateway devices allow {}`", self.device);
                     Duration::from_secs(seconds.into())
@@ -103,9 +117,12 @@ impl Enrolment<'_> {
         }
     }
 
-    /// Connects as the device, with what was issued.
-    async fn try_out(&self, keep: &Keep, clock: Arc<BootClock>) -> anyhow::Result<()> {
-        let (certificate_file, key_file) = keep.next().context("the certificate that was just kept is not there")?;
+    /// Connects as the device, with a certificate and its key.
+    async fn try_out(
+        &self,
+        (certificate_file, key_file): (PathBuf, PathBuf),
+        clock: Arc<BootClock>,
+    ) -> anyhow::Result<()> {
         let settings = Settings { certificate_file, key_file, ..self.uplink.clone() };
         let tls = Tls::open(&settings, clock)?;
         let trial = async {
@@ -114,14 +131,14 @@ impl Enrolment<'_> {
             loop {
                 match connection.next().await {
                     Arrival::Up => break,
-                    Arrival::Down { why, .. } => bail!("the new certificate does not connect: {why}"),
+                    Arrival::Down { why, .. } => bail!("the certificate does not connect: {why}"),
                     _ => {}
                 }
             }
             connection.leave(Duration::from_secs(3)).await;
             Ok(())
         };
-        tokio::time::timeout(TRIAL, trial).await.context("the new certificate did not connect in time")?
+        tokio::time::timeout(TRIAL, trial).await.context("the certificate did not connect in time")?
     }
 
     /// TLS with the claim for a certificate. A device that does not know the time takes the gateway's certificate's own.

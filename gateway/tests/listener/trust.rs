@@ -87,7 +87,9 @@ async fn an_expired_certificate_may_ask_for_the_next_one_within_the_grace_and_no
     raw.send(&connect(5, session, 60, None)).await;
     assert_eq!(raw.packet().await.1[..2], [0, 0]);
     rig.opened().await;
-    for (id, topic) in (1..).zip([topic("meter-7", Channel::Batch), topic("meter-7", Channel::Enrol), topic(session, Channel::Batch)]) {
+    for (id, topic) in
+        (1..).zip([topic("meter-7", Channel::Batch), topic("meter-7", Channel::Enrol), topic(session, Channel::Batch)])
+    {
         raw.send(&publish(5, &topic, Some(id), 0, b"x")).await;
         assert_eq!(raw.packet().await, (0x40, [&id.to_be_bytes()[..], &[0x87]].concat()), "{topic}");
     }

@@ -48,9 +48,11 @@ fn cuts(before: Image, acts: &[Act]) -> anyhow::Result<Vec<Cut>> {
     Ok(cuts)
 }
 
-/// How many things were done to the folder.
-fn steps(acts: &[Act]) -> usize {
-    acts.iter().filter(|act| **act != Act::Speak).count()
+/// How many things were done to the folder: of a key and a certificate at least to make, write, sync, name and rename it.
+fn steps(acts: &[Act]) -> anyhow::Result<usize> {
+    let steps = acts.iter().filter(|act| **act != Act::Speak).count();
+    anyhow::ensure!(steps >= 10, "only {steps} steps were seen: {acts:?}");
+    Ok(steps)
 }
 
 /// `tributary-agent enrol`, cut and called again.
@@ -63,7 +65,7 @@ pub(super) fn enrolments(plan: &Plan, found: &mut Found) -> anyhow::Result<()> {
     let output = enrol(&agent, &claim);
     anyhow::ensure!(output.status.success(), "recorded: {}", said(&output));
     let acts = tape::read(&traces, folder(&places)?)?;
-    found.count("identity_cut_points", steps(&acts));
+    found.count("identity_cut_points", steps(&acts)?);
     let all = cuts(Image::new(), &acts)?;
     anyhow::ensure!(all.iter().any(|cut| cut.has_spoken), "the device never spoke: {acts:?}");
     for (place, cut) in spread(all, plan.amount(8, usize::MAX)).iter().enumerate() {
@@ -88,10 +90,9 @@ pub(super) fn renewals(plan: &Plan, found: &mut Found) -> anyhow::Result<()> {
     for group in 0..RECORDED {
         let device = format!("turn-{group}");
         let (before, acts) = record(&stage, plan, &device)?;
-        points = points.min(steps(&acts));
+        points = points.min(steps(&acts)?);
         let mine = |(place, _): &(usize, Cut)| place % RECORDED == group;
-        let all: Vec<Cut> =
-            cuts(before, &acts)?.into_iter().enumerate().filter(mine).map(|(_, cut)| cut).collect();
+        let all: Vec<Cut> = cuts(before, &acts)?.into_iter().enumerate().filter(mine).map(|(_, cut)| cut).collect();
         for (place, cut) in spread(all, plan.amount(2, usize::MAX)).iter().enumerate() {
             let name = format!("image-{group}-{place}");
             let (mut agent, own) = (stage.newcomer(&name, &device), stage.places(&name));
@@ -138,13 +139,14 @@ fn go_on(stage: &Issuing, agent: &mut Agent, own: &Files, cut: &Cut, found: &mut
     let (what, device) = (format!("renewal {cut}"), agent.device.clone());
     agent.start();
     let began = Instant::now();
-    let is_done = || is_renewed(own) && stage.is_connected(&device) == Some(true);
+    // Its log is its own: each cut has a folder.
+    let log = || agent.process.as_ref().map(harness::process::Process::log_text).unwrap_or_default();
+    let is_done = || is_renewed(own) && log().contains(" connected host=");
     while !is_done() && began.elapsed() < COMEBACK {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let log = agent.process.as_ref().map(harness::process::Process::log_text).unwrap_or_default();
-    found.check(is_done(), || format!("{what}: no new certificate:\n{log}"));
-    agent.stop();
+    found.check(is_done(), || format!("{what}: no new certificate:\n{}", log()));
+    agent.kill();
     works(stage, own, &device, &what, found);
 }
 

@@ -150,7 +150,10 @@ mod tests {
     use super::*;
 
     fn names(images: &BTreeSet<Image>) -> BTreeSet<Vec<(&str, &[u8])>> {
-        images.iter().map(|image| image.iter().map(|(name, (bytes, _))| (name.as_str(), bytes.as_slice())).collect()).collect()
+        images
+            .iter()
+            .map(|image| image.iter().map(|(name, (bytes, _))| (name.as_str(), bytes.as_slice())).collect())
+            .collect()
     }
 
     #[test]

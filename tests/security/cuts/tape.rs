@@ -10,10 +10,19 @@ use harness::wait_for;
 /// One thing done, to files of one folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
-    Make { file: String, mode: u32 },
-    Write { file: String, bytes: Vec<u8> },
+    Make {
+        file: String,
+        mode: u32,
+    },
+    Write {
+        file: String,
+        bytes: Vec<u8>,
+    },
     SyncFile(String),
-    Rename { from: String, to: String },
+    Rename {
+        from: String,
+        to: String,
+    },
     Remove(String),
     SyncNames,
     /// The device speaks to somebody.
@@ -22,7 +31,7 @@ pub(crate) enum Act {
 
 /// What is looked at: everything that changes a file or a name, and speaking.
 const CALLS: &str = "openat,open,creat,write,pwrite64,writev,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,\
-                     ftruncate,truncate,link,linkat,mmap,connect";
+                     ftruncate,truncate,link,linkat,connect";
 
 /// Writes a program that runs `program` under strace, as the process that was started, with its traces in `folder`.
 pub(crate) fn traced(program: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
@@ -67,7 +76,7 @@ fn act(line: &str, watched: &Path) -> anyhow::Result<Option<Act>> {
         let name = path.file_name()?.to_str()?.to_owned();
         (path.parent() == Some(watched)).then_some(name)
     };
-    let of_descriptor = |text: &str| between(text, '<', '>').and_then(own);
+    let of_descriptor = |text: &str| own(&descriptor(text)?);
     Ok(match call {
         "connect" if arguments.contains("AF_INET") => Some(Act::Speak),
         "openat" | "open" | "creat" => {
@@ -82,9 +91,9 @@ fn act(line: &str, watched: &Path) -> anyhow::Result<Option<Act>> {
             bytes.truncate(result.split(' ').next().unwrap_or_default().parse()?);
             Some(Act::Write { file, bytes })
         }
-        "fsync" | "fdatasync" => match between(arguments, '<', '>') {
-            Some(path) if Path::new(path) == watched => Some(Act::SyncNames),
-            Some(path) => own(path).map(Act::SyncFile),
+        "fsync" | "fdatasync" => match descriptor(arguments) {
+            Some(path) if Path::new(&path) == watched => Some(Act::SyncNames),
+            Some(path) => own(&path).map(Act::SyncFile),
             None => None,
         },
         "rename" | "renameat" | "renameat2" => {
@@ -98,16 +107,21 @@ fn act(line: &str, watched: &Path) -> anyhow::Result<Option<Act>> {
         "unlink" | "unlinkat" => paths(arguments).first().and_then(|path| own(path)).map(Act::Remove),
         // What the model does not know must not happen there.
         _ => {
-            let is_own = call != "mmap" && (of_descriptor(arguments).is_some() || paths(arguments).iter().any(|path| own(path).is_some()));
+            let is_own = of_descriptor(arguments).is_some() || paths(arguments).iter().any(|path| own(path).is_some());
             anyhow::ensure!(!is_own, "a call that the model does not know");
             None
         }
     })
 }
 
-fn between(text: &str, from: char, to: char) -> Option<&str> {
-    let (_, rest) = text.split_once(from)?;
-    rest.split_once(to).map(|(inner, _)| inner)
+/// The path that stands behind a descriptor's number.
+fn descriptor(text: &str) -> Option<String> {
+    let (inner, _) = text.split_once('<')?.1.split_once('>')?;
+    Some(String::from_utf8_lossy(&hexadecimal(inner)).into_owned())
+}
+
+fn hexadecimal(text: &str) -> Vec<u8> {
+    text.split("\\x").skip(1).filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
 }
 
 fn paths(arguments: &str) -> Vec<String> {
@@ -117,5 +131,5 @@ fn paths(arguments: &str) -> Vec<String> {
 /// What stands in quotes, all of it in hexadecimal.
 fn quoted(arguments: &str) -> Vec<Vec<u8>> {
     let texts = arguments.split('"').skip(1).step_by(2);
-    texts.map(|text| text.split("\\x").skip(1).filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect()).collect()
+    texts.map(hexadecimal).collect()
 }

@@ -19,7 +19,11 @@ const REQUESTS_MAX: usize = 4;
 const PACKET_BYTES_MAX: usize = 64 * 1024;
 
 /// Asks once. Whatever goes wrong on the way may be tried again.
-pub(in crate::identity) async fn ask(uplink: &Settings, tls: Arc<ClientConfig>, enrol: &Enrol) -> anyhow::Result<Outcome> {
+pub(in crate::identity) async fn ask(
+    uplink: &Settings,
+    tls: Arc<ClientConfig>,
+    enrol: &Enrol,
+) -> anyhow::Result<Outcome> {
     tokio::time::timeout(SESSION, session(uplink, tls, enrol)).await.context("no answer from the gateway in time")?
 }
 

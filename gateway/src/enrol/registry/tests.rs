@@ -60,14 +60,14 @@ fn later(hours: i64) -> Instant {
 fn a_code_is_good_once_for_one_key_and_for_its_device() {
     let mut rig = Rig::new();
     rig.claim(Some("a"));
-    let code = Claimant::Code(CODE);
-    assert_eq!(rig.ask(code, "b", 1, 0), Decision::NoClaim, "another device");
+    let code = || Claimant::Code(CODE);
+    assert_eq!(rig.ask(code(), "b", 1, 0), Decision::NoClaim, "another device");
     assert_eq!(rig.ask(Claimant::Code([2; 32]), "a", 1, 0), Decision::NoClaim, "another code");
-    assert_eq!(rig.ask(code, "a", 1, 0), Decision::Issue);
-    assert_eq!(rig.ask(code, "a", 1, 0), Decision::Issue, "again, for the answer was lost before it was issued");
-    assert_eq!(rig.ask(code, "a", 2, 0), Decision::ClaimUsed);
+    assert_eq!(rig.ask(code(), "a", 1, 0), Decision::Issue);
+    assert_eq!(rig.ask(code(), "a", 1, 0), Decision::Issue, "again, for the answer was lost before it was issued");
+    assert_eq!(rig.ask(code(), "a", 2, 0), Decision::ClaimUsed);
     rig.issued("a", 1, "07");
-    assert_eq!(rig.ask(code, "a", 1, 20), Decision::Known(b"07".to_vec()), "again, for the answer was lost");
+    assert_eq!(rig.ask(code(), "a", 1, 20), Decision::Known(b"07".to_vec()), "again, for the answer was lost");
 }
 
 #[test]

@@ -61,7 +61,9 @@ pub(super) enum Refusal {
     Identity(String),
     #[error("its certificate has been revoked")]
     Revoked,
-    #[error("its certificate has expired: it may ask for the next one as `claim-` and 8 or more of a-z, 0-9 and -, no more")]
+    #[error(
+        "its certificate has expired: it may ask for the next one as `claim-` and 8 or more of a-z, 0-9 and -, no more"
+    )]
     Expired,
     #[error("protocol version {0} is not spoken here; use MQTT 3.1.1 or 5")]
     Version(u8),
