@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::buffer::Access;
 use crate::config::Config;
+use crate::identity::expired::standing;
 
 mod enrol;
 mod simulate;
@@ -143,6 +144,10 @@ fn status(config: &Path) -> anyhow::Result<()> {
         .sum();
     let held = contents.held.count();
     say(format_args!("device           {}", config.device.id))?;
+    if let Some(uplink) = config.uplink() {
+        let standing = standing(&uplink.certificate_file, crate::clock::system_wall_clock());
+        say(format_args!("certificate      {standing}"))?;
+    }
     say(format_args!("batches held     {held}"))?;
     say(format_args!("  confirmed      {confirmed}"))?;
     say(format_args!("  to be sent     {}", held - confirmed))?;

@@ -20,6 +20,7 @@ use self::validity::{Timeless, Timely};
 
 pub mod claim;
 pub mod enrol;
+pub mod expired;
 pub mod keep;
 pub mod receipts;
 pub mod renewal;
@@ -175,7 +176,7 @@ impl Tls {
         }
     }
 
-    /// The same as long as no file changes.
+    /// With what is in use: the same as long as no file changes.
     fn current(&self) -> Arc<ClientConfig> {
         let configs = self.held().configs.clone();
         if self.clock.wall_clock().is_some() { configs.usual } else { configs.timeless }
@@ -249,6 +250,14 @@ fn verifier(settings: &Settings) -> Result<Arc<WebPkiServerVerifier>, IdentityEr
     WebPkiServerVerifier::builder_with_provider(trusted.into(), provider())
         .build()
         .map_err(|error| mismatch(settings, rustls::Error::General(error.to_string())))
+}
+
+/// What judges it by the time that is known, or by the certificate's own where none is.
+fn timed(webpki: Arc<WebPkiServerVerifier>, clock: &Arc<BootClock>) -> Arc<dyn ServerCertVerifier> {
+    match clock.wall_clock() {
+        Some(_) => Arc::new(Timely::new(webpki, Arc::clone(clock))),
+        None => Arc::new(Timeless::new(webpki)),
+    }
 }
 
 fn config(settings: &Settings, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, IdentityError> {

@@ -50,6 +50,10 @@ const SOURCES_GRACE: Duration = Duration::from_secs(5);
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let clock = Arc::new(BootClock::start(random()?));
     let uplink_settings = config.uplink();
+    if let Some(settings) = &uplink_settings {
+        // First of all: a power cut between the two last steps of a renewal leaves the new key beside the old certificate.
+        identity::keep::Keep::open(&settings.certificate_file, &settings.key_file)?;
+    }
     let tls = uplink_settings.as_ref().map(|settings| identity::Tls::open(settings, clock.clone())).transpose()?;
     let receipt_key_file = uplink_settings.as_ref().and_then(|settings| settings.receipt_key_file.as_deref());
     let receipt_key = receipt_key_file.map(identity::receipts::ReceiptKey::read).transpose()?;

@@ -166,6 +166,14 @@ pub fn revoked_serials(crl_der: &[u8]) -> Result<BTreeSet<String>, IdentityError
     }
 }
 
+/// The last second (since 1970) at which a DER revocation list is to be believed; none if it does not say.
+pub fn list_ends(crl_der: &[u8]) -> Result<Option<i64>, IdentityError> {
+    match CertificateRevocationList::from_der(crl_der) {
+        Ok(([], crl)) => Ok(crl.next_update().map(|time| time.timestamp())),
+        _ => Err(IdentityError::MalformedCrl),
+    }
+}
+
 pub(crate) fn parse(certificate_der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
     if certificate_der.len() > CERTIFICATE_BYTES_MAX {
         return Err(IdentityError::TooLarge { bytes: certificate_der.len() });

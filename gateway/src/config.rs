@@ -66,6 +66,16 @@ pub struct Authority {
     /// Days that a device's certificate lives.
     #[serde(default = "default_days")]
     pub days: u32,
+    /// Days after its end that a device's certificate is still good for asking for the next one; 0: none.
+    #[serde(default = "default_expired_grace_days")]
+    pub expired_grace_days: u32,
+}
+
+/// As long as revocations of expired certificates are remembered, at most.
+const EXPIRED_GRACE_DAYS_MAX: u32 = 90;
+
+fn default_expired_grace_days() -> u32 {
+    30
 }
 
 fn default_days() -> u32 {
@@ -206,6 +216,9 @@ impl Config {
         {
             return Some(("authority.days".to_owned(), "must be from 1 to 90".to_owned()));
         }
+        if self.authority.as_ref().is_some_and(|authority| authority.expired_grace_days > EXPIRED_GRACE_DAYS_MAX) {
+            return Some(("authority.expired_grace_days".to_owned(), "must be from 0 to 90".to_owned()));
+        }
         if !(1..=30).contains(&self.rollup.interval_s) {
             let wrong = "must be 1 to 30 seconds, so that sums are right within a minute";
             return Some(("rollup.interval_s".to_owned(), wrong.to_owned()));
@@ -234,6 +247,13 @@ impl Config {
             let zone = jiff::tz::TimeZone::get(&subject.zone).err()?;
             Some((format!("{setting}.zone"), format!("{zone}; use an IANA name such as Europe/Berlin")))
         })
+    }
+
+    /// How long after its end a device's certificate is still good for asking for the next one.
+    #[must_use]
+    pub fn expired_grace(&self) -> Duration {
+        let days = self.authority.as_ref().map_or(0, |authority| authority.expired_grace_days);
+        Duration::from_secs(u64::from(days) * 86_400)
     }
 
     /// The listener's settings.

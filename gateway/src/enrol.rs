@@ -6,6 +6,10 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use proto::DeviceId;
+use proto::enrol::is_claim;
 
 pub mod desk;
 pub mod registry;
@@ -15,7 +19,7 @@ pub use desk::Desk;
 pub use registry::Registry;
 
 /// Who asks for a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimant {
     /// Whoever was told the code of this public key.
     Code([u8; 32]),
@@ -23,22 +27,50 @@ pub enum Claimant {
     Shared,
     /// A device that has one already.
     Device,
+    /// A device whose certificate has expired, of late enough.
+    Expired {
+        /// Whom it named.
+        device: DeviceId,
+        /// Its serial number, as `certs::identity::serial` writes it.
+        serial: String,
+    },
 }
 
-/// The public keys of the codes that may be shown now. Clones are the same.
+/// What may be shown now to ask for a certificate, beside one that is good. Clones share the codes.
 #[derive(Clone, Debug, Default)]
-pub struct Claims(Arc<RwLock<HashSet<[u8; 32]>>>);
+pub struct Claims {
+    /// The public keys of codes.
+    codes: Arc<RwLock<HashSet<[u8; 32]>>>,
+    /// How long after its end a device's certificate is still good for asking for the next one.
+    grace: Duration,
+}
 
 impl Claims {
-    /// From now on it is these.
+    /// No codes yet; certificates that expired at most `grace` ago.
+    #[must_use]
+    pub fn with_grace(grace: Duration) -> Self {
+        Self { grace, ..Self::default() }
+    }
+
+    /// From now on the codes are these.
     pub fn set(&self, keys: HashSet<[u8; 32]>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        *self.codes.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// The last second (since 1970) of a DER certificate of a device that expired before second `now`, and not too long
+    /// before. Not of a claim that many share: its end is the operator's means against copies of it.
+    #[must_use]
+    pub fn expired(&self, certificate: &[u8], now: u64) -> Option<u64> {
+        let until = u64::try_from(certs::identity::life(certificate).ok()?.1).ok()?;
+        let is_within = until < now && now - until <= self.grace.as_secs();
+        let device: DeviceId = certs::identity::device_id(certificate).ok()?.parse().ok()?;
+        (is_within && !is_claim(&device)).then_some(until)
     }
 
     /// The key of a DER certificate, if a code that may be shown now has it.
     #[must_use]
     pub fn of(&self, certificate: &[u8]) -> Option<[u8; 32]> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.codes.read().unwrap_or_else(PoisonError::into_inner);
         if known.is_empty() {
             return None;
         }

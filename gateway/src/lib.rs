@@ -67,7 +67,7 @@ pub struct Addresses {
 /// # Errors
 /// When something cannot be opened, or a part of the gateway ends early.
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Addresses)) -> anyhow::Result<()> {
-    let claims = Claims::default();
+    let claims = Claims::with_grace(config.expired_grace());
     let (tls, _) = renewal::read(&config.listener, &claims)?;
     let http_tls = renewal::read_http(&config.http)?.map(api::Tls::new);
     let subjects: Vec<_> = config.subjects().collect();

@@ -30,7 +30,7 @@ impl Cloud {
     /// When it does not start.
     #[must_use]
     pub fn start(folder: &Path, files: Files) -> Self {
-        Self::of(folder, Gateway::start(folder, files, ""))
+        Self::around(folder, Gateway::start(folder, files, ""))
     }
 
     /// The same, with more tables in the gateway's configuration.
@@ -39,7 +39,7 @@ impl Cloud {
     /// When it does not start.
     #[must_use]
     pub fn start_with(folder: &Path, files: Files, tables: &str) -> Self {
-        Self::of(folder, Gateway::start(folder, files, tables))
+        Self::around(folder, Gateway::start(folder, files, tables))
     }
 
     /// The same, with something in the gateway's environment.
@@ -51,7 +51,7 @@ impl Cloud {
         let mut gateway = Gateway::prepare(folder, files, "");
         gateway.environment = environment;
         gateway.restart();
-        Self::of(folder, gateway)
+        Self::around(folder, gateway)
     }
 
     /// As many gateways as there are `tables`, on one database: each has its own more tables in its configuration.
@@ -72,7 +72,9 @@ impl Cloud {
         Self { gateway, others, door: None, database, folder: folder.into() }
     }
 
-    fn of(folder: &Path, gateway: Gateway) -> Self {
+    /// Of a gateway that is there, with a SQLite file.
+    #[must_use]
+    pub fn around(folder: &Path, gateway: Gateway) -> Self {
         let database = Database::Sqlite(gateway.database());
         Self { gateway, others: Vec::new(), door: None, database, folder: folder.into() }
     }

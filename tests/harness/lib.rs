@@ -11,6 +11,7 @@ pub mod database;
 pub mod device;
 pub mod gateway;
 pub mod https;
+pub mod issuing;
 pub mod judge;
 pub mod load;
 pub mod mqtt;

@@ -7,6 +7,7 @@ mod bad_input;
 mod bad_store;
 mod broker;
 mod enrol;
+mod expired;
 mod footprint;
 mod kills;
 mod links;

@@ -1,6 +1,6 @@
 //! Attacks on the real gateway, in tables: certificates, rights, malformed packets, revocations, both doors with TLS. Each
 //! case differs from a good one in one property, its exact answer is asserted, and meanwhile another device's readings
-//! go on.
+//! go on. And what a device's identity must survive: rotations under load, and cuts at each step.
 //!
 //! `tributary-security` runs all parts in full, `--short` a commit's worth; `--only A,B` just those. It writes
 //! `target/security.json`, and fails when an answer was not the one that is due.
@@ -11,12 +11,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 mod certificates;
+mod cuts;
 mod https;
 mod packets;
 mod part;
 mod report;
 mod revocations;
 mod rights;
+mod rotations;
 mod site;
 mod sslyze;
 mod wire;
@@ -29,6 +31,8 @@ const ALL: &[(&str, Part)] = &[
     ("rights", rights::run),
     ("packets", packets::run),
     ("revocations", revocations::run),
+    ("rotations", rotations::run),
+    ("cuts", cuts::run),
     ("certificates", certificates::run),
     ("https", https::run),
     ("sslyze", sslyze::run),

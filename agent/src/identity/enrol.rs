@@ -1,5 +1,6 @@
 //! A device's first certificate: asked for with a claim, kept, and then tried.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,15 +13,16 @@ use rustls::ClientConfig;
 use tracing::{info, warn};
 
 use super::claim::Claim;
+use super::expired::is_over;
 use super::keep::Keep;
 use super::receipts::ReceiptKey;
-use super::{Tls, mismatch, provider, verifier};
+use super::{Tls, mismatch, provider, timed, verifier};
 use crate::clock::BootClock;
 use crate::uplink::Settings;
 use crate::uplink::backoff::Backoff;
 use crate::uplink::mqtt::{Arrival, Connection};
 
-mod asking;
+pub(super) mod asking;
 
 /// Whom to believe is for everybody to see.
 const PUBLIC: u32 = 0o644;
@@ -47,10 +49,16 @@ impl Enrolment<'_> {
     /// The gateway said no, time ran out, or a file cannot be used.
     pub async fn run(&self) -> anyhow::Result<()> {
         let keep = Keep::open(&self.uplink.certificate_file, &self.uplink.key_file)?;
-        if keep.next().is_none() {
+        let clock = Arc::new(BootClock::start(nonce()?.0));
+        // One that was issued and expired before it was ever tried is asked for again, for the same key.
+        let is_over = |file: &Path| clock.wall_clock().is_some_and(|wall| is_over(file, wall));
+        if keep.next().is_none_or(|(certificate, _)| is_over(&certificate)) {
             let key = keep.key_to_ask_for()?;
             let request = signing_request::request(&key, self.device.as_str())?;
-            let issued = self.ask(request).await?;
+            let issued = match self.ask(request, &clock).await? {
+                Ok(issued) => issued,
+                Err(why) => return self.after_a_no(why, &keep, clock).await,
+            };
             let anchors = std::fs::read_to_string(&self.uplink.authority_file).unwrap_or_default();
             if issued.anchors.iter().any(|Certificate(anchor)| !anchors.contains(pem(anchor).trim())) {
                 warn!("the gateway trusts authorities that {} does not name", self.uplink.authority_file.display());
@@ -60,14 +68,25 @@ impl Enrolment<'_> {
             }
             keep.put_next(&issued.chain.iter().map(|Certificate(der)| pem(der)).collect::<String>())?;
         }
-        self.try_out(&keep).await?;
+        let next = keep.next().context("the certificate that was just kept is not there")?;
+        self.try_out(next, clock).await?;
         keep.promote()?;
         Ok(())
     }
 
+    /// A claim that is over does no harm where the run before came to its end, and nobody heard of it.
+    async fn after_a_no(&self, why: EnrolRefusal, keep: &Keep, clock: Arc<BootClock>) -> anyhow::Result<()> {
+        let current = (self.uplink.certificate_file.clone(), self.uplink.key_file.clone());
+        if !keep.has_current() || self.try_out(current, clock).await.is_err() {
+            bail!(in_words(why));
+        }
+        warn!("no other certificate: {}. The one that is there connects", in_words(why));
+        Ok(keep.forget_next()?)
+    }
+
     /// Asks, again and again, until there is an answer that is one.
-    async fn ask(&self, request: Vec<u8>) -> anyhow::Result<Issued> {
-        let (config, until) = (self.config()?, Instant::now() + self.patience);
+    async fn ask(&self, request: Vec<u8>, clock: &Arc<BootClock>) -> anyhow::Result<Result<Issued, EnrolRefusal>> {
+        let until = Instant::now() + self.patience;
         // Brokers know a shared claim by the name in its certificate, whatever it calls itself.
         let (given_name, mut goes_by_it) = (self.claim.name(), false);
         let pace = self.uplink.pace;
@@ -78,9 +97,9 @@ impl Enrolment<'_> {
                 Some(name) => name.clone(),
                 None => asking::session_name(&enrol)?,
             };
-            let wait = match asking::ask(self.uplink, Arc::clone(&config), &name, &enrol).await {
-                Ok(Outcome::Issued(issued)) => return Ok(issued),
-                Ok(Outcome::Refused(why)) => bail!(in_words(why)),
+            let wait = match asking::ask(self.uplink, self.config(clock)?, &name, &enrol).await {
+                Ok(Outcome::Issued(issued)) => return Ok(Ok(issued)),
+                Ok(Outcome::Refused(why)) => return Ok(Err(why)),
                 Ok(Outcome::Waiting(seconds)) => {
                     info!("the operator has to allow this device: `tributary-gateway devices allow {}`", self.device);
                     Duration::from_secs(seconds.into())
@@ -117,34 +136,38 @@ impl Enrolment<'_> {
         matches!(self.claim, Claim::Code(_)).then_some(CODE)
     }
 
-    /// Connects as the device, with what was issued.
-    async fn try_out(&self, keep: &Keep) -> anyhow::Result<()> {
-        let (certificate_file, key_file) = keep.next().context("the certificate that was just kept is not there")?;
+    /// Connects as the device, with a certificate and its key.
+    async fn try_out(
+        &self,
+        (certificate_file, key_file): (PathBuf, PathBuf),
+        clock: Arc<BootClock>,
+    ) -> anyhow::Result<()> {
         let settings = Settings { certificate_file, key_file, ..self.uplink.clone() };
-        let tls = Tls::open(&settings, Arc::new(BootClock::start(nonce()?.0)))?;
+        let tls = Tls::open(&settings, clock)?;
         let trial = async {
             let mut connection =
                 Connection::dial(self.device, &settings.host, settings.port, tls, settings.pace.keep_alive);
             loop {
                 match connection.next().await {
                     Arrival::Up => break,
-                    Arrival::Down(why) => bail!("the new certificate does not connect: {why}"),
+                    Arrival::Down { why, .. } => bail!("the certificate does not connect: {why}"),
                     _ => {}
                 }
             }
             connection.leave(Duration::from_secs(3)).await;
             Ok(())
         };
-        tokio::time::timeout(TRIAL, trial).await.context("the new certificate did not connect in time")?
+        tokio::time::timeout(TRIAL, trial).await.context("the certificate did not connect in time")?
     }
 
-    /// TLS with the claim for a certificate.
-    fn config(&self) -> anyhow::Result<Arc<ClientConfig>> {
+    /// TLS with the claim for a certificate. A device that does not know the time takes the gateway's certificate's own.
+    fn config(&self, clock: &Arc<BootClock>) -> anyhow::Result<Arc<ClientConfig>> {
         let (chain, key) = self.claim.identity()?;
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|source| mismatch(self.uplink, source))?
-            .with_webpki_verifier(verifier(self.uplink)?)
+            .dangerous() // as for all connections: the verifiers are rustls' own, with another idea of the time
+            .with_custom_certificate_verifier(timed(verifier(self.uplink)?, clock))
             .with_client_auth_cert(chain, key)
             .context("the claim's certificate and key cannot be used together")?;
         Ok(Arc::new(config))

@@ -49,8 +49,19 @@ pub enum Arrival {
     /// The other end acknowledged a publish, which frees nothing: only a seeded bug listens.
     #[cfg(feature = "seeded-bugs")]
     Acknowledged,
-    /// It ended, and why.
-    Down(String),
+    /// It ended.
+    Down {
+        /// Why, for people.
+        why: String,
+        /// It was refused as it is with a certificate that has expired.
+        is_unwelcome: bool,
+    },
+}
+
+impl Arrival {
+    fn down(why: &str) -> Self {
+        Self::Down { why: why.to_owned(), is_unwelcome: false }
+    }
 }
 
 /// One connection to the gateway, from dialling to its end.
@@ -95,7 +106,7 @@ impl Connection {
 
     /// What happens next. After [`Arrival::Down`] nothing more does.
     pub async fn next(&mut self) -> Arrival {
-        self.arrivals.recv().await.unwrap_or_else(|| Arrival::Down("the connection's task has ended".to_owned()))
+        self.arrivals.recv().await.unwrap_or_else(|| Arrival::down("the connection's task has ended"))
     }
 
     /// Queues `payload` at QoS 1 on the device's own `channel`.
@@ -140,20 +151,20 @@ async fn pump(
     loop {
         let arrival = match event_loop.poll().await {
             Ok(rumqttc::Event::Incoming(packet)) => incoming(packet, &client, &device),
-            Ok(rumqttc::Event::Outgoing(Outgoing::Disconnect)) => Some(Arrival::Down("took leave".to_owned())),
+            Ok(rumqttc::Event::Outgoing(Outgoing::Disconnect)) => Some(Arrival::down("took leave")),
             // The client says so once it has flushed, or has come back from another's flush.
             Ok(rumqttc::Event::Outgoing(Outgoing::Publish(_))) => {
                 (!std::mem::take(&mut is_greeting)).then_some(Arrival::Left)
             }
             Ok(rumqttc::Event::Outgoing(_)) => None,
-            Err(error) => Some(Arrival::Down(explain(&error))),
+            Err(error) => Some(Arrival::Down { why: explain(&error), is_unwelcome: is_unwelcome(&error) }),
         };
         let Some(arrival) = arrival else { continue };
         is_up |= matches!(arrival, Arrival::Up);
         if matches!(arrival, Arrival::Heard) && !is_up {
             continue;
         }
-        let ends = matches!(arrival, Arrival::Down(_));
+        let ends = matches!(arrival, Arrival::Down { .. });
         if arrivals.send(arrival).await.is_err() || ends {
             return;
         }
@@ -172,20 +183,20 @@ fn incoming(packet: Packet, client: &AsyncClient, device: &DeviceId) -> Option<A
                 true,
                 status(Presence::Online),
             );
-            (!asked || greeted.is_err()).then(|| Arrival::Down("the client takes no requests".to_owned()))
+            (!asked || greeted.is_err()).then(|| Arrival::down("the client takes no requests"))
         }
         // A broker need not know of certificates that are issued here.
         Packet::SubAck(ack) if ack.return_codes.first().is_some_and(|code| *code != SubscribeReasonCode::Failure) => {
             Some(Arrival::Up)
         }
-        Packet::SubAck(_) => Some(Arrival::Down("the gateway lets this device read no receipts".to_owned())),
+        Packet::SubAck(_) => Some(Arrival::down("the gateway lets this device read no receipts")),
         Packet::Publish(publish) => {
             let topic: Topic = publish.topic.parse().ok()?;
             (topic.device == *device).then(|| Arrival::Message(topic.channel, publish.payload.into()))
         }
         #[cfg(feature = "seeded-bugs")]
         Packet::PubAck(_) if crate::seeded::Bug::FreeOnPuback.is_on() => Some(Arrival::Acknowledged),
-        Packet::Disconnect => Some(Arrival::Down("the gateway closed the connection".to_owned())),
+        Packet::Disconnect => Some(Arrival::down("the gateway closed the connection")),
         _ => Some(Arrival::Heard),
     }
 }
@@ -196,7 +207,23 @@ fn explain(error: &ConnectionError) -> String {
         ConnectionError::ConnectionRefused(ConnectReturnCode::BadClientId) => {
             "the gateway refused the client id: is `device.id` the name in the certificate?".to_owned()
         }
+        ConnectionError::ConnectionRefused(ConnectReturnCode::NotAuthorized) => {
+            "the gateway does not let this device in: has its certificate expired, or been revoked?".to_owned()
+        }
         ConnectionError::NetworkTimeout => "no answer from the gateway; is the address right?".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// Whether that is how a gateway refuses a certificate that has expired: TLS says so, or MQTT has no right for it.
+fn is_unwelcome(error: &ConnectionError) -> bool {
+    let io = match error {
+        ConnectionError::ConnectionRefused(ConnectReturnCode::NotAuthorized) => return true,
+        ConnectionError::Io(io)
+        | ConnectionError::Tls(rumqttc::TlsError::Io(io))
+        | ConnectionError::MqttState(rumqttc::StateError::Io(io)) => io,
+        _ => return false,
+    };
+    let tls = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::AlertReceived(rustls::AlertDescription::CertificateExpired)))
 }

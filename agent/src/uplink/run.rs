@@ -16,6 +16,7 @@ use super::session::{Command, Event, Session};
 use crate::buffer::{Appended, BufferError, Contents, Handle};
 use crate::clock::BootClock;
 use crate::identity::Tls;
+use crate::identity::expired::Comeback;
 use crate::identity::receipts::ReceiptKey;
 use crate::identity::renewal::{Renewal, Step};
 
@@ -57,9 +58,22 @@ pub async fn run(uplink: Uplink, stop: CancellationToken) -> Result<(), BufferEr
     let session = Session::new(settings.pace, &contents, seed(), Instant::now());
     let kept = clock.clock();
     let renewal = Renewal::new(&device, &settings);
-    let forged = Forged::default();
-    let mut shell =
-        Shell { device, settings, tls, buffer, clock, session, connection: None, kept, renewal, receipt_key, forged };
+    let (forged, connection) = (Forged::default(), None);
+    let comeback = Comeback::new(&device, &settings, &tls, &clock);
+    let mut shell = Shell {
+        device,
+        settings,
+        tls,
+        buffer,
+        clock,
+        session,
+        connection,
+        kept,
+        renewal,
+        comeback,
+        receipt_key,
+        forged,
+    };
     shell.run(accepted, stop).await?;
     let forged = shell.forged.rest();
     shell.tell_forged(forged).await?;
@@ -82,6 +96,7 @@ struct Shell {
     /// The clock that the buffer knows.
     kept: Clock,
     renewal: Renewal,
+    comeback: Comeback,
     receipt_key: Option<ReceiptKey>,
     forged: Forged,
 }
@@ -108,6 +123,8 @@ impl Shell {
                     None => sealer_is_there = false,
                 },
                 arrival = next_arrival(&mut self.connection) => self.arrived(arrival).await?,
+                // The next try to connect is with it.
+                Some(_) = self.comeback.answered() => {}
                 _ = look.tick() => {
                     self.keep_clock(self.clock.clock()).await?;
                     self.keep_certificate().await;
@@ -142,10 +159,12 @@ impl Shell {
                 self.tls.connected().await;
                 Event::Connected
             }
-            Arrival::Down(reason) => {
-                info!(%reason, "not connected");
+            Arrival::Down { why, is_unwelcome } => {
+                info!(reason = %why, "not connected");
                 self.connection = None;
                 self.tls.failed();
+                self.renewal.lost();
+                self.comeback.not_connected(is_unwelcome, Instant::now());
                 Event::Lost
             }
             Arrival::Message(Channel::Receipt, payload) => match Receipt::decode(&payload) {
@@ -188,6 +207,8 @@ impl Shell {
         self.session.handle(event, Instant::now());
         if is_up {
             self.say_owed_clock();
+            // At once: a device may be connected for a short while only, now and then.
+            self.keep_certificate().await;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use x509_parser::num_bigint::BigUint;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::index::{Index, Reason, Record, Revoked, Role, State};
+use super::index::{Index, Reason, Record, Revoked, Role};
 use super::kind::Kind;
 use super::profile::{BACKDATED, ProfileError};
 use super::serial::Serial;
@@ -34,7 +34,8 @@ pub const ROOT_CRL_DAYS_MAX: u32 = 397;
 pub enum Which<'a> {
     /// The one of this serial number.
     Serial(Serial),
-    /// All that a device of this id has and that have not expired.
+    /// All that a device of this id has. Those that have expired too: a gateway may take them for a while from who asks
+    /// for the next one.
     Device(&'a str),
     /// The authority of this serial number, and with it all that it issued.
     Authority(Serial),
@@ -44,7 +45,7 @@ impl Authority {
     /// Revokes certificates, and writes a revocation list that says so.
     ///
     /// Answers with those that were not revoked before, which may be none; their first reason stands. Fails with
-    /// [`AuthorityError::Unknown`] where there is no such certificate or all have expired.
+    /// [`AuthorityError::Unknown`] where there is no such certificate, or it has left the index: 90 days after its end.
     pub fn revoke(&self, which: Which<'_>, reason: Reason, now: SystemTime) -> Result<Vec<Record>, AuthorityError> {
         let now = UnixTime::try_from(now)?;
         let (_lock, mut index) = self.lock()?;
@@ -54,7 +55,7 @@ impl Authority {
             Which::Authority(serial) => record.role == Role::Authority && record.serial == serial,
         };
         let (mut known, mut revoked) = (false, Vec::new());
-        for record in index.records.iter_mut().filter(meant).filter(|record| record.state(now) != State::Expired) {
+        for record in index.records.iter_mut().filter(meant) {
             known = true;
             if record.revoked.is_none() {
                 record.revoked = Some(Revoked { at: now, reason });

@@ -147,7 +147,11 @@ impl Clerk {
 
     fn outcome(&mut self, ask: &Ask, request: &Enrol) -> Outcome {
         // Who has a certificate is who it says, whatever it writes.
-        let device = if ask.by == Claimant::Device { &ask.session } else { &request.device };
+        let device = match &ask.by {
+            Claimant::Device => &ask.session,
+            Claimant::Expired { device, .. } => device,
+            Claimant::Code(_) | Claimant::Shared => &request.device,
+        };
         if is_claim(device) {
             return Outcome::Refused(EnrolRefusal::Request);
         }
@@ -161,7 +165,7 @@ impl Clerk {
         };
         match decision {
             Decision::Known(chain) => self.issued(&chain),
-            Decision::Issue => match self.issue(ask.by, device, &key, &request.request) {
+            Decision::Issue => match self.issue(&ask.by, device, &key, &request.request) {
                 Ok(chain) => self.issued(&chain),
                 Err(outcome) => outcome,
             },
@@ -184,7 +188,7 @@ impl Clerk {
     }
 
     /// Has the authority issue, and notes it. The PEM of the chain.
-    fn issue(&mut self, by: Claimant, device: &DeviceId, key: &[u8], request: &[u8]) -> Result<Vec<u8>, Outcome> {
+    fn issue(&mut self, by: &Claimant, device: &DeviceId, key: &[u8], request: &[u8]) -> Result<Vec<u8>, Outcome> {
         let now = (self.now)();
         let at = UNIX_EPOCH + Duration::from_micros(now.0.try_into().unwrap_or(0));
         // Opened for each: a folder that was changed, or whose key was replaced, needs no restart.
@@ -208,11 +212,17 @@ impl Clerk {
         };
         self.registry.keep(&certificate, now).map_err(|error: RegistryError| later(device, &error))?;
         info!(device.id = %device, serial = certificate.serial, until = %leaf.record.not_after, "issued a certificate");
-        let event = if by == Claimant::Device { Event::Renewed } else { Event::Issued };
-        let detail = Detail::none().text("serial", &certificate.serial).text("key", &fingerprint(key));
+        let event = match by {
+            Claimant::Device | Claimant::Expired { .. } => Event::Renewed,
+            Claimant::Code(_) | Claimant::Shared => Event::Issued,
+        };
+        let mut detail = Detail::none().text("serial", &certificate.serial).text("key", &fingerprint(key));
+        if let Claimant::Expired { serial, .. } = by {
+            detail = detail.text("expired", serial);
+        }
         self.auditor.note(event, Actor::Gateway, Some(device), detail);
         if let Claimant::Code(claim) = by {
-            let detail = Detail::none().text("claim", &fingerprint(&claim));
+            let detail = Detail::none().text("claim", &fingerprint(claim));
             self.auditor.note(Event::ClaimUsed, Actor::Device(device.clone()), Some(device), detail);
         }
         Ok(certificate.chain)

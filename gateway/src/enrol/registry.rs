@@ -2,21 +2,22 @@
 
 use proto::{DeviceId, Instant};
 
+use self::decide::decide;
+use self::list::list;
 use super::Claimant;
 use crate::store::sql::{Db, SqlError, params};
 use crate::store::{Side, StoreError};
 
-/// Requests that wait for the operator.
-const WAITING_MAX: i64 = 1_000;
+mod decide;
+mod list;
+
 /// Live claims, at most: they are all kept in memory.
 const CLAIMS_MAX: i64 = 10_000;
-/// Certificates that one device may have been issued within [`RECENT_US`].
-const ISSUED_MAX: i64 = 4;
-const RECENT_US: i64 = 24 * 3_600 * 1_000_000;
 /// How long after its end a claim that was used is still good for asking again for the same key: the answer may have
 /// been lost.
 const GRACE_US: i64 = 24 * 3_600 * 1_000_000;
-/// How long a certificate is remembered after it expired.
+/// How long a certificate is remembered after it expired, and refused as revoked if it is: for longer than an expired one
+/// may be shown.
 const KEPT_US: i64 = 90 * 24 * 3_600 * 1_000_000;
 /// There is one tenant so far.
 const TENANT: i64 = 1;
@@ -156,14 +157,14 @@ impl Registry {
         })
     }
 
-    /// The serial numbers of certificates that were revoked and would else be good.
+    /// The serial numbers of certificates that were revoked and would else be good, if only for asking for the next one.
     ///
     /// # Errors
     /// The database.
     pub fn revoked(&mut self, now: Instant) -> Result<Vec<String>, RegistryError> {
         self.side.look(|db| {
             let sql = "select serial from certificate where revoked_us is not null and not_after_us >= ?1";
-            Ok(db.prepare(sql).rows([now.0], |row| row.get(0))?)
+            Ok(db.prepare(sql).rows([now.0 - KEPT_US], |row| row.get(0))?)
         })
     }
 
@@ -274,129 +275,6 @@ fn waiting(db: Db<'_>, device: &DeviceId, key: Option<&str>) -> Result<(i64, Str
             keys: all.iter().map(|(_, print)| print.as_str()).collect::<Vec<_>>().join(", "),
         }),
     }
-}
-
-fn decide(db: Db<'_>, asked: &Asked<'_>, now: Instant) -> Result<Decision, SqlError> {
-    let Asked { by, device, key } = asked;
-    let sql = "select chain from certificate
-               where device = ?1 and key = ?2 and revoked_us is null and not_after_us >= ?3
-               order by not_after_us desc";
-    if let Some(chain) = db.prepare(sql).first(params![device.as_str(), *key, now.0], |row| row.get(0))? {
-        return Ok(Decision::Known(chain));
-    }
-    match by {
-        Claimant::Code(claim) => decide_code(db, asked, claim, now),
-        Claimant::Shared => decide_shared(db, asked, now),
-        Claimant::Device => {
-            let sql = "select count(*) from certificate where device = ?1 and issued_us >= ?2";
-            let recent: i64 = db.prepare(sql).one(params![device.as_str(), now.0 - RECENT_US], |row| row.get(0))?;
-            Ok(if recent < ISSUED_MAX { Decision::Issue } else { Decision::TooMany })
-        }
-    }
-}
-
-fn decide_code(db: Db<'_>, asked: &Asked<'_>, claim: &[u8; 32], now: Instant) -> Result<Decision, SqlError> {
-    let sql = "select id, device, expires_us, used_by from claim where key = ?1";
-    let found = db.prepare(sql).first(params![claim], |row| {
-        Ok((row.get::<i64>(0)?, row.get::<Option<String>>(1)?, row.get::<i64>(2)?, row.get::<Option<Vec<u8>>>(3)?))
-    })?;
-    let Some((id, device, expires_us, used_by)) = found else { return Ok(Decision::NoClaim) };
-    if device.as_ref().is_some_and(|device| device != asked.device.as_str()) {
-        return Ok(Decision::NoClaim);
-    }
-    match used_by {
-        Some(key) if key == asked.key => Ok(Decision::Issue),
-        Some(_) => Ok(Decision::ClaimUsed),
-        None if expires_us < now.0 => Ok(Decision::NoClaim),
-        // Nobody takes over the name of a device that lives by a code that was not made for it.
-        None if device.is_none() && is_taken(db, asked, now)? => Ok(Decision::NotAllowed),
-        None => {
-            let sql = "update claim set used_us = ?2, used_by = ?3 where id = ?1";
-            db.prepare(sql).execute(params![id, now.0, asked.key])?;
-            Ok(Decision::Issue)
-        }
-    }
-}
-
-fn decide_shared(db: Db<'_>, asked: &Asked<'_>, now: Instant) -> Result<Decision, SqlError> {
-    let sql = "select state from enrolment where device = ?1 and key = ?2";
-    let answered: Option<i64> = db.prepare(sql).first(params![asked.device.as_str(), asked.key], |row| row.get(0))?;
-    match answered {
-        Some(1) => return Ok(Decision::Issue),
-        Some(2) => return Ok(Decision::NotAllowed),
-        Some(_) => return Ok(Decision::Waiting),
-        None => {}
-    }
-    // A rule admits new devices; who takes the name of one that lives is for the operator to see.
-    if is_ruled_in(db, asked.device)? && !is_taken(db, asked, now)? {
-        return Ok(Decision::Issue);
-    }
-    let waiting: i64 = db.prepare("select count(*) from enrolment where state = 0").one(NOTHING, |row| row.get(0))?;
-    if waiting >= WAITING_MAX {
-        return Ok(Decision::TooMany);
-    }
-    let sql = "insert into enrolment (tenant, device, key, asked_us, state) values (?1, ?2, ?3, ?4, 0)";
-    db.prepare(sql).execute(params![TENANT, asked.device.as_str(), asked.key, now.0])?;
-    Ok(Decision::Waiting)
-}
-
-/// Whether the device has a certificate that is good, with another key.
-fn is_taken(db: Db<'_>, asked: &Asked<'_>, now: Instant) -> Result<bool, SqlError> {
-    let sql = "select count(*) from certificate where device = ?1 and revoked_us is null and not_after_us >= ?2";
-    let count: i64 = db.prepare(sql).one(params![asked.device.as_str(), now.0], |row| row.get(0))?;
-    Ok(count > 0)
-}
-
-fn is_ruled_in(db: Db<'_>, device: &DeviceId) -> Result<bool, SqlError> {
-    let patterns: Vec<String> = db.prepare("select pattern from enrolment_rule").rows(NOTHING, |row| row.get(0))?;
-    Ok(patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(beginning) => device.as_str().starts_with(beginning),
-        None => device.as_str() == pattern,
-    }))
-}
-
-fn list(db: Db<'_>, now: Instant) -> Result<Vec<Line>, SqlError> {
-    let mut lines = Vec::new();
-    let sql =
-        "select device, serial, not_after_us, revoked_us from certificate order by device, not_after_us limit 10000";
-    db.prepare(sql).each(NOTHING, |row| {
-        let (not_after, revoked): (i64, Option<i64>) = (row.get(2)?, row.get(3)?);
-        let what = match revoked {
-            Some(_) => "revoked",
-            None if not_after < now.0 => "expired",
-            None => "certificate",
-        };
-        lines.push(Line { device: row.get(0)?, what, more: row.get(1)?, time: Some(Instant(not_after)) });
-        Ok(())
-    })?;
-    let sql = "select device, key, asked_us, state from enrolment order by device, id limit 2000";
-    db.prepare(sql).each(NOTHING, |row| {
-        let what = match row.get::<i64>(3)? {
-            0 => "waits",
-            1 => "allowed",
-            _ => "refused",
-        };
-        let more = fingerprint(&row.get::<Vec<u8>>(1)?);
-        lines.push(Line { device: row.get(0)?, what, more, time: Some(Instant(row.get(2)?)) });
-        Ok(())
-    })?;
-    let sql = "select device, expires_us, used_us from claim order by expires_us limit 10000";
-    db.prepare(sql).each(NOTHING, |row| {
-        let (expires, used): (i64, Option<i64>) = (row.get(1)?, row.get(2)?);
-        let device = row.get::<Option<String>>(0)?.unwrap_or_else(|| "any".to_owned());
-        let more = match used {
-            Some(_) => "used",
-            None if expires < now.0 => "over",
-            None => "open",
-        };
-        lines.push(Line { device, what: "claim", more: more.to_owned(), time: Some(Instant(expires)) });
-        Ok(())
-    })?;
-    db.prepare("select pattern from enrolment_rule order by pattern limit 2000").each(NOTHING, |row| {
-        lines.push(Line { device: row.get(0)?, what: "rule", more: "may enrol".to_owned(), time: None });
-        Ok(())
-    })?;
-    Ok(lines)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tempfile::TempDir;
+use tributary_gateway::enrol::Claims;
 use tributary_gateway::ingest::listener::tls;
 
 pub(crate) struct Pki {
@@ -66,6 +67,10 @@ impl Pki {
     }
 
     pub(crate) fn crl(&self, revoked: &[u64]) -> CertificateRevocationListDer<'static> {
+        self.crl_until(revoked, 2100)
+    }
+
+    pub(crate) fn crl_until(&self, revoked: &[u64], year: i32) -> CertificateRevocationListDer<'static> {
         let revoke = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2025, 1, 1),
@@ -74,7 +79,7 @@ impl Pki {
         };
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(2025, 1, 1),
-            next_update: date_time_ymd(2100, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: revoked.iter().map(revoke).collect(),
@@ -84,16 +89,17 @@ impl Pki {
     }
 
     pub(crate) fn server(&self, crls: Vec<CertificateRevocationListDer<'static>>) -> Arc<ServerConfig> {
+        self.server_with(crls, Claims::default())
+    }
+
+    pub(crate) fn server_with(
+        &self,
+        crls: Vec<CertificateRevocationListDer<'static>>,
+        claims: Claims,
+    ) -> Arc<ServerConfig> {
         let own = self.leaf("localhost", 1, ExtendedKeyUsagePurpose::ServerAuth, 2100);
-        tls::server_config(
-            vec![own.certificate],
-            own.key,
-            vec![self.root.clone()],
-            crls,
-            tributary_gateway::enrol::Claims::default(),
-            tributary_gateway::tls::TlsMin::default(),
-        )
-        .unwrap()
+        let tls_min = tributary_gateway::tls::TlsMin::default();
+        tls::server_config(vec![own.certificate], own.key, vec![self.root.clone()], crls, claims, tls_min).unwrap()
     }
 
     /// A client's TLS, which trusts this authority and shows `leaf`.

@@ -1,9 +1,12 @@
 //! Who is let in.
 
+use std::time::Duration;
+
 use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tributary_gateway::audit::Auditor;
+use tributary_gateway::enrol::{Claimant, Claims};
 use tributary_gateway::ingest::Verdict;
 use tributary_gateway::ingest::listener::{BindError, Listener, RevokedBy, Settings};
 
@@ -61,6 +64,67 @@ async fn a_revoked_certificate_is_refused_in_the_handshake_and_never_resumed() {
     rig.control.set_tls(rig.pki.server(vec![rig.pki.crl(&[7])]));
     assert!(is_refused(&rig, client).await);
     assert_eq!(rig.counters.handshakes_failed.get(), 1);
+    rig.stop().await;
+}
+
+/// Longer than all that expired here has been so.
+const GRACE: Duration = Duration::from_secs(40 * 365 * 86_400);
+
+#[tokio::test]
+async fn an_expired_certificate_may_ask_for_the_next_one_within_the_grace_and_nothing_else() {
+    let mut rig = Rig::start().await;
+    rig.control.set_tls(rig.pki.server_with(vec![rig.pki.crl(&[])], Claims::with_grace(GRACE)));
+    let client = rig.pki.client(Some(rig.pki.leaf("meter-7", 9, ClientAuth, 2025)));
+    for (version, answer) in [(4, vec![0, 5]), (5, vec![0, 0x87, 0])] {
+        for id in ["meter-7", "meter-8", ""] {
+            let mut raw = Raw::connect(rig.address, client.clone()).await.unwrap();
+            raw.send(&connect(version, id, 60, None)).await;
+            assert_eq!(raw.packet().await, (0x20, answer.clone()), "{id}");
+        }
+    }
+    let session = "claim-0011223344";
+    let mut raw = Raw::connect(rig.address, client).await.unwrap();
+    raw.send(&connect(5, session, 60, None)).await;
+    assert_eq!(raw.packet().await.1[..2], [0, 0]);
+    rig.opened().await;
+    for (id, topic) in
+        (1..).zip([topic("meter-7", Channel::Batch), topic("meter-7", Channel::Enrol), topic(session, Channel::Batch)])
+    {
+        raw.send(&publish(5, &topic, Some(id), 0, b"x")).await;
+        assert_eq!(raw.packet().await, (0x40, [&id.to_be_bytes()[..], &[0x87]].concat()), "{topic}");
+    }
+    raw.send(&publish(5, &topic(session, Channel::Enrol), Some(9), 0, b"please")).await;
+    let arrival = rig.arrived().await;
+    assert_eq!(arrival.claim, Some(Claimant::Expired { device: device("meter-7"), serial: "09".into() }));
+    arrival.ticket.settle(Verdict::Settled);
+    raw.packet().await;
+    let closed = rig.control.revoke(RevokedBy::Registry, ["09".to_owned()].into());
+    assert_eq!(closed.len(), 1, "revoked, it is cut off like any other");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_refused_where_anything_else_is_wrong_with_it() {
+    let rig = Rig::start().await;
+    let other = Pki::new();
+    let good = || rig.pki.leaf("meter-7", 9, ClientAuth, 2025);
+    let list = || vec![rig.pki.crl(&[])];
+    let cases = [
+        ("without a grace", Duration::ZERO, list(), good()),
+        ("after it", Duration::from_secs(86_400), list(), good()),
+        ("revoked", GRACE, vec![rig.pki.crl(&[9])], good()),
+        ("the list has expired too, and was good then", GRACE, vec![rig.pki.crl_until(&[], 2026)], good()),
+        ("no list of its issuer", GRACE, vec![other.crl(&[])], good()),
+        ("of another authority", GRACE, list(), other.leaf("meter-7", 9, ClientAuth, 2025)),
+        ("for servers", GRACE, list(), rig.pki.leaf("meter-7", 9, ServerAuth, 2025)),
+        ("a claim that many share", GRACE, list(), rig.pki.leaf("claim-fleet", 9, ClientAuth, 2025)),
+        ("no device", GRACE, list(), rig.pki.leaf("not.a.device", 9, ClientAuth, 2025)),
+    ];
+    for (number, (case, grace, crls, leaf)) in (1..).zip(cases) {
+        rig.control.set_tls(rig.pki.server_with(crls, Claims::with_grace(grace)));
+        assert!(is_refused(&rig, rig.pki.client(Some(leaf))).await, "{case}");
+        assert_eq!(rig.counters.handshakes_failed.get(), number, "{case}: in the handshake");
+    }
     rig.stop().await;
 }
 

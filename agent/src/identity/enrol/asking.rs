@@ -26,10 +26,10 @@ const AFTER_PUBACK: Duration = Duration::from_secs(5);
 #[error(
     "the request was taken and not answered: a broker is between, which knows this claim by another name or has no gateway"
 )]
-pub(super) struct Unanswered;
+pub(in crate::identity) struct Unanswered;
 
 /// Asks once, in a session of this name. Whatever goes wrong on the way may be tried again.
-pub(super) async fn ask(
+pub(in crate::identity) async fn ask(
     uplink: &Settings,
     tls: Arc<ClientConfig>,
     name: &DeviceId,
@@ -76,7 +76,7 @@ async fn session(uplink: &Settings, tls: Arc<ClientConfig>, name: &DeviceId, enr
 }
 
 /// What a session calls itself where it may choose: others may hold the same claim.
-pub(super) fn session_name(enrol: &Enrol) -> anyhow::Result<DeviceId> {
+pub(in crate::identity) fn session_name(enrol: &Enrol) -> anyhow::Result<DeviceId> {
     let nonce = u64::from_be_bytes(enrol.nonce.0);
     format!("{CLAIM_PREFIX}{nonce:016x}").parse().context("name a claim's session")
 }

@@ -32,14 +32,19 @@ impl Rig {
     }
 
     fn issued(&mut self, device: &str, key: u8, serial: &str) {
+        self.issued_at(device, key, serial, 0);
+    }
+
+    /// For 90 days, `hours` later.
+    fn issued_at(&mut self, device: &str, key: u8, serial: &str, hours: i64) {
         let certificate = Certificate {
             serial: serial.into(),
             device: id(device),
             key: vec![key; 65],
-            not_after: later(90 * 24),
+            not_after: later(hours + 90 * 24),
             chain: serial.as_bytes().to_vec(),
         };
-        self.registry.keep(&certificate, START).unwrap();
+        self.registry.keep(&certificate, later(hours)).unwrap();
     }
 }
 
@@ -55,14 +60,14 @@ fn later(hours: i64) -> Instant {
 fn a_code_is_good_once_for_one_key_and_for_its_device() {
     let mut rig = Rig::new();
     rig.claim(Some("a"));
-    let code = Claimant::Code(CODE);
-    assert_eq!(rig.ask(code, "b", 1, 0), Decision::NoClaim, "another device");
+    let code = || Claimant::Code(CODE);
+    assert_eq!(rig.ask(code(), "b", 1, 0), Decision::NoClaim, "another device");
     assert_eq!(rig.ask(Claimant::Code([2; 32]), "a", 1, 0), Decision::NoClaim, "another code");
-    assert_eq!(rig.ask(code, "a", 1, 0), Decision::Issue);
-    assert_eq!(rig.ask(code, "a", 1, 0), Decision::Issue, "again, for the answer was lost before it was issued");
-    assert_eq!(rig.ask(code, "a", 2, 0), Decision::ClaimUsed);
+    assert_eq!(rig.ask(code(), "a", 1, 0), Decision::Issue);
+    assert_eq!(rig.ask(code(), "a", 1, 0), Decision::Issue, "again, for the answer was lost before it was issued");
+    assert_eq!(rig.ask(code(), "a", 2, 0), Decision::ClaimUsed);
     rig.issued("a", 1, "07");
-    assert_eq!(rig.ask(code, "a", 1, 20), Decision::Known(b"07".to_vec()), "again, for the answer was lost");
+    assert_eq!(rig.ask(code(), "a", 1, 20), Decision::Known(b"07".to_vec()), "again, for the answer was lost");
 }
 
 #[test]
@@ -118,12 +123,61 @@ fn a_device_renews_within_bounds_and_what_was_revoked_is_known_until_it_expires(
     rig.registry.revoke(&[("02".into(), id("a"), later(90 * 24))], START).unwrap();
     rig.registry.revoke(&[("99".into(), id("z"), later(24))], START).unwrap();
     assert_eq!(rig.registry.revoked(START).unwrap(), ["02", "99"]);
-    assert_eq!(rig.registry.revoked(later(25)).unwrap(), ["02"], "one that expired is refused as it is");
+    assert_eq!(rig.registry.revoked(later(25)).unwrap(), ["02", "99"], "an expired one may still be shown to ask");
+    assert_eq!(rig.registry.revoked(later(24 + 91 * 24)).unwrap(), ["02"], "until nobody lets it in for that");
     assert_ne!(
         rig.ask(Claimant::Device, "a", 2, 25),
         Decision::Known(b"02".to_vec()),
         "a revoked one is not given again"
     );
+}
+
+fn expired(device: &str, serial: &str) -> Claimant {
+    Claimant::Expired { device: id(device), serial: serial.into() }
+}
+
+#[test]
+fn an_expired_certificate_gets_the_next_one_where_it_is_the_last_of_its_device() {
+    let mut rig = Rig::new();
+    let day = 24;
+    rig.issued("a", 1, "01");
+    let mut ask = |serial, key, days: i64| rig.ask(expired("a", serial), "a", key, days * day);
+    assert_eq!(ask("01", 2, 91), Decision::Issue, "its last one");
+    assert_eq!(ask("77", 2, 91), Decision::Waiting, "one that is not known");
+    assert_eq!(ask("77", 1, 91), Decision::Issue, "the key of the last one, whose answer was lost");
+    assert_eq!(ask("01", 3, 30), Decision::Waiting, "its last one is good: who shows it as expired has another clock");
+    assert_eq!(ask("01", 1, 30), Decision::Known(b"01".to_vec()));
+}
+
+#[test]
+fn a_copy_of_a_replaced_or_revoked_certificate_waits_for_the_operators_word_or_a_rule() {
+    let mut rig = Rig::new();
+    rig.issued("a", 1, "01");
+    rig.issued_at("a", 2, "02", 60 * 24);
+    assert_eq!(rig.ask(expired("a", "01"), "a", 9, 91 * 24), Decision::Waiting, "the device lives by another");
+    assert_eq!(rig.ask(expired("a", "01"), "a", 9, 151 * 24), Decision::Waiting, "the device went on to another");
+    assert_eq!(rig.ask(expired("a", "02"), "a", 8, 151 * 24), Decision::Issue);
+    rig.registry.answer(&id("a"), None, false).unwrap();
+    assert_eq!(rig.ask(expired("a", "01"), "a", 9, 151 * 24), Decision::NotAllowed);
+    rig.registry.revoke(&[("02".into(), id("a"), later(150 * 24))], later(100 * 24)).unwrap();
+    assert_eq!(rig.ask(expired("a", "02"), "a", 7, 151 * 24), Decision::Waiting, "revoked");
+    rig.registry.add_rule("a", START).unwrap();
+    assert_eq!(rig.ask(expired("a", "01"), "a", 6, 151 * 24), Decision::Issue);
+}
+
+#[test]
+fn of_a_device_that_went_on_to_another_certificate_the_list_says_so() {
+    let mut rig = Rig::new();
+    rig.issued("a", 1, "01");
+    rig.issued_at("a", 2, "02", 60 * 24);
+    rig.issued("b", 3, "03");
+    let what = |rig: &mut Rig, days: i64| {
+        let lines = rig.registry.list(later(days * 24)).unwrap();
+        lines.iter().map(|line| format!("{} {} {}", line.device, line.more, line.what)).collect::<Vec<_>>()
+    };
+    assert_eq!(what(&mut rig, 70), ["a 01 certificate", "a 02 certificate", "b 03 certificate"]);
+    assert_eq!(what(&mut rig, 91), ["a 01 replaced", "a 02 certificate", "b 03 expired"]);
+    assert_eq!(what(&mut rig, 200), ["a 01 replaced", "a 02 expired", "b 03 expired"]);
 }
 
 #[test]

@@ -62,6 +62,10 @@ pub(super) enum Refusal {
     Identity(String),
     #[error("its certificate has been revoked")]
     Revoked,
+    #[error(
+        "its certificate has expired: it may ask for the next one as `claim-` and 8 or more of a-z, 0-9 and -, no more"
+    )]
+    Expired,
     #[error("protocol version {0} is not spoken here; use MQTT 3.1.1 or 5")]
     Version(u8),
     #[error("a claim's client id must be `claim-` and 8 or more of a-z, 0-9 and -")]
@@ -88,7 +92,7 @@ impl Refusal {
         use ConnectReasonCode as V5;
         use ConnectReturnCode as V3;
         match self {
-            Self::Identity(_) | Self::Revoked | Self::Will(_) => (V3::NotAuthorized, V5::NotAuthorized),
+            Self::Identity(_) | Self::Revoked | Self::Expired | Self::Will(_) => (V3::NotAuthorized, V5::NotAuthorized),
             Self::Version(_) => (V3::UnacceptableProtocolVersion, V5::UnsupportedProtocolVersion),
             Self::ClientId(_) | Self::ClaimId => (V3::IdentifierRejected, V5::ClientIdentifierNotValid),
             Self::WillQos => (V3::NotAuthorized, V5::QosNotSupported),

@@ -43,13 +43,20 @@ pub(super) fn identity(shared: &Shared, stream: &Stream, connect: &Connect) -> R
         None => {
             let device = (shared.identify)(leaf).map_err(Refusal::Identity)?;
             certs::identity::check_issuers(issuers.iter().map(AsRef::as_ref)).map_err(unsound)?;
-            if !is_claim(&device) {
-                return Ok(Peer { device, serials, claim: None });
+            match (is_claim(&device), serials.first()) {
+                (true, _) => Claimant::Shared,
+                (false, Some(serial)) if is_over(leaf) => Claimant::Expired { device, serial: serial.clone() },
+                (false, _) => return Ok(Peer { device, serials, claim: None }),
             }
-            Claimant::Shared
         }
     };
-    let device = connect.claim_session()?;
+    let is_expired = matches!(claimant, Claimant::Expired { .. });
+    let device = connect.claim_session().map_err(|refusal| if is_expired { Refusal::Expired } else { refusal })?;
     let seat = Arc::clone(&shared.claim_seats).try_acquire_owned().map_err(|_| Refusal::Crowded)?;
     Ok(Peer { device, serials, claim: Some((claimant, seat)) })
+}
+
+/// Whether a certificate that TLS let in has expired all the same, or does just now.
+fn is_over(leaf: &[u8]) -> bool {
+    certs::identity::life(leaf).is_ok_and(|(_, until)| until < crate::now().0.div_euclid(1_000_000))
 }

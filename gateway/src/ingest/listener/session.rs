@@ -225,7 +225,7 @@ impl Session {
         Arrival {
             device: self.device.clone(),
             connection: self.connection,
-            claim: self.claim,
+            claim: self.claim.clone(),
             channel,
             packet_id,
             resent,

@@ -1,13 +1,16 @@
 //! TLS as the listener wants it: a client certificate, checked to the root, on every single connection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
+};
 
 use crate::enrol::Claims;
 use crate::tls::TlsMin;
@@ -36,7 +39,8 @@ pub enum TlsError {
 /// it: unknown status is denied. Sessions are never resumed and there is no early data, so that each connection shows
 /// its certificate and a revoked one cannot come back by a ticket.
 ///
-/// Beside these, the certificate of a code among `claims` is taken, which signs itself.
+/// Beside these, the certificate of a code among `claims` is taken, which signs itself; and that of a device that expired
+/// so lately that `claims` lets it ask for its next one, if all else about it is as it should be.
 pub fn server_config(
     certificates: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -53,6 +57,7 @@ pub fn server_config(
         roots.add(root).map_err(TlsError::Root)?;
     }
     let provider = Arc::new(ring::default_provider());
+    let lists_end = lists_end(&crls)?;
     let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
     if !crls.is_empty() {
         // Whole chain and unknown-is-denied are the defaults; only the list's own end of life is not.
@@ -61,7 +66,7 @@ pub fn server_config(
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(min.versions())
         .map_err(TlsError::Own)?
-        .with_client_cert_verifier(Arc::new(Admission { usual: verifier.build()?, claims }))
+        .with_client_cert_verifier(Arc::new(Admission { usual: verifier.build()?, lists_end, claims }))
         .with_single_cert(certificates, key)
         .map_err(TlsError::Own)?;
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
@@ -75,11 +80,36 @@ pub fn server_config(
 /// led here by somebody in the middle, and is refused. The second is what Amazon's clients say.
 const PROTOCOLS: [&[u8]; 2] = [b"mqtt", b"x-amzn-mqtt-ca"];
 
+/// The second at which the first of the lists ends.
+fn lists_end(crls: &[CertificateRevocationListDer<'_>]) -> Result<u64, TlsError> {
+    let ends = crls.iter().map(|crl| {
+        let end = certs::identity::list_ends(crl).map_err(|error| Error::General(error.to_string()));
+        Ok(end.map_err(TlsError::Root)?.map_or(u64::MAX, |end| u64::try_from(end).unwrap_or(0)))
+    });
+    Ok(ends.collect::<Result<Vec<_>, TlsError>>()?.into_iter().min().unwrap_or(u64::MAX))
+}
+
 /// Takes devices by their authority, and claims by their key.
 #[derive(Debug)]
 struct Admission {
     usual: Arc<dyn ClientCertVerifier>,
+    /// The second at which the first of the revocation lists ends.
+    lists_end: u64,
     claims: Claims,
+}
+
+impl Admission {
+    /// When a chain was good last, if what is wrong with it now is that the device's own certificate expired of late.
+    /// Everything else has to be in date today: whoever issued it, and the lists that could have revoked it.
+    fn was_good(&self, leaf: &[u8], issuers: &[CertificateDer<'_>], now: UnixTime) -> Option<UnixTime> {
+        let until = self.claims.expired(leaf, now.as_secs())?;
+        let is_good = |issuer: &CertificateDer<'_>| {
+            certs::identity::life(issuer)
+                .is_ok_and(|(_, until)| u64::try_from(until).is_ok_and(|it| it >= now.as_secs()))
+        };
+        let is_all_good = self.lists_end >= now.as_secs() && issuers.iter().all(is_good);
+        is_all_good.then_some(UnixTime::since_unix_epoch(Duration::from_secs(until)))
+    }
 }
 
 impl ClientCertVerifier for Admission {
@@ -97,7 +127,16 @@ impl ClientCertVerifier for Admission {
         if intermediates.is_empty() && self.claims.of(end_entity).is_some() {
             return Ok(ClientCertVerified::assertion());
         }
-        self.usual.verify_client_cert(end_entity, intermediates, now)
+        let judged = self.usual.verify_client_cert(end_entity, intermediates, now);
+        let is_expired = matches!(
+            judged,
+            Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }))
+        );
+        match self.was_good(end_entity, intermediates, now).filter(|_| is_expired) {
+            // It may do no more than a claim: who comes in is judged again when it says what it wants.
+            Some(until) => self.usual.verify_client_cert(end_entity, intermediates, until),
+            None => judged,
+        }
     }
 
     fn verify_tls12_signature(
