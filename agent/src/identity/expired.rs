@@ -163,7 +163,7 @@ pub fn standing(file: &Path, wall: Option<proto::Instant>) -> String {
 /// The seconds that it is good for still.
 fn left_s(file: &Path, wall: proto::Instant) -> Option<i64> {
     let chain = certs::read_certificates(file).ok()?;
-    let (_, until) = certs::identity::life(chain.first()?).ok()?;
+    let (_, until) = certs::life(chain.first()?)?;
     Some(until - wall.0.div_euclid(1_000_000))
 }
 
