@@ -9,7 +9,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+mod advisor;
 mod certificates;
+mod openings;
 mod packets;
 mod part;
 mod report;
@@ -23,10 +25,12 @@ use crate::report::Report;
 
 /// Each by its name, quick and telling first.
 const ALL: &[(&str, Part)] = &[
+    ("openings", openings::run),
     ("rights", rights::run),
     ("packets", packets::run),
     ("revocations", revocations::run),
     ("certificates", certificates::run),
+    ("advisor", advisor::run),
 ];
 
 fn main() -> ExitCode {
