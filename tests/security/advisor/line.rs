@@ -111,7 +111,7 @@ impl Line {
                 Ok(_) => match line.tls.process_new_packets() {
                     Ok(_) => None,
                     Err(rustls::Error::AlertReceived(alert)) => Some(Some(alert.into())),
-                    Err(error) => return Err(error).map_err(anyhow::Error::from),
+                    Err(error) => return Err(error.into()),
                 },
                 Err(error) if is_patience(&error) => None,
                 Err(_) => Some(None),
