@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::ttyname;
@@ -30,6 +30,10 @@ impl Port {
         cfmakeraw(&mut settings);
         tcsetattr(&slave, SetArg::TCSANOW, &settings)?;
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        // Programs that are started later are not to have the line open too.
+        for end in [&master, &slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        }
         let _ = std::fs::remove_file(path);
         symlink(ttyname(&slave)?, path)?;
         Ok(Self { master: master.into(), slave: slave.into(), path: path.into() })

@@ -15,12 +15,12 @@ use rustls::version::{TLS12, TLS13};
 mod cases;
 mod chains;
 mod client;
-pub(crate) use client::{Outcome, attempt, dial, is_patience};
-mod der;
-mod draft;
+pub(crate) use client::{Outcome, Shown, attempt, dial, is_patience};
+pub(crate) mod der;
+pub(crate) mod draft;
 mod floods;
 pub(crate) mod hello;
-mod keys;
+pub(crate) mod keys;
 mod lists;
 mod names;
 mod parts;
@@ -28,12 +28,11 @@ pub(crate) mod raw;
 mod resumption;
 mod shapes;
 mod weak;
-mod workshop;
+pub(crate) mod workshop;
 
 use crate::part::{Found, Plan};
 use crate::site::{Counts, NEIGHBOUR, Site, now_s, pack};
 use cases::{Case, Cases};
-use client::Shown;
 use workshop::{DEVICE, Workshop};
 
 /// What the way to the root may cost, however it is laid out (the reference target of RUSTSEC-2023-0053), beside what a

@@ -10,9 +10,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+mod advisor;
 mod certificates;
 mod cuts;
 mod https;
+mod openings;
 mod packets;
 mod part;
 mod report;
@@ -28,6 +30,7 @@ use crate::report::Report;
 
 /// Each by its name, quick and telling first.
 const ALL: &[(&str, Part)] = &[
+    ("openings", openings::run),
     ("rights", rights::run),
     ("packets", packets::run),
     ("revocations", revocations::run),
@@ -36,6 +39,7 @@ const ALL: &[(&str, Part)] = &[
     ("certificates", certificates::run),
     ("https", https::run),
     ("sslyze", sslyze::run),
+    ("advisor", advisor::run),
 ];
 
 fn main() -> ExitCode {

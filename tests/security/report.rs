@@ -45,6 +45,7 @@ impl Report {
         self.open.extend(found.open.iter().map(|what| format!("{part}: {what}")));
         self.skipped.extend(found.skipped.iter().map(|what| format!("{part}: {what}")));
         self.figures.extend(found.figures.iter().map(|(what, count)| ((*what).to_owned(), json!(count))));
+        self.figures.extend(found.details.iter().map(|(what, value)| ((*what).to_owned(), value.clone())));
         self.figures.insert(format!("{part}_wrong"), json!(found.wrong.len()));
     }
 

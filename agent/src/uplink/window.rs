@@ -69,17 +69,17 @@ impl Window {
         self.flights.push_back(Flight { rows, bytes, lane, sent_at: now, asked: false });
     }
 
-    /// Takes out the flights that `settled` covers whole. The others' time starts anew: on a slow link they were queued
-    /// behind these.
+    /// Takes out the flights that `settled` covers whole. The time of those that were sent later starts anew: on a slow
+    /// link they were queued behind these. What was overtaken was not: it may have been lost on the way, and is asked for
+    /// in time however much else is settled meanwhile.
     pub(super) fn settle(&mut self, settled: &Ranges, now: Instant) {
         let before = self.flights.len();
         let covered = |rows: Range| settled.range_at(rows.first).is_some_and(|at| at.contains(rows.last));
+        let Some(first) = self.flights.iter().position(|flight| covered(flight.rows)) else { return };
         self.flights.retain(|flight| !covered(flight.rows));
-        if self.flights.len() < before {
-            self.frames = (self.frames + before - self.flights.len()).min(self.frames_max);
-            self.deadline = (self.deadline / 2).max(self.deadline_min);
-            self.queued(now);
-        }
+        self.frames = (self.frames + before - self.flights.len()).min(self.frames_max);
+        self.deadline = (self.deadline / 2).max(self.deadline_min);
+        self.flights.iter_mut().skip(first).for_each(|flight| flight.sent_at = now);
     }
 
     /// What is under way was queued until now: its time starts anew.
@@ -133,5 +133,23 @@ impl Window {
     /// What is under way.
     pub(super) fn rows(&self) -> impl Iterator<Item = Range> + '_ {
         self.flights.iter().map(|flight| flight.rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_others_overtake_is_asked_for_in_time_and_those_behind_others_get_theirs() {
+        let (start, pace) = (Instant::now(), Pace::default());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut window = Window::new(&pace);
+        (1..=3).for_each(|row| window.sent(Range::one(row), 100, Lane::Live, at(row)));
+        window.settle(&[Range::one(2)].into_iter().collect(), at(8));
+        assert_eq!(window.due(), Some(at(1) + pace.deadline_min), "the first one was overtaken");
+        window.settle(&[Range { first: 1, last: 2 }].into_iter().collect(), at(9));
+        assert_eq!(window.due(), Some(at(9) + pace.deadline_min), "the third one was queued behind both");
+        assert_eq!(window.rows().collect::<Vec<_>>(), [Range::one(3)]);
     }
 }
