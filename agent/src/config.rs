@@ -9,7 +9,7 @@ use proto::DeviceId;
 use serde::Deserialize;
 
 use crate::source::Configured;
-use crate::uplink::Pace;
+use crate::uplink::{Key, KeyName, Pace, TokenSettings};
 use crate::{buffer, sealer, uplink};
 
 /// Everything that can be set.
@@ -90,8 +90,10 @@ pub struct Uplink {
     pub authority_file: PathBuf,
     /// This device's certificate chain, PEM.
     pub certificate_file: PathBuf,
-    /// Its private key, PEM, mode 0600.
-    pub key_file: PathBuf,
+    /// Its private key, PEM, mode 0600. Either this or `key`.
+    pub key_file: Option<PathBuf>,
+    /// Its private key in a token.
+    pub key: Option<TokenKey>,
     /// The first wait before another connection, in seconds.
     #[serde(default = "default_reconnect_s_min")]
     pub reconnect_s_min: f64,
@@ -110,6 +112,52 @@ pub struct Uplink {
     /// Frames sent and not yet confirmed.
     #[serde(default = "default_window_frames_max")]
     pub window_frames_max: usize,
+}
+
+/// `[uplink.key]`: either a label or an id.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct TokenKey {
+    /// The PKCS#11 module, a shared library.
+    pub module: PathBuf,
+    /// The token's label.
+    pub token: String,
+    /// The key's label.
+    pub label: Option<String>,
+    /// The key's id, in hexadecimal.
+    pub id: Option<String>,
+    /// A file with the PIN, mode 0600.
+    pub pin_file: PathBuf,
+}
+
+impl TokenKey {
+    fn name(&self) -> Option<KeyName> {
+        match (&self.label, &self.id) {
+            (Some(label), None) => (!label.is_empty()).then(|| KeyName::Label(label.clone())),
+            (None, Some(id)) => {
+                let pairs = id.as_bytes().chunks(2).map(|pair| {
+                    let pair =
+                        std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2 && !pair.starts_with('+'))?;
+                    u8::from_str_radix(pair, 16).ok()
+                });
+                pairs.collect::<Option<Vec<u8>>>().filter(|id| !id.is_empty()).map(KeyName::Id)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Uplink {
+    fn key(&self) -> Option<Key> {
+        match (&self.key_file, &self.key) {
+            (Some(file), None) => Some(Key::File(file.clone())),
+            (None, Some(key)) => {
+                let TokenKey { module, token, pin_file, .. } = key.clone();
+                Some(Key::Token(TokenSettings { module, token, key: key.name()?, pin_file }))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// MQTT over TLS as registered with IANA.
@@ -205,6 +253,21 @@ impl Config {
             if !(1..=uplink::mqtt::FRAMES_MAX).contains(&uplink.window_frames_max) {
                 return fault("uplink.window_frames_max", "must be from 1 to 32");
             }
+            if uplink.key_file.is_some() == uplink.key.is_some() {
+                return fault(
+                    "uplink.key_file",
+                    "or the table `uplink.key` must say where the key is: just one of them",
+                );
+            }
+            if uplink.key.as_ref().is_some_and(|key| key.name().is_none()) {
+                return fault("uplink.key", "needs just one of `label`, a text, and `id`, in hexadecimal");
+            }
+            if uplink.key.is_some() && !cfg!(feature = "pkcs11") {
+                return fault(
+                    "uplink.key",
+                    "is for programs that are built with the feature `pkcs11`; use `uplink.key_file`",
+                );
+            }
             if uplink.host.is_empty() || uplink.port == 0 {
                 return fault("uplink.host", "and `uplink.port` must say where the gateway is");
             }
@@ -241,6 +304,7 @@ impl Config {
     #[must_use]
     pub fn uplink(&self) -> Option<uplink::Settings> {
         let uplink = self.uplink.clone()?;
+        let key = uplink.key()?; // there is one in every configuration that was read
         let pace = Pace {
             reconnect_min: Duration::from_secs_f64(uplink.reconnect_s_min),
             reconnect_max: Duration::from_secs_f64(uplink.reconnect_s_max),
@@ -255,7 +319,7 @@ impl Config {
             port: uplink.port,
             authority_file: uplink.authority_file,
             certificate_file: uplink.certificate_file,
-            key_file: uplink.key_file,
+            key,
             pace,
         })
     }

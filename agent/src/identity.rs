@@ -9,14 +9,20 @@ use certs::PemFileError;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
 use tracing::{error, info};
+use zeroize::Zeroize;
 
 use crate::clock::BootClock;
-use crate::uplink::Settings;
+use crate::uplink::{Key, Settings};
 
+use self::signer::{Token, TokenError, TokenKey};
 use self::validity::{Timeless, Timely};
 
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
+pub mod signer;
 #[cfg(test)]
 mod tests;
 mod validity;
@@ -45,6 +51,15 @@ pub enum IdentityError {
         /// What the TLS library says.
         source: rustls::Error,
     },
+    /// The token that has the key.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// There is no thread for it.
+    #[error("no thread for the token")]
+    Thread(#[source] std::io::Error),
+    /// This program knows no tokens.
+    #[error("`uplink.key` is for programs that are built with the feature `pkcs11`; use `uplink.key_file`")]
+    NoTokens,
     /// Reading them was given up.
     #[error("the files were not read to the end")]
     Unread(#[source] tokio::task::JoinError),
@@ -58,6 +73,8 @@ pub enum IdentityError {
 pub struct Tls {
     settings: Arc<Settings>,
     clock: Arc<BootClock>,
+    /// Where the key is in one.
+    token: Option<TokenKey>,
     held: Arc<Mutex<Held>>,
 }
 
@@ -80,22 +97,47 @@ impl Tls {
     /// # Errors
     /// When a file is missing, unreadable, readable by others, or not what it should be.
     pub fn open(settings: &Settings, clock: Arc<BootClock>) -> Result<Self, IdentityError> {
+        Self::of(settings, clock, token(settings)?)
+    }
+
+    /// The same with a key in `token`, whatever `settings` say of it.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when there is no thread for the token.
+    pub fn open_with(settings: &Settings, clock: Arc<BootClock>, token: impl Token) -> Result<Self, IdentityError> {
+        Self::of(settings, clock, Some(TokenKey::new(token).map_err(IdentityError::Thread)?))
+    }
+
+    /// The token itself is not asked before the first connection: capture waits for none.
+    fn of(settings: &Settings, clock: Arc<BootClock>, token: Option<TokenKey>) -> Result<Self, IdentityError> {
         let seen = Stamps::of(settings);
-        let configs = Configs::read(settings, clock.clone())?;
-        Ok(Self { settings: Arc::new(settings.clone()), clock, held: Arc::new(Mutex::new(Held { seen, configs })) })
+        let configs = Configs::read(settings, clock.clone(), token.as_ref())?;
+        let held = Arc::new(Mutex::new(Held { seen, configs }));
+        Ok(Self { settings: Arc::new(settings.clone()), clock, token, held })
+    }
+
+    /// Whether a handshake may wait for long, and stop everything that shares its thread: a token signs.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.token.is_some()
     }
 
     /// What the next connection is made with. Looks at the files first; what cannot be used is logged once, and what was
-    /// in use stays.
-    pub async fn config(&self) -> Arc<ClientConfig> {
+    /// in use stays. Where it [waits](Self::waits), it does so here already.
+    ///
+    /// # Errors
+    /// When the key's token cannot be used.
+    pub async fn config(&self) -> Result<Arc<ClientConfig>, IdentityError> {
+        // A key that has shown itself only now may turn out to be that of another certificate.
+        let is_news = self.token.as_ref().map(TokenKey::ready).transpose()?.unwrap_or(false);
         let seen = Stamps::of(&self.settings);
-        if seen != self.held().seen {
-            let (settings, clock) = (self.settings.clone(), self.clock.clone());
-            // Flash may take its time, and a token more: neither holds up anything else.
-            let read = tokio::task::spawn_blocking(move || Configs::read(&settings, clock)).await;
+        if is_news || seen != self.held().seen {
+            let (settings, clock, token) = (self.settings.clone(), self.clock.clone(), self.token.clone());
+            // Flash may take its time, and holds up nothing else with it.
+            let read = tokio::task::spawn_blocking(move || Configs::read(&settings, clock, token.as_ref())).await;
             self.take(seen, read.unwrap_or_else(|error| Err(IdentityError::Unread(error))));
         }
-        self.current()
+        Ok(self.current())
     }
 
     /// The same as long as no file changes.
@@ -115,7 +157,7 @@ impl Tls {
             }
             Err(error) => {
                 let cause = std::error::Error::source(&error);
-                error!(%error, cause, "certificate, key or authority files changed but cannot be used; the old stay");
+                error!(%error, cause, "certificate, key or authority files cannot be used; what was in use stays");
             }
         }
     }
@@ -126,10 +168,10 @@ impl Tls {
 }
 
 impl Configs {
-    fn read(settings: &Settings, clock: Arc<BootClock>) -> Result<Self, IdentityError> {
+    fn read(settings: &Settings, clock: Arc<BootClock>, token: Option<&TokenKey>) -> Result<Self, IdentityError> {
         let webpki = verifier(settings)?;
-        let usual = config(settings, Arc::new(Timely::new(webpki.clone(), clock)))?;
-        let mut timeless = config(settings, Arc::new(Timeless::new(webpki)))?;
+        let usual = config(settings, Arc::new(Timely::new(webpki.clone(), clock)), token)?;
+        let mut timeless = config(settings, Arc::new(Timeless::new(webpki)), token)?;
         // A resumed session shows no certificate: once the time is known, the gateway has to show it again.
         timeless.resumption = rustls::client::Resumption::disabled();
         Ok(Self { usual: Arc::new(usual), timeless: Arc::new(timeless) })
@@ -142,21 +184,40 @@ struct Stamps(Vec<Option<(SystemTime, u64, u64)>>);
 
 impl Stamps {
     fn of(settings: &Settings) -> Self {
-        let Settings { authority_file, certificate_file, key_file, .. } = settings;
+        let Settings { authority_file, certificate_file, key, .. } = settings;
+        let key_file = match key {
+            Key::File(file) => Some(file),
+            Key::Token(_) => None, // read anew by whoever asks the token
+        };
         let stamp = |file: &PathBuf| {
             let file = std::fs::metadata(file).ok()?;
             Some((file.modified().ok()?, file.ino(), file.len()))
         };
-        Self([authority_file, certificate_file, key_file].into_iter().map(stamp).collect())
+        Self([authority_file, certificate_file].into_iter().chain(key_file).map(stamp).collect())
     }
 }
 
-/// The TLS side of a connection that is made by the system's wall clock.
+/// The TLS side of a connection that is made by the system's wall clock. Opens the token where the key is in one.
 ///
 /// # Errors
-/// When a file is missing, unreadable, readable by others, or not what it should be.
+/// When a file is missing, unreadable, readable by others, or not what it should be; or the token cannot be used.
 pub fn tls(settings: &Settings) -> Result<Arc<ClientConfig>, IdentityError> {
-    Ok(Arc::new(config(settings, verifier(settings)?)?))
+    let token = token(settings)?;
+    token.as_ref().map(TokenKey::ready).transpose()?;
+    Ok(Arc::new(config(settings, verifier(settings)?, token.as_ref())?))
+}
+
+/// The token that the settings name, not opened yet.
+fn token(settings: &Settings) -> Result<Option<TokenKey>, IdentityError> {
+    match &settings.key {
+        Key::File(_) => Ok(None),
+        #[cfg(feature = "pkcs11")]
+        Key::Token(token) => {
+            TokenKey::new(pkcs11::Pkcs11Token::new(token.clone())).map(Some).map_err(IdentityError::Thread)
+        }
+        #[cfg(not(feature = "pkcs11"))]
+        Key::Token(_) => Err(IdentityError::NoTokens),
+    }
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -174,16 +235,34 @@ fn verifier(settings: &Settings) -> Result<Arc<WebPkiServerVerifier>, IdentityEr
         .map_err(|error| mismatch(settings, rustls::Error::General(error.to_string())))
 }
 
-fn config(settings: &Settings, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, IdentityError> {
+fn config(
+    settings: &Settings,
+    verifier: Arc<dyn ServerCertVerifier>,
+    token: Option<&TokenKey>,
+) -> Result<ClientConfig, IdentityError> {
     let chain = certificates(&settings.certificate_file, "uplink.certificate_file")?;
-    let key = certs::read_private_key(&settings.key_file)?;
-    ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|source| mismatch(settings, source))?
         .dangerous() // the verifiers here are rustls' own, with another idea of the time
-        .with_custom_certificate_verifier(verifier)
-        .with_client_auth_cert(chain, key)
-        .map_err(|source| mismatch(settings, source))
+        .with_custom_certificate_verifier(verifier);
+    let certified = match (token, &settings.key) {
+        (Some(token), _) => CertifiedKey::new(chain, Arc::new(token.clone())),
+        (None, Key::File(file)) => {
+            let mut key = certs::read_private_key(file)?;
+            let signing = rustls::crypto::ring::sign::any_supported_type(&key);
+            // The text of the file is wiped by who read it. What signs from now on is within the library, and stays.
+            key.zeroize();
+            CertifiedKey::new(chain, signing.map_err(|source| mismatch(settings, source))?)
+        }
+        (None, Key::Token(_)) => return Err(IdentityError::NoTokens),
+    };
+    match certified.keys_match() {
+        // A token that does not show its public key is found out by the gateway.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(source) => return Err(mismatch(settings, source)),
+    }
+    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
 }
 
 fn certificates(
@@ -198,6 +277,9 @@ fn certificates(
 }
 
 fn mismatch(settings: &Settings, source: rustls::Error) -> IdentityError {
-    let name = |file: &Path| file.display().to_string();
-    IdentityError::Tls { certificate: name(&settings.certificate_file), key: name(&settings.key_file), source }
+    let key = match &settings.key {
+        Key::File(file) => file.display().to_string(),
+        Key::Token(token) => format!("the key in token {:?}", token.token),
+    };
+    IdentityError::Tls { certificate: settings.certificate_file.display().to_string(), key, source }
 }

@@ -16,4 +16,5 @@ mod rollover;
 mod servers;
 mod terminal;
 mod timeseries;
+mod token;
 mod wire;
