@@ -18,4 +18,5 @@ mod rollover;
 mod servers;
 mod terminal;
 mod timeseries;
+mod token;
 mod wire;
