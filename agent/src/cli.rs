@@ -8,7 +8,10 @@ use clap::{Parser, Subcommand};
 use proto::{Basis, Body, Value};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::buffer::Access;
 use crate::config::Config;
@@ -109,8 +112,11 @@ fn run(config: &Path) -> anyhow::Result<()> {
 }
 
 fn log() {
-    let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new("info,rumqttc=error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    // Levels by target. Filters by span or field would bring regular expressions, a tenth of the whole program.
+    let asked = std::env::var("TRIBUTARY_LOG").ok().and_then(|filter| filter.parse().ok());
+    let usual = || Targets::new().with_default(Level::INFO).with_target("rumqttc", Level::ERROR);
+    let written = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(Level::TRACE);
+    written.finish().with(asked.unwrap_or_else(usual)).init();
 }
 
 async fn cancel_on_signal(mut terminate: Signal, stop: CancellationToken) -> std::io::Result<()> {

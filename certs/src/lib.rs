@@ -1,11 +1,12 @@
 //! Certificates of devices and gateways: the files they live in, whom they name, and the authority that signs them.
 //!
 //! Without features there is only what reads and writes key and certificate files ([`files`], [`key_file`],
-//! [`pem_file`]). `enrol` adds what a device needs to ask for a certificate ([`claim`], [`signing_request`]), `identity`
+//! [`life`], [`pem_file`]). `enrol` adds what a device needs to ask for a certificate ([`claim`], [`signing_request`]), `identity`
 //! adds [`identity`], `authority` adds [`authority`]; `cli` adds the `tributary-certs` command.
 
 pub mod files;
 pub mod key_file;
+pub mod life;
 pub mod pem_file;
 
 #[cfg(feature = "authority")]
@@ -19,4 +20,5 @@ pub mod signing_request;
 
 #[cfg(feature = "authority")]
 pub use authority::{Authority, AuthorityError};
+pub use life::life;
 pub use pem_file::{PemFileError, read_certificates, read_crls, read_private_key};

@@ -6,7 +6,11 @@ use std::fmt::Display;
 use rcgen::{
     CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm, SigningKey,
 };
-use zeroize::Zeroizing;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::{self, PemObject};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::pem_file::to_pem;
 
 /// A key, or a request for it, that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +21,9 @@ pub enum RequestError {
     /// What was kept is no key of the kind that is made here.
     #[error("the key that was kept is not a P-256 private key in PEM")]
     Key(#[source] rcgen::Error),
+    /// It is not even PEM.
+    #[error("the key that was kept is not a P-256 private key in PEM")]
+    Pem(#[source] pem::Error),
     /// A key that is elsewhere did not sign.
     #[error("the signing request was not signed: {0}")]
     Elsewhere(String),
@@ -28,7 +35,8 @@ pub enum RequestError {
 /// When the system has no random numbers.
 pub fn new_key() -> Result<Zeroizing<String>, RequestError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    Ok(Zeroizing::new(key.serialize_pem()))
+    let der = Zeroizing::new(key.serialize_der());
+    Ok(Zeroizing::new(to_pem("PRIVATE KEY", &der)))
 }
 
 /// The request for `key_pem`, in DER. The name in it is for people: an authority that signs it knows better.
@@ -36,8 +44,7 @@ pub fn new_key() -> Result<Zeroizing<String>, RequestError> {
 /// # Errors
 /// When `key_pem` is not such a key.
 pub fn request(key_pem: &str, name: &str) -> Result<Vec<u8>, RequestError> {
-    let key = KeyPair::from_pem_and_sign_algo(key_pem, &PKCS_ECDSA_P256_SHA256).map_err(RequestError::Key)?;
-    Ok(params(name).serialize_request(&key)?.der().to_vec())
+    Ok(params(name).serialize_request(&kept(key_pem)?)?.der().to_vec())
 }
 
 /// The request for a P-256 key that is elsewhere, in DER. `public` is its uncompressed point; `sign` has it sign a message,
@@ -96,15 +103,18 @@ impl<S: Fn(&[u8]) -> Result<Vec<u8>, E>, E> SigningKey for Elsewhere<'_, S, E> {
 /// # Errors
 /// When `key_pem` is not such a key.
 pub fn public_key(key_pem: &str) -> Result<Vec<u8>, RequestError> {
-    let key = KeyPair::from_pem_and_sign_algo(key_pem, &PKCS_ECDSA_P256_SHA256).map_err(RequestError::Key)?;
-    Ok(key.public_key_raw().to_vec())
+    Ok(kept(key_pem)?.public_key_raw().to_vec())
 }
 
 /// A DER certificate in PEM.
 #[must_use]
 pub fn certificate_pem(der: &[u8]) -> String {
-    pem::encode_config(
-        &pem::Pem::new("CERTIFICATE", der),
-        pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
-    )
+    to_pem("CERTIFICATE", der)
+}
+
+fn kept(key_pem: &str) -> Result<KeyPair, RequestError> {
+    let mut der = PrivatePkcs8KeyDer::from_pem_slice(key_pem.as_bytes()).map_err(RequestError::Pem)?;
+    let key = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256);
+    der.zeroize();
+    key.map_err(RequestError::Key)
 }
