@@ -50,11 +50,7 @@ const SOURCES_GRACE: Duration = Duration::from_secs(5);
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let clock = Arc::new(BootClock::start(random()?));
     let uplink_settings = config.uplink();
-    if let Some(settings) = &uplink_settings {
-        // First of all: a power cut between the two last steps of a renewal leaves the new key beside the old certificate.
-        identity::keep::Keep::open(&settings.certificate_file, &settings.key_file)?;
-    }
-    let tls = uplink_settings.as_ref().map(|settings| identity::Tls::open(settings, clock.clone())).transpose()?;
+    let tls = uplink_settings.as_ref().map(|settings| identify(settings, clock.clone())).transpose()?;
     let receipt_key_file = uplink_settings.as_ref().and_then(|settings| settings.receipt_key_file.as_deref());
     let receipt_key = receipt_key_file.map(identity::receipts::ReceiptKey::read).transpose()?;
     let mut buffer = Buffer::open(config.buffer(), clock.clock())?;
@@ -133,6 +129,14 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     }
     buffer_thread.join().map_err(|_| anyhow::anyhow!("the buffer's thread panicked"))?;
     Ok(())
+}
+
+/// What this device shows and whom it trusts.
+fn identify(settings: &uplink::Settings, clock: Arc<BootClock>) -> anyhow::Result<identity::Tls> {
+    let key = identity::Key::open(&settings.key)?;
+    // First of all: a power cut between the two last steps of a renewal leaves the new key beside the old certificate.
+    identity::keep::Keep::open(&settings.certificate_file, &key)?;
+    Ok(identity::Tls::open_with(settings, clock, key)?)
 }
 
 /// `sources` without those whose place to resume from was damaged on the disk.

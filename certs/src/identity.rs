@@ -135,12 +135,6 @@ pub fn ed25519_key(certificate_der: &[u8]) -> Option<[u8; 32]> {
     is_ed25519.then(|| info.subject_public_key.data.as_ref().try_into().ok()).flatten()
 }
 
-/// The first and the last second of a DER certificate's life, since 1970.
-pub fn life(certificate_der: &[u8]) -> Result<(i64, i64), IdentityError> {
-    let validity = parse(certificate_der)?.validity().clone();
-    Ok((validity.not_before.timestamp(), validity.not_after.timestamp()))
-}
-
 /// The serial number of a DER certificate in lower-case hexadecimal, two digits a byte, without a sign byte.
 pub fn serial(certificate_der: &[u8]) -> Result<String, IdentityError> {
     Ok(hex(parse(certificate_der)?.raw_serial()))

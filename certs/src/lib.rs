@@ -1,12 +1,15 @@
 //! Certificates of devices and gateways: the files they live in, whom they name, and the authority that signs them.
 //!
 //! Without features there is only what reads and writes key and certificate files ([`files`], [`key_file`],
-//! [`life`], [`pem_file`]). `enrol` adds what a device needs to ask for a certificate ([`claim`], [`signing_request`]),
-//! `identity` adds [`identity`] and [`inspect`], `authority` adds [`authority`]; `cli` adds the `tributary-certs` command.
+//! [`life`], [`name`], [`pem_file`]). `enrol` adds what a device needs to ask for a certificate ([`claim`],
+//! [`signing_request`]), `identity` adds [`identity`] and [`inspect`], `authority` adds [`authority`]; `cli` adds the
+//! `tributary-certs` command.
 
+mod der;
 pub mod files;
 pub mod key_file;
 pub mod life;
+pub mod name;
 pub mod pem_file;
 
 #[cfg(feature = "authority")]
@@ -23,4 +26,5 @@ pub mod signing_request;
 #[cfg(feature = "authority")]
 pub use authority::{Authority, AuthorityError};
 pub use life::life;
+pub use name::dns_name;
 pub use pem_file::{PemFileError, read_certificates, read_crls, read_private_key};

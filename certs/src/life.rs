@@ -1,5 +1,7 @@
 //! When a certificate is valid, read without all the rest of it: what a small device needs to know of its own.
 
+use crate::der::{Der, INTEGER, SEQUENCE, VERSION};
+
 /// The first and the last second of a DER certificate's life, since 1970 (RFC 5280, section 4.1.2.5); none of what is not
 /// one. Whether it is genuine is for a TLS verifier to say.
 #[must_use]
@@ -11,60 +13,30 @@ pub fn life(certificate_der: &[u8]) -> Option<(i64, i64)> {
     body.take(SEQUENCE)?; // how it is signed
     body.take(SEQUENCE)?; // by whom
     let mut validity = Der(body.take(SEQUENCE)?);
-    let life = (validity.time()?, validity.time()?);
+    let life = (time(&mut validity)?, time(&mut validity)?);
     (validity.0.is_empty() && whole.0.is_empty()).then_some(life)
 }
 
-const VERSION: u8 = 0xa0;
-const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// What is still to be read of a run of DER elements.
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    /// The content of the next element, if that has this tag. Lengths are of at most two bytes: 64 KiB.
-    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let (&[found, first], rest) = self.0.split_first_chunk()?;
-        let digits = match first {
-            0x81 => 1,
-            0x82 => 2,
-            _ => 0,
-        };
-        let (long, rest) = rest.split_at_checked(digits)?;
-        let length = match first {
-            0..=0x7f => usize::from(first),
-            0x81 | 0x82 => long.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)),
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        if found != tag {
-            return None;
+/// Seconds since 1970.
+fn time(der: &mut Der<'_>) -> Option<i64> {
+    let (century, text) = match der.take(UTC_TIME) {
+        Some(text) => (if pair(text)? < 50 { 20 } else { 19 }, text),
+        None => {
+            let text = der.take(GENERALIZED_TIME)?;
+            (pair(text)?, text.get(2..)?)
         }
-        self.0 = rest;
-        Some(content)
-    }
-
-    /// Seconds since 1970.
-    fn time(&mut self) -> Option<i64> {
-        let (century, text) = match self.take(UTC_TIME) {
-            Some(text) => (if pair(text)? < 50 { 20 } else { 19 }, text),
-            None => {
-                let text = self.take(GENERALIZED_TIME)?;
-                (pair(text)?, text.get(2..)?)
-            }
-        };
-        let (digits, zulu) = text.split_at_checked(12)?;
-        let mut pairs = digits.chunks(2).map(pair);
-        let mut next = || pairs.next().flatten();
-        let (year, month, day) = (century * 100 + next()?, next()?, next()?);
-        let (hour, minute, second) = (next()?, next()?, next()?);
-        let is_one = zulu == b"Z" && (1..=12).contains(&month) && (1..=31).contains(&day);
-        let is_one = is_one && hour < 24 && minute < 60 && second < 60;
-        is_one.then(|| days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
-    }
+    };
+    let (digits, zulu) = text.split_at_checked(12)?;
+    let mut pairs = digits.chunks(2).map(pair);
+    let mut next = || pairs.next().flatten();
+    let (year, month, day) = (century * 100 + next()?, next()?, next()?);
+    let (hour, minute, second) = (next()?, next()?, next()?);
+    let is_one = zulu == b"Z" && (1..=12).contains(&month) && (1..=31).contains(&day);
+    let is_one = is_one && hour < 24 && minute < 60 && second < 60;
+    is_one.then(|| days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
 /// The two digits that `text` begins with.

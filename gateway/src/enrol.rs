@@ -61,7 +61,7 @@ impl Claims {
     /// before. Not of a claim that many share: its end is the operator's means against copies of it.
     #[must_use]
     pub fn expired(&self, certificate: &[u8], now: u64) -> Option<u64> {
-        let until = u64::try_from(certs::identity::life(certificate).ok()?.1).ok()?;
+        let until = u64::try_from(certs::life(certificate)?.1).ok()?;
         let is_within = until < now && now - until <= self.grace.as_secs();
         let device: DeviceId = certs::identity::device_id(certificate).ok()?.parse().ok()?;
         (is_within && !is_claim(&device)).then_some(until)

@@ -42,7 +42,7 @@ fn a_certificate_that_expires_while_the_gateway_is_away_is_replaced_when_it_is_b
     let old = bytes(&made);
     world.add_with("ruled-1", &made, &device::Shape::default()).start();
     let device = &mut world.devices[0];
-    let until = certs::identity::life(&certs::read_certificates(&made.certificate).unwrap()[0]).unwrap().1;
+    let until = certs::life(&certs::read_certificates(&made.certificate).unwrap()[0]).unwrap().1;
     wait_for("it to expire", PATIENCE, || {
         device.input.send();
         (device::now_us() / 1_000_000 > until + 1).then_some(())

@@ -19,4 +19,5 @@ mod rollover;
 mod servers;
 mod terminal;
 mod timeseries;
+mod token;
 mod wire;

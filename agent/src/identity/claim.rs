@@ -42,7 +42,7 @@ impl Claim {
     pub fn name(&self) -> Option<DeviceId> {
         let Self::Shared { certificate_file, .. } = self else { return None };
         let chain = certs::read_certificates(certificate_file).ok()?;
-        let name: DeviceId = certs::identity::device_id(chain.first()?).ok()?.parse().ok()?;
+        let name: DeviceId = certs::dns_name(chain.first()?)?.parse().ok()?;
         is_claim(&name).then_some(name)
     }
 

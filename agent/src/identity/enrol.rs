@@ -13,10 +13,11 @@ use rustls::ClientConfig;
 use tracing::{info, warn};
 
 use super::claim::Claim;
+use super::configs::{provider, timed, verifier};
 use super::expired::is_over;
 use super::keep::Keep;
 use super::receipts::ReceiptKey;
-use super::{Tls, mismatch, provider, timed, verifier};
+use super::{Key, Tls};
 use crate::clock::BootClock;
 use crate::uplink::Settings;
 use crate::uplink::backoff::Backoff;
@@ -48,16 +49,15 @@ impl Enrolment<'_> {
     /// # Errors
     /// The gateway said no, time ran out, or a file cannot be used.
     pub async fn run(&self) -> anyhow::Result<()> {
-        let keep = Keep::open(&self.uplink.certificate_file, &self.uplink.key_file)?;
+        let key = Key::open(&self.uplink.key)?;
+        let keep = Keep::open(&self.uplink.certificate_file, &key)?;
         let clock = Arc::new(BootClock::start(nonce()?.0));
         // One that was issued and expired before it was ever tried is asked for again, for the same key.
         let is_over = |file: &Path| clock.wall_clock().is_some_and(|wall| is_over(file, wall));
         if keep.next().is_none_or(|(certificate, _)| is_over(&certificate)) {
-            let key = keep.key_to_ask_for()?;
-            let request = signing_request::request(&key, self.device.as_str())?;
-            let issued = match self.ask(request, &clock).await? {
+            let issued = match self.ask(keep.request(self.device.as_str())?, &clock).await? {
                 Ok(issued) => issued,
-                Err(why) => return self.after_a_no(why, &keep, clock).await,
+                Err(why) => return self.after_a_no(why, &keep, key, clock).await,
             };
             let anchors = std::fs::read_to_string(&self.uplink.authority_file).unwrap_or_default();
             if issued.anchors.iter().any(|Certificate(anchor)| !anchors.contains(pem(anchor).trim())) {
@@ -75,8 +75,8 @@ impl Enrolment<'_> {
     }
 
     /// A claim that is over does no harm where the run before came to its end, and nobody heard of it.
-    async fn after_a_no(&self, why: EnrolRefusal, keep: &Keep, clock: Arc<BootClock>) -> anyhow::Result<()> {
-        let current = (self.uplink.certificate_file.clone(), self.uplink.key_file.clone());
+    async fn after_a_no(&self, why: EnrolRefusal, keep: &Keep, key: Key, clock: Arc<BootClock>) -> anyhow::Result<()> {
+        let current = (self.uplink.certificate_file.clone(), key);
         if !keep.has_current() || self.try_out(current, clock).await.is_err() {
             bail!(in_words(why));
         }
@@ -137,13 +137,9 @@ impl Enrolment<'_> {
     }
 
     /// Connects as the device, with a certificate and its key.
-    async fn try_out(
-        &self,
-        (certificate_file, key_file): (PathBuf, PathBuf),
-        clock: Arc<BootClock>,
-    ) -> anyhow::Result<()> {
-        let settings = Settings { certificate_file, key_file, ..self.uplink.clone() };
-        let tls = Tls::open(&settings, clock)?;
+    async fn try_out(&self, (certificate_file, key): (PathBuf, Key), clock: Arc<BootClock>) -> anyhow::Result<()> {
+        let settings = Settings { certificate_file, ..self.uplink.clone() };
+        let tls = Tls::open_with(&settings, clock, key)?;
         let trial = async {
             let mut connection =
                 Connection::dial(self.device, &settings.host, settings.port, tls, settings.pace.keep_alive);
@@ -165,9 +161,9 @@ impl Enrolment<'_> {
         let (chain, key) = self.claim.identity()?;
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(|source| mismatch(self.uplink, source))?
+            .context("set up TLS")?
             .dangerous() // as for all connections: the verifiers are rustls' own, with another idea of the time
-            .with_custom_certificate_verifier(timed(verifier(self.uplink)?, clock))
+            .with_custom_certificate_verifier(timed(verifier(&self.uplink.authority_file)?, clock))
             .with_client_auth_cert(chain, key)
             .context("the claim's certificate and key cannot be used together")?;
         Ok(Arc::new(config))

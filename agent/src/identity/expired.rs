@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use proto::enrol::{Certificate, Enrol, Outcome};
 use proto::{DeviceId, Nonce};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use super::Tls;
@@ -19,6 +20,7 @@ use super::enrol::asking;
 use super::keep::Keep;
 use crate::clock::BootClock;
 use crate::uplink::Settings;
+use crate::uplink::place::Place;
 
 /// How long after a no it is asked again: the operator may have had second thoughts.
 const AFTER_A_NO: Duration = Duration::from_secs(3_600);
@@ -42,8 +44,8 @@ pub struct Comeback {
     settings: Settings,
     tls: Tls,
     clock: Arc<BootClock>,
-    /// One at most.
-    asking: JoinSet<Asked>,
+    /// What becomes of it, and where it runs.
+    asking: Option<(oneshot::Receiver<Asked>, Place)>,
     /// Nothing is asked before.
     not_before: Option<Instant>,
 }
@@ -52,24 +54,30 @@ impl Comeback {
     /// Of the device with the certificate that `settings` name.
     #[must_use]
     pub fn new(device: &DeviceId, settings: &Settings, tls: &Tls, clock: &Arc<BootClock>) -> Self {
-        let (settings, asking) = (settings.clone(), JoinSet::new());
-        Self { device: device.clone(), settings, tls: tls.clone(), clock: Arc::clone(clock), asking, not_before: None }
+        let (device, settings, tls, clock) = (device.clone(), settings.clone(), tls.clone(), Arc::clone(clock));
+        Self { device, settings, tls, clock, asking: None, not_before: None }
     }
 
     /// A connection ended or did not come to stand. `is_unwelcome` says that it was refused as it is with an expired
     /// certificate.
     pub fn not_connected(&mut self, is_unwelcome: bool, now: Instant) {
-        if self.asking.is_empty() && self.not_before.is_none_or(|not_before| now >= not_before) {
+        if self.asking.is_none() && self.not_before.is_none_or(|not_before| now >= not_before) {
             let (device, settings, tls) = (self.device.clone(), self.settings.clone(), self.tls.clone());
             let wall = self.clock.wall_clock();
-            self.asking.spawn(ask(device, settings, tls, wall, is_unwelcome));
+            let (waits, (sender, asked)) = (tls.waits(), oneshot::channel());
+            let asking = async move {
+                let _ = sender.send(ask(device, settings, tls, wall, is_unwelcome).await); // unless nobody waits any more
+            };
+            self.asking = Some((asked, Place::new(waits, "comeback", asking)));
         }
     }
 
     /// Waits until what is asked is answered; `None` at once where nothing is. Answers whether there is a certificate to
     /// connect with now. Cancel safe.
     pub async fn answered(&mut self) -> Option<bool> {
-        match self.asking.join_next().await? {
+        let asked = (&mut self.asking.as_mut()?.0).await;
+        self.asking = None;
+        match asked {
             Ok(Asked::Kept) => Some(true),
             Ok(Asked::NotYet(wait)) => {
                 self.not_before = Instant::now().checked_add(wait);
@@ -104,14 +112,12 @@ async fn try_ask(
     wall: Option<proto::Instant>,
     is_unwelcome: bool,
 ) -> anyhow::Result<Asked> {
-    let (certificate, key) = (settings.certificate_file.clone(), settings.key_file.clone());
-    let name = device.clone();
+    let (certificate, key, name) = (settings.certificate_file.clone(), tls.key().clone(), device.clone());
     let prepare = move || -> anyhow::Result<Option<Vec<u8>>> {
         if !is_unwelcome && !wall.is_some_and(|wall| is_over(&certificate, wall)) {
             return Ok(None);
         }
-        let key = Keep::open(&certificate, &key)?.key_to_ask_for()?;
-        Ok(Some(certs::signing_request::request(&key, name.as_str())?))
+        Ok(Some(Keep::open(&certificate, &key)?.request(name.as_str())?))
     };
     let Some(request) = spawn_blocking(prepare).await.context("make a request")?? else { return Ok(Asked::Needless) };
     error!("this device's certificate has expired: readings are kept here, and a new one is asked for with it");
@@ -123,7 +129,7 @@ async fn try_ask(
         Outcome::Issued(issued) => {
             let pem = |Certificate(der): &Certificate| certs::signing_request::certificate_pem(der);
             let chain: String = issued.chain.iter().map(pem).collect();
-            let keep = move || Keep::open(&settings.certificate_file, &settings.key_file)?.put_next(&chain);
+            let keep = move || Keep::open(&settings.certificate_file, tls.key())?.put_next(&chain);
             spawn_blocking(keep).await.context("keep the next certificate")??;
             info!("the next certificate is here; connecting with it");
             Ok(Asked::Kept)

@@ -1,20 +1,24 @@
 //! The next certificate, asked for over the device's own connection when two thirds of this one's life are over.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use proto::enrol::{Certificate, Enrol, Enrolled, Outcome};
 use proto::{DeviceId, Nonce};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::expired::is_over;
 use super::keep::{Keep, KeepError};
-use crate::uplink::Settings;
+use super::key::Key;
 
 /// How long an answer is waited for before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(3_600);
 /// How often to look at the certificate's dates, and how soon one that did not connect is tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// How long the uplink waits for a request to be made before it goes on with other things.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// What is to be done about the certificate.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,36 +29,47 @@ pub enum Step {
     Reconnect,
 }
 
+type Making = JoinHandle<Result<Option<Step>, KeepError>>;
+
 /// Watches over one certificate's life.
 #[derive(Debug)]
 pub struct Renewal {
     device: DeviceId,
     certificate: PathBuf,
-    key: PathBuf,
+    key: Key,
+    /// A request that is being made: a token may take its time to sign it.
+    making: Option<(Nonce, Making)>,
     asked: Option<Nonce>,
     /// Nothing is done before.
     not_before: Option<Instant>,
 }
 
 impl Renewal {
-    /// Of the certificate that `settings` name.
+    /// Of the `certificate` for `key`.
     #[must_use]
-    pub fn new(device: &DeviceId, settings: &Settings) -> Self {
-        let (certificate, key) = (settings.certificate_file.clone(), settings.key_file.clone());
-        Self { device: device.clone(), certificate, key, asked: None, not_before: None }
+    pub fn new(device: &DeviceId, certificate: &Path, key: &Key) -> Self {
+        let (device, certificate, key) = (device.clone(), certificate.into(), key.clone());
+        Self { device, certificate, key, making: None, asked: None, not_before: None }
     }
 
-    /// What is to be done now, while connected. `wall` is the time of day, if it is known.
+    /// What is to be done now, while connected. `wall` is the time of day, if it is known. What takes longer than a
+    /// moment is told by a later call.
     pub async fn due(&mut self, wall: Option<proto::Instant>, now: Instant) -> Option<Step> {
-        if self.not_before.is_some_and(|not_before| now < not_before) {
-            return None;
+        if self.making.is_none() {
+            if self.not_before.is_some_and(|not_before| now < not_before) {
+                return None;
+            }
+            self.not_before = Some(now + LOOK_EVERY);
+            let (certificate, key, device) = (self.certificate.clone(), self.key.clone(), self.device.clone());
+            let nonce = nonce()?;
+            // Flash may take its time, and a token more.
+            let making = spawn_blocking(move || prepare(&certificate, &key, &device, nonce, wall));
+            self.making = Some((nonce, making));
         }
-        self.not_before = Some(now + LOOK_EVERY);
-        let (certificate, key, device) = (self.certificate.clone(), self.key.clone(), self.device.clone());
-        let nonce = nonce()?;
-        // Flash may take its time.
-        let step = tokio::task::spawn_blocking(move || prepare(&certificate, &key, &device, nonce, wall)).await;
-        match step {
+        let (nonce, making) = self.making.as_mut()?;
+        let (nonce, made) = (*nonce, timeout(MOMENT, making).await.ok()?);
+        self.making = None;
+        match made {
             Ok(Ok(step)) => {
                 if matches!(step, Some(Step::Ask(_))) {
                     self.asked = Some(nonce);
@@ -102,7 +117,7 @@ impl Renewal {
         let chain: String =
             issued.chain.iter().map(|Certificate(der)| certs::signing_request::certificate_pem(der)).collect();
         let (certificate, key) = (self.certificate.clone(), self.key.clone());
-        let kept = tokio::task::spawn_blocking(move || Keep::open(&certificate, &key)?.put_next(&chain)).await;
+        let kept = spawn_blocking(move || Keep::open(&certificate, &key)?.put_next(&chain)).await;
         match kept {
             Ok(Ok(())) => {
                 info!("the next certificate is here; connecting with it");
@@ -118,8 +133,8 @@ impl Renewal {
 }
 
 fn prepare(
-    certificate: &std::path::Path,
-    key: &std::path::Path,
+    certificate: &Path,
+    key: &Key,
     device: &DeviceId,
     nonce: Nonce,
     wall: Option<proto::Instant>,
@@ -133,14 +148,13 @@ fn prepare(
     if !is_due {
         return Ok(None);
     }
-    let key = keep.key_to_ask_for()?;
-    let request = certs::signing_request::request(&key, device.as_str())?;
+    let request = keep.request(device.as_str())?;
     Ok(Some(Step::Ask(Enrol { nonce, device: device.clone(), request }.encode())))
 }
 
 /// Whether two thirds of the life of the certificate in `file` are over. Not if it cannot be read: whoever connects says
 /// what is wrong with it.
-fn is_two_thirds_over(file: &std::path::Path, wall: proto::Instant) -> bool {
+fn is_two_thirds_over(file: &Path, wall: proto::Instant) -> bool {
     let Ok(chain) = certs::read_certificates(file) else { return false };
     let life = chain.first().and_then(|leaf| certs::life(leaf));
     life.is_some_and(|(from, until)| wall.0 / 1_000_000 >= from + (until - from) / 3 * 2)

@@ -85,7 +85,7 @@ impl Bed {
             serial: certs::identity::serial(&leaf.der).unwrap(),
             device: device.parse::<DeviceId>().unwrap(),
             key: certs::identity::serial(&leaf.der).unwrap().into_bytes(),
-            not_after: Instant(certs::identity::life(&leaf.der).unwrap().1 * 1_000_000),
+            not_after: Instant(certs::life(&leaf.der).unwrap().1 * 1_000_000),
             chain: leaf.pem.clone().into_bytes(),
         };
         let mut registry = Registry::new(Side::sqlite(&self.path("gateway.db")));

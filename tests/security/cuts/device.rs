@@ -123,7 +123,7 @@ fn record(stage: &Issuing, plan: &Plan, device: &str) -> anyhow::Result<(Image, 
 fn is_renewed(own: &Files) -> bool {
     let left_s = || {
         let chain = certs::read_certificates(&own.certificate).ok()?;
-        Some(certs::identity::life(chain.first()?).ok()?.1 - i64::try_from(now_s()).ok()?)
+        Some(certs::life(chain.first()?)?.1 - i64::try_from(now_s()).ok()?)
     };
     let is_new = left_s().is_some_and(|left_s| left_s > 30 * DAY);
     let has_next = |path: &Path| path.with_extension(format!("{}.next", ending(path))).exists();

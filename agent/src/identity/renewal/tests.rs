@@ -1,8 +1,9 @@
-//! When the next certificate is asked for, and what becomes of the answers.
+//! The days of a certificate, by an invented clock.
 
 use proto::enrol::{EnrolRefusal, Issued};
 
 use super::*;
+use crate::identity::signer::double::TokenDouble;
 
 const DAY: i64 = 86_400;
 
@@ -24,13 +25,18 @@ fn wall(days: i64) -> Option<proto::Instant> {
 
 impl Rig {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// With this key, or else one in a file.
+    fn with(key: Option<Key>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = certs::Authority::create(&folder.path().join("ca"), "test", 300, at(0)).unwrap();
         let made = authority.issue_device("a", 30, at(0)).unwrap();
         std::fs::write(folder.path().join("x.crt"), &made.leaf.pem).unwrap();
         certs::key_file::create_private(&folder.path().join("x.key"), made.key_pem.as_bytes()).unwrap();
-        let (certificate, key) = (folder.path().join("x.crt"), folder.path().join("x.key"));
-        let renewal = Renewal { device: "a".parse().unwrap(), certificate, key, asked: None, not_before: None };
+        let key = key.unwrap_or_else(|| Key::File(folder.path().join("x.key")));
+        let renewal = Renewal::new(&"a".parse().unwrap(), &folder.path().join("x.crt"), &key);
         Self { folder, authority, renewal, began: Instant::now() }
     }
 
@@ -115,4 +121,23 @@ async fn one_that_comes_later_is_asked_for_later_and_a_no_is_heard() {
     let enrol = rig.asked(21, Duration::from_secs(5)).await.unwrap();
     assert_eq!(rig.answer(enrol.nonce, Outcome::Refused(EnrolRefusal::NotAllowed)).await, None);
     assert!(rig.asked(21, Duration::from_secs(60)).await.is_none());
+}
+
+#[tokio::test]
+async fn a_token_that_takes_its_time_is_not_waited_for_and_its_request_goes_out_once_it_is_signed() {
+    let (unhold, hold) = std::sync::mpsc::sync_channel(0);
+    let token = TokenDouble::held(hold);
+    let public = token.public();
+    let mut rig = Rig::with(Some(Key::in_token("double", token).unwrap()));
+    let began = Instant::now();
+    assert!(rig.asked(21, Duration::ZERO).await.is_none());
+    assert!(rig.asked(21, Duration::from_secs(10)).await.is_none());
+    assert!(began.elapsed() < MOMENT * 8, "a moment for each look, not as long as the token takes");
+    drop(unhold);
+    let enrol = rig.asked(21, Duration::from_secs(20)).await.expect("it has been signed by now");
+    assert_eq!(certs::authority::key_of_request(&enrol.request).unwrap(), public);
+    let leaf = rig.authority.sign_request(&enrol.request, "a", 30, at(21)).unwrap();
+    let chain = vec![Certificate(leaf.der.to_vec())];
+    let issued = Outcome::Issued(Issued { chain, anchors: Vec::new(), receipt_key: None });
+    assert_eq!(rig.answer(enrol.nonce, issued).await, Some(Step::Reconnect), "the nonce that went out is the one");
 }

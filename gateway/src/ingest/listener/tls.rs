@@ -104,8 +104,7 @@ impl Admission {
     fn was_good(&self, leaf: &[u8], issuers: &[CertificateDer<'_>], now: UnixTime) -> Option<UnixTime> {
         let until = self.claims.expired(leaf, now.as_secs())?;
         let is_good = |issuer: &CertificateDer<'_>| {
-            certs::identity::life(issuer)
-                .is_ok_and(|(_, until)| u64::try_from(until).is_ok_and(|it| it >= now.as_secs()))
+            certs::life(issuer).is_some_and(|(_, until)| u64::try_from(until).is_ok_and(|it| it >= now.as_secs()))
         };
         let is_all_good = self.lists_end >= now.as_secs() && issuers.iter().all(is_good);
         is_all_good.then_some(UnixTime::since_unix_epoch(Duration::from_secs(until)))
