@@ -110,9 +110,12 @@ fn failing(totals: &'static Totals) -> Metric {
     }
 }
 
+/// Reads one of the counts of the door for people.
+type ReadPeople = fn(&api::Counters) -> u64;
+
 /// The metrics of the door for people.
 pub(crate) fn people(counters: &Arc<api::Counters>) -> [Metric; 2] {
-    let all: [(&'static str, &'static str, fn(&api::Counters) -> u64); 2] = [
+    let all: [(&'static str, &'static str, ReadPeople); 2] = [
         (
             "tributary_http_handshakes_failed_total",
             "TLS handshakes of browsers failed.",
