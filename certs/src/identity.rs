@@ -129,6 +129,11 @@ pub fn ed25519_key(certificate_der: &[u8]) -> Option<[u8; 32]> {
     is_ed25519.then(|| info.subject_public_key.data.as_ref().try_into().ok()).flatten()
 }
 
+/// The public key of a DER certificate, as it stands there: 65 bytes of a point where it is P-256.
+pub fn public_key(certificate_der: &[u8]) -> Result<Vec<u8>, IdentityError> {
+    Ok(parse(certificate_der)?.public_key().subject_public_key.data.to_vec())
+}
+
 /// The first and the last second of a DER certificate's life, since 1970.
 pub fn life(certificate_der: &[u8]) -> Result<(i64, i64), IdentityError> {
     let validity = parse(certificate_der)?.validity().clone();

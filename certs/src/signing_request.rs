@@ -47,8 +47,15 @@ pub fn public_key(key_pem: &str) -> Result<Vec<u8>, RequestError> {
 /// A DER certificate in PEM.
 #[must_use]
 pub fn certificate_pem(der: &[u8]) -> String {
-    pem::encode_config(
-        &pem::Pem::new("CERTIFICATE", der),
-        pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
-    )
+    pem_of("CERTIFICATE", der)
+}
+
+/// A DER signing request in PEM.
+#[must_use]
+pub fn request_pem(der: &[u8]) -> String {
+    pem_of("CERTIFICATE REQUEST", der)
+}
+
+fn pem_of(tag: &str, der: &[u8]) -> String {
+    pem::encode_config(&pem::Pem::new(tag, der), pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF))
 }

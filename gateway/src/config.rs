@@ -13,11 +13,13 @@ use crate::store::{Side, SubjectSeed};
 use crate::{api, ingest::listener, rollup};
 
 mod audit;
+pub mod authority;
 mod broker;
 mod postgres;
 pub mod timeseries;
 
 pub use audit::Audit;
+pub use authority::Authority;
 pub use broker::Broker;
 pub use postgres::{Postgres, TlsMode};
 pub use timeseries::TimeSeries;
@@ -81,21 +83,6 @@ fn default_address() -> SocketAddr {
 
 fn default_connections_max() -> usize {
     listener::Settings::default().connections_max
-}
-
-/// `[authority]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Authority {
-    /// The folder of an authority that `tributary-certs` made.
-    pub path: PathBuf,
-    /// Days that a device's certificate lives.
-    #[serde(default = "default_days")]
-    pub days: u32,
-}
-
-fn default_days() -> u32 {
-    certs::authority::DEVICE_DAYS_MAX
 }
 
 /// `[receipts]`
@@ -241,10 +228,8 @@ impl Config {
         if self.listener.connections_max == 0 {
             return Some(("listener.connections_max".to_owned(), "must be at least 1".to_owned()));
         }
-        if let Some(authority) = &self.authority
-            && !(1..=certs::authority::DEVICE_DAYS_MAX).contains(&authority.days)
-        {
-            return Some(("authority.days".to_owned(), "must be from 1 to 90".to_owned()));
+        if let Some(Err((setting, wrong))) = self.authority.as_ref().map(Authority::issuer) {
+            return Some((setting.to_owned(), wrong));
         }
         if !(1..=30).contains(&self.rollup.interval_s) {
             let wrong = "must be 1 to 30 seconds, so that sums are right within a minute";

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
+pub mod authority;
 pub mod desk;
 pub mod registry;
 pub mod watch;
