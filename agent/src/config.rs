@@ -94,6 +94,8 @@ pub struct Uplink {
     pub key_file: PathBuf,
     /// The public key that receipts must be signed with, if they must.
     pub receipt_key_file: Option<PathBuf>,
+    /// The template of AWS IoT's fleet provisioning, where AWS IoT gives this device its certificate.
+    pub provisioning_template: Option<String>,
     /// The first wait before another connection, in seconds.
     #[serde(default = "default_reconnect_s_min")]
     pub reconnect_s_min: f64,
@@ -207,6 +209,13 @@ impl Config {
             if !(1..=uplink::mqtt::FRAMES_MAX).contains(&uplink.window_frames_max) {
                 return fault("uplink.window_frames_max", "must be from 1 to 32");
             }
+            // Its form is that of the API reference, CreateProvisioningTemplate.
+            if uplink.provisioning_template.as_ref().is_some_and(|name| {
+                !(1..=36).contains(&name.len())
+                    || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+            }) {
+                return fault("uplink.provisioning_template", "must be 1 to 36 letters, digits, `_` and `-`");
+            }
             if uplink.host.is_empty() || uplink.port == 0 {
                 return fault("uplink.host", "and `uplink.port` must say where the gateway is");
             }
@@ -259,6 +268,7 @@ impl Config {
             certificate_file: uplink.certificate_file,
             key_file: uplink.key_file,
             receipt_key_file: uplink.receipt_key_file,
+            provisioning_template: uplink.provisioning_template,
             pace,
         })
     }

@@ -1,5 +1,6 @@
 //! A device's first certificate: asked for with a claim, kept, and then tried.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use crate::uplink::backoff::Backoff;
 use crate::uplink::mqtt::{Arrival, Connection};
 
 mod asking;
+mod fleet;
 
 /// Whom to believe is for everybody to see.
 const PUBLIC: u32 = 0o644;
@@ -37,6 +39,9 @@ pub struct Enrolment<'a> {
     pub claim: &'a Claim,
     /// How long to ask again: the operator may have to allow it, and the gateway may be away.
     pub patience: Duration,
+    /// Whether to have another certificate although the one that is there connects. A claim of the gateway's is good once
+    /// and says so itself; one of AWS IoT is good for ever.
+    pub again: bool,
 }
 
 impl Enrolment<'_> {
@@ -47,6 +52,9 @@ impl Enrolment<'_> {
     /// The gateway said no, time ran out, or a file cannot be used.
     pub async fn run(&self) -> anyhow::Result<()> {
         let keep = Keep::open(&self.uplink.certificate_file, &self.uplink.key_file)?;
+        if let Some(template) = &self.uplink.provisioning_template {
+            return fleet::Fleet { enrolment: self, template, keep: &keep }.run().await;
+        }
         if keep.next().is_none() {
             let key = keep.key_to_ask_for()?;
             let request = signing_request::request(&key, self.device.as_str())?;
@@ -60,7 +68,7 @@ impl Enrolment<'_> {
             }
             keep.put_next(&issued.chain.iter().map(|Certificate(der)| pem(der)).collect::<String>())?;
         }
-        self.try_out(&keep).await?;
+        self.try_out(keep.next().context("the certificate that was just kept is not there")?).await?;
         keep.promote()?;
         Ok(())
     }
@@ -98,9 +106,8 @@ impl Enrolment<'_> {
         }
     }
 
-    /// Connects as the device, with what was issued.
-    async fn try_out(&self, keep: &Keep) -> anyhow::Result<()> {
-        let (certificate_file, key_file) = keep.next().context("the certificate that was just kept is not there")?;
+    /// Connects as the device, with this certificate and key.
+    async fn try_out(&self, (certificate_file, key_file): (PathBuf, PathBuf)) -> anyhow::Result<()> {
         let settings = Settings { certificate_file, key_file, ..self.uplink.clone() };
         let tls = Tls::open(&settings, Arc::new(BootClock::start(nonce()?.0)))?;
         let trial = async {

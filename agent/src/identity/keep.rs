@@ -5,6 +5,7 @@
 //! | `X.key`, `X.crt` | what the device is known by |
 //! | `X.key.next` | a key for which a certificate is asked, or was |
 //! | `X.crt.next` | its certificate; whole, or not there |
+//! | `X.crt.offer` | of AWS IoT alone: a certificate for it that is not known to let anybody in yet, and its token |
 //!
 //! The power may go at any moment. A key is on the disk before anybody hears of it, so that the same request can be
 //! made again; and the two names that change at the end change key first, so that a certificate whose next key has gone
@@ -20,6 +21,8 @@ use zeroize::Zeroizing;
 
 /// Certificates are for everybody to see.
 const PUBLIC: u32 = 0o644;
+/// A token is for nobody else.
+const PRIVATE: u32 = 0o600;
 
 /// Why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +36,8 @@ pub enum KeepError {
     /// A key cannot be made or used.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// A name could not be changed.
-    #[error("cannot rename {}", path.display())]
+    /// A name could not be changed, or taken away.
+    #[error("cannot rename or remove {}", path.display())]
     Rename {
         /// The file.
         path: PathBuf,
@@ -115,36 +118,79 @@ impl Keep {
         rename(&self.next_certificate(), &self.certificate)
     }
 
+    /// What AWS IoT offered for the next key and has not confirmed: a token and a certificate.
+    #[must_use]
+    pub fn offer(&self) -> Option<(String, String)> {
+        let text = fs::read_to_string(self.offered()).ok()?;
+        let (token, certificate) = text.split_once('\n')?;
+        Some((token.to_owned(), certificate.to_owned()))
+    }
+
+    /// Keeps an offer, in place of one that is there. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_offer(&self, token: &str, certificate_pem: &str) -> Result<(), KeepError> {
+        let path = self.offered();
+        files::sweep(&path)?;
+        files::replace(&path, format!("{token}\n{certificate_pem}").as_bytes(), PRIVATE)?;
+        sync_folder(&path)
+    }
+
+    /// Forgets the offer: it was confirmed, or is void.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn forget_offer(&self) -> Result<(), KeepError> {
+        remove(self.offered())?;
+        sync_folder(&self.certificate)
+    }
+
+    /// Takes back a certificate that does not connect. Its key stays: another is asked for.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn withdraw_next(&self) -> Result<(), KeepError> {
+        remove(self.next_certificate())?;
+        sync_folder(&self.certificate)
+    }
+
     /// Forgets a key that nobody will certify.
     ///
     /// # Errors
     /// When a file cannot be removed.
     pub fn forget_next(&self) -> Result<(), KeepError> {
         // The certificate first: without its key it would be taken for the last step of a change.
-        for path in [self.next_certificate(), self.next_key()] {
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(KeepError::Rename { path, source });
-                }
-                _ => {}
-            }
-        }
+        remove(self.next_certificate())?;
+        remove(self.next_key())?;
         sync_folder(&self.key)
     }
 
     fn next_certificate(&self) -> PathBuf {
-        with_suffix(&self.certificate)
+        with_suffix(&self.certificate, ".next")
     }
 
     fn next_key(&self) -> PathBuf {
-        with_suffix(&self.key)
+        with_suffix(&self.key, ".next")
+    }
+
+    fn offered(&self) -> PathBuf {
+        with_suffix(&self.certificate, ".offer")
     }
 }
 
-fn with_suffix(path: &Path) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".next");
+    name.push(suffix);
     name.into()
+}
+
+/// Removes a file that may be there.
+fn remove(path: PathBuf) -> Result<(), KeepError> {
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(KeepError::Rename { path, source }),
+        _ => Ok(()),
+    }
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), KeepError> {
@@ -160,82 +206,4 @@ fn sync_folder(path: &Path) -> Result<(), KeepError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Rig {
-        folder: tempfile::TempDir,
-    }
-
-    impl Rig {
-        fn new() -> Self {
-            Self { folder: tempfile::tempdir().unwrap() }
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.folder.path().join(name)
-        }
-
-        fn open(&self) -> Keep {
-            Keep::open(&self.path("x.crt"), &self.path("x.key")).unwrap()
-        }
-
-        fn read(&self, name: &str) -> Option<String> {
-            fs::read_to_string(self.path(name)).ok()
-        }
-    }
-
-    #[test]
-    fn the_key_that_is_asked_for_stays_the_same_until_it_is_certified() {
-        let rig = Rig::new();
-        let key = rig.open().key_to_ask_for().unwrap();
-        assert_eq!(*rig.open().key_to_ask_for().unwrap(), *key, "after a restart");
-        assert!(rig.open().next().is_none() && !rig.open().has_current());
-        rig.open().put_next("chain").unwrap();
-        assert!(rig.open().next().is_some());
-        rig.open().promote().unwrap();
-        assert!(rig.open().next().is_none() && rig.open().has_current());
-        assert_eq!((rig.read("x.key").unwrap(), rig.read("x.crt").unwrap()), (key.to_string(), "chain".into()));
-        assert_ne!(*rig.open().key_to_ask_for().unwrap(), *key, "the next one is another");
-    }
-
-    #[test]
-    fn whenever_the_power_goes_key_and_certificate_belong_together_when_it_is_back() {
-        for after in 0..3 {
-            let rig = Rig::new();
-            let keep = rig.open();
-            for (name, content) in [("x.key", "old"), ("x.crt", "old"), ("x.key.next", "new"), ("x.crt.next", "new")] {
-                fs::write(rig.path(name), content).unwrap();
-            }
-            // As `promote` does it, up to some step.
-            for (from, to) in [("x.key.next", "x.key"), ("x.crt.next", "x.crt")].into_iter().take(after) {
-                fs::rename(rig.path(from), rig.path(to)).unwrap();
-            }
-            drop(keep);
-            let keep = rig.open();
-            let pair = |key: &str, crt: &str| (rig.read(key), rig.read(crt));
-            assert_eq!(pair("x.key", "x.crt").0, pair("x.key", "x.crt").1, "after {after} steps");
-            if let Some((crt, key)) = keep.next() {
-                assert_eq!(fs::read(crt).unwrap(), fs::read(key).unwrap());
-            }
-        }
-    }
-
-    #[test]
-    fn a_key_that_others_can_read_is_not_asked_for() {
-        use std::os::unix::fs::PermissionsExt;
-        let rig = Rig::new();
-        rig.open().key_to_ask_for().unwrap();
-        fs::set_permissions(rig.path("x.key.next"), fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(rig.open().key_to_ask_for(), Err(KeepError::Key(KeyFileError::TooOpen { .. }))));
-    }
-
-    #[test]
-    fn what_nobody_will_certify_is_forgotten_whole() {
-        let rig = Rig::new();
-        rig.open().key_to_ask_for().unwrap();
-        rig.open().put_next("chain").unwrap();
-        rig.open().forget_next().unwrap();
-        assert!(rig.open().next().is_none() && !rig.path("x.key.next").exists() && !rig.path("x.crt").exists());
-    }
-}
+mod tests;
