@@ -9,8 +9,11 @@ use proto::DeviceId;
 use serde::Deserialize;
 
 use crate::source::Configured;
-use crate::uplink::Pace;
-use crate::{buffer, sealer, uplink};
+use crate::{buffer, sealer};
+
+pub use self::uplink::{TokenKey, Uplink};
+
+mod uplink;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -77,66 +80,6 @@ impl Default for Sealer {
     }
 }
 
-/// `[uplink]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Uplink {
-    /// The gateway's name, as in its certificate.
-    pub host: String,
-    /// Its MQTT port.
-    #[serde(default = "default_port")]
-    pub port: u16,
-    /// Whom to trust, PEM.
-    pub authority_file: PathBuf,
-    /// This device's certificate chain, PEM.
-    pub certificate_file: PathBuf,
-    /// Its private key, PEM, mode 0600.
-    pub key_file: PathBuf,
-    /// The public key that receipts must be signed with, if they must.
-    pub receipt_key_file: Option<PathBuf>,
-    /// The template of AWS IoT's fleet provisioning, where AWS IoT gives this device its certificate.
-    pub provisioning_template: Option<String>,
-    /// The first wait before another connection, in seconds.
-    #[serde(default = "default_reconnect_s_min")]
-    pub reconnect_s_min: f64,
-    /// The longest such wait, in seconds.
-    #[serde(default = "default_reconnect_s_max")]
-    pub reconnect_s_max: f64,
-    /// Seconds without traffic after which the client pings.
-    #[serde(default = "default_keep_alive_s")]
-    pub keep_alive_s: u16,
-    /// Publishes a second, both ways together; 0 for no limit.
-    #[serde(default)]
-    pub publishes_per_s_max: u32,
-    /// Bytes a second; 0 for no limit.
-    #[serde(default)]
-    pub bytes_per_s_max: u32,
-    /// Frames sent and not yet confirmed.
-    #[serde(default = "default_window_frames_max")]
-    pub window_frames_max: usize,
-}
-
-/// MQTT over TLS as registered with IANA.
-fn default_port() -> u16 {
-    8883
-}
-
-fn default_reconnect_s_min() -> f64 {
-    Pace::default().reconnect_min.as_secs_f64()
-}
-
-fn default_reconnect_s_max() -> f64 {
-    Pace::default().reconnect_max.as_secs_f64()
-}
-
-fn default_keep_alive_s() -> u16 {
-    u16::try_from(Pace::default().keep_alive.as_secs()).unwrap_or(u16::MAX)
-}
-
-fn default_window_frames_max() -> usize {
-    Pace::default().window_frames
-}
-
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -198,27 +141,8 @@ impl Config {
         if self.sealer.linger_ms > 60_000 {
             return fault("sealer.linger_ms", "is more than a minute; readings would wait that long to be safe");
         }
-        if let Some(uplink) = &self.uplink {
-            let waits = [uplink.reconnect_s_min, uplink.reconnect_s_max];
-            if !waits.iter().all(|wait| (0.01..=86_400.0).contains(wait)) || waits[0] > waits[1] {
-                return fault("uplink.reconnect_s_min", "must be from 0.01 s up to `uplink.reconnect_s_max`");
-            }
-            if !(1..=1_200).contains(&uplink.keep_alive_s) {
-                return fault("uplink.keep_alive_s", "must be from 1 to 1200");
-            }
-            if !(1..=uplink::mqtt::FRAMES_MAX).contains(&uplink.window_frames_max) {
-                return fault("uplink.window_frames_max", "must be from 1 to 32");
-            }
-            // Its form is that of the API reference, CreateProvisioningTemplate.
-            if uplink.provisioning_template.as_ref().is_some_and(|name| {
-                !(1..=36).contains(&name.len())
-                    || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
-            }) {
-                return fault("uplink.provisioning_template", "must be 1 to 36 letters, digits, `_` and `-`");
-            }
-            if uplink.host.is_empty() || uplink.port == 0 {
-                return fault("uplink.host", "and `uplink.port` must say where the gateway is");
-            }
+        if let Some((setting, wrong)) = self.uplink.as_ref().and_then(Uplink::first_fault) {
+            return fault(setting, wrong);
         }
         for (index, source) in self.sources.iter().enumerate() {
             if self.sources.iter().take(index).any(|other| other.name == source.name) {
@@ -250,26 +174,7 @@ impl Config {
 
     /// The uplink's settings.
     #[must_use]
-    pub fn uplink(&self) -> Option<uplink::Settings> {
-        let uplink = self.uplink.clone()?;
-        let pace = Pace {
-            reconnect_min: Duration::from_secs_f64(uplink.reconnect_s_min),
-            reconnect_max: Duration::from_secs_f64(uplink.reconnect_s_max),
-            keep_alive: Duration::from_secs(uplink.keep_alive_s.into()),
-            publishes_per_s_max: uplink.publishes_per_s_max,
-            bytes_per_s_max: uplink.bytes_per_s_max,
-            window_frames: uplink.window_frames_max,
-            ..Pace::default()
-        };
-        Some(uplink::Settings {
-            host: uplink.host,
-            port: uplink.port,
-            authority_file: uplink.authority_file,
-            certificate_file: uplink.certificate_file,
-            key_file: uplink.key_file,
-            receipt_key_file: uplink.receipt_key_file,
-            provisioning_template: uplink.provisioning_template,
-            pace,
-        })
+    pub fn uplink(&self) -> Option<crate::uplink::Settings> {
+        self.uplink.clone()?.settings()
     }
 }

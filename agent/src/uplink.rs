@@ -11,6 +11,7 @@ pub mod backoff;
 mod lanes;
 mod limiter;
 pub mod mqtt;
+mod place;
 pub mod run;
 pub mod session;
 mod silence;
@@ -31,14 +32,45 @@ pub struct Settings {
     pub authority_file: PathBuf,
     /// This device's certificate chain, PEM.
     pub certificate_file: PathBuf,
-    /// Its private key, PEM, mode 0600.
-    pub key_file: PathBuf,
+    /// Its private key.
+    pub key: KeySettings,
     /// What receipts must be signed with, if they must: 64 hexadecimal digits.
     pub receipt_key_file: Option<PathBuf>,
     /// The template of AWS IoT that this device is provisioned by, if AWS IoT gives it its certificate.
     pub provisioning_template: Option<String>,
     /// How the session paces itself.
     pub pace: Pace,
+}
+
+/// Where the device's private key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySettings {
+    /// In a file, PEM, mode 0600.
+    File(PathBuf),
+    /// In a token, which signs with it and does not give it away.
+    Token(TokenSettings),
+}
+
+/// A key behind a PKCS#11 module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// The module: a shared library, which is loaded into this process.
+    pub module: PathBuf,
+    /// The token's label.
+    pub token: String,
+    /// Which of its keys.
+    pub key: KeyName,
+    /// A file with the PIN, mode 0600.
+    pub pin_file: PathBuf,
+}
+
+/// What tells a key from the others of its token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyName {
+    /// Its label (`CKA_LABEL`).
+    Label(String),
+    /// Its id (`CKA_ID`).
+    Id(Vec<u8>),
 }
 
 /// Bounds on what is under way, and on waits.

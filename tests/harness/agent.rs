@@ -106,6 +106,7 @@ impl Agent {
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(&self.program);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(arguments).arg("--config").arg(self.config()).output().expect("run an agent's command")
     }
 }

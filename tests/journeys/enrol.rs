@@ -12,14 +12,14 @@ const SOURCE: &str = "[[source]]\nname = \"meter\"\ntype = \"simulate\"\nwhat = 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A gateway that issues certificates.
-struct Stage {
-    folder: tempfile::TempDir,
-    pki: Pki,
-    gateway: Gateway,
+pub(super) struct Stage {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) pki: Pki,
+    pub(super) gateway: Gateway,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pki = Pki::create_for_years(&folder.path().join("pki"));
         let authority = format!("[authority]\npath = {:?}\n", pki.anchor().parent().unwrap());
@@ -30,7 +30,7 @@ impl Stage {
     }
 
     /// `tributary-gateway devices …`, which must succeed.
-    fn devices(&self, arguments: &[&str]) -> String {
+    pub(super) fn devices(&self, arguments: &[&str]) -> String {
         let output = self.try_devices(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -42,7 +42,7 @@ impl Stage {
     }
 
     /// A claim file for `device`.
-    fn claim(&self, device: &str) -> PathBuf {
+    pub(super) fn claim(&self, device: &str) -> PathBuf {
         let path = self.folder.path().join(format!("{device}.claim"));
         self.devices(&["claim", "--device", device, "--out", path.to_str().unwrap()]);
         path
@@ -66,7 +66,7 @@ impl Stage {
         found["connected"].as_bool()
     }
 
-    fn stored(&self, device: &str) -> Option<i64> {
+    pub(super) fn stored(&self, device: &str) -> Option<i64> {
         let db = rusqlite::Connection::open(self.gateway.database()).ok()?;
         let sql = "select count(*) from reading join series on series.id = reading.series
                    join device on device.id = series.device where device.name = ?";

@@ -22,4 +22,5 @@ mod rollover;
 mod servers;
 mod terminal;
 mod timeseries;
+mod token;
 mod wire;

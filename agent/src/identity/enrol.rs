@@ -13,9 +13,10 @@ use rustls::ClientConfig;
 use tracing::{info, warn};
 
 use super::claim::Claim;
+use super::configs::{provider, verifier};
 use super::keep::Keep;
 use super::receipts::ReceiptKey;
-use super::{Tls, mismatch, provider, verifier};
+use super::{Key, Tls};
 use crate::clock::BootClock;
 use crate::uplink::Settings;
 use crate::uplink::backoff::Backoff;
@@ -51,14 +52,12 @@ impl Enrolment<'_> {
     /// # Errors
     /// The gateway said no, time ran out, or a file cannot be used.
     pub async fn run(&self) -> anyhow::Result<()> {
-        let keep = Keep::open(&self.uplink.certificate_file, &self.uplink.key_file)?;
+        let keep = Keep::open(&self.uplink.certificate_file, &Key::open(&self.uplink.key)?)?;
         if let Some(template) = &self.uplink.provisioning_template {
             return fleet::Fleet { enrolment: self, template, keep: &keep }.run().await;
         }
         if keep.next().is_none() {
-            let key = keep.key_to_ask_for()?;
-            let request = signing_request::request(&key, self.device.as_str())?;
-            let issued = self.ask(request).await?;
+            let issued = self.ask(keep.request(self.device.as_str())?).await?;
             let anchors = std::fs::read_to_string(&self.uplink.authority_file).unwrap_or_default();
             if issued.anchors.iter().any(|Certificate(anchor)| !anchors.contains(pem(anchor).trim())) {
                 warn!("the gateway trusts authorities that {} does not name", self.uplink.authority_file.display());
@@ -107,9 +106,9 @@ impl Enrolment<'_> {
     }
 
     /// Connects as the device, with this certificate and key.
-    async fn try_out(&self, (certificate_file, key_file): (PathBuf, PathBuf)) -> anyhow::Result<()> {
-        let settings = Settings { certificate_file, key_file, ..self.uplink.clone() };
-        let tls = Tls::open(&settings, Arc::new(BootClock::start(nonce()?.0)))?;
+    async fn try_out(&self, (certificate_file, key): (PathBuf, Key)) -> anyhow::Result<()> {
+        let settings = Settings { certificate_file, ..self.uplink.clone() };
+        let tls = Tls::open_with(&settings, Arc::new(BootClock::start(nonce()?.0)), key)?;
         let trial = async {
             let mut connection =
                 Connection::dial(self.device, &settings.host, settings.port, tls, settings.pace.keep_alive);
@@ -131,8 +130,8 @@ impl Enrolment<'_> {
         let (chain, key) = self.claim.identity()?;
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(|source| mismatch(self.uplink, source))?
-            .with_webpki_verifier(verifier(self.uplink)?)
+            .context("set up TLS")?
+            .with_webpki_verifier(verifier(&self.uplink.authority_file)?)
             .with_client_auth_cert(chain, key)
             .context("the claim's certificate and key cannot be used together")?;
         Ok(Arc::new(config))

@@ -10,6 +10,9 @@
 //! The power may go at any moment. A key is on the disk before anybody hears of it, so that the same request can be
 //! made again; and the two names that change at the end change key first, so that a certificate whose next key has gone
 //! is known to be the last step of it.
+//!
+//! A key in a token has no file and no successor: all its certificates are about the one key, and just `X.crt.next` waits
+//! for its turn.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,6 +21,9 @@ use certs::files::{self, FileError};
 use certs::key_file::{self, KeyFileError};
 use certs::signing_request::{self, RequestError};
 use zeroize::Zeroizing;
+
+use super::key::Key;
+use super::signer::TokenError;
 
 /// Certificates are for everybody to see.
 const PUBLIC: u32 = 0o644;
@@ -36,6 +42,9 @@ pub enum KeepError {
     /// A key cannot be made or used.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// The token that has the key.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// A name could not be changed, or taken away.
     #[error("cannot rename or remove {}", path.display())]
     Rename {
@@ -50,7 +59,7 @@ pub enum KeepError {
 #[derive(Clone, Debug)]
 pub struct Keep {
     certificate: PathBuf,
-    key: PathBuf,
+    key: Key,
 }
 
 impl Keep {
@@ -58,9 +67,9 @@ impl Keep {
     ///
     /// # Errors
     /// When a file cannot be renamed.
-    pub fn open(certificate: &Path, key: &Path) -> Result<Self, KeepError> {
-        let keep = Self { certificate: certificate.into(), key: key.into() };
-        if keep.next_certificate().exists() && !keep.next_key().exists() {
+    pub fn open(certificate: &Path, key: &Key) -> Result<Self, KeepError> {
+        let keep = Self { certificate: certificate.into(), key: key.clone() };
+        if keep.next_certificate().exists() && keep.next_key().is_some_and(|next| !next.exists()) {
             rename(&keep.next_certificate(), &keep.certificate)?;
         }
         Ok(keep)
@@ -69,34 +78,27 @@ impl Keep {
     /// Whether the device has a certificate that it is known by.
     #[must_use]
     pub fn has_current(&self) -> bool {
-        self.certificate.exists() && self.key.exists()
+        self.certificate.exists() && self.key.file().is_none_or(Path::exists)
     }
 
     /// The certificate and key that were issued last and have not connected yet, if there are any.
     #[must_use]
-    pub fn next(&self) -> Option<(PathBuf, PathBuf)> {
-        let pair = (self.next_certificate(), self.next_key());
-        (pair.0.exists() && pair.1.exists()).then_some(pair)
+    pub fn next(&self) -> Option<(PathBuf, Key)> {
+        let key = self.next_key().map_or_else(|| self.key.clone(), Key::File);
+        let certificate = self.next_certificate();
+        (certificate.exists() && key.file().is_none_or(Path::exists)).then_some((certificate, key))
     }
 
-    /// The key that a certificate is to be about, PEM: the one that was made before, or a new one, which is on the disk
-    /// when this returns.
+    /// The request for the next certificate, in DER: for the key of a token, which makes one where it has none, or for the
+    /// next key in a file. Blocks for as long as a token takes.
     ///
     /// # Errors
-    /// When it cannot be made, written or read.
-    pub fn key_to_ask_for(&self) -> Result<Zeroizing<String>, KeepError> {
-        let path = self.next_key();
-        files::sweep(&path)?;
-        if path.exists() {
-            let pem = key_file::read_private(&path)?;
-            let pem = Zeroizing::new(String::from_utf8_lossy(&pem).into_owned());
-            signing_request::public_key(&pem)?;
-            return Ok(pem);
+    /// When the key cannot be made, or does not sign.
+    pub fn request(&self, device: &str) -> Result<Vec<u8>, KeepError> {
+        match &self.key {
+            Key::Token(token) => token.request(device),
+            Key::File(file) => Ok(signing_request::request(&key_to_ask_for(&with_suffix(file, ".next"))?, device)?),
         }
-        let pem = signing_request::new_key()?;
-        key_file::create_private(&path, pem.as_bytes())?;
-        sync_folder(&path)?;
-        Ok(pem)
     }
 
     /// Keeps the chain that was issued for it.
@@ -114,7 +116,9 @@ impl Keep {
     /// # Errors
     /// When a file cannot be renamed. The next [`Keep::open`] ends it.
     pub fn promote(&self) -> Result<(), KeepError> {
-        rename(&self.next_key(), &self.key)?;
+        if let (Some(next), Some(key)) = (self.next_key(), self.key.file()) {
+            rename(&next, key)?;
+        }
         rename(&self.next_certificate(), &self.certificate)
     }
 
@@ -155,28 +159,46 @@ impl Keep {
         sync_folder(&self.certificate)
     }
 
-    /// Forgets a key that nobody will certify.
+    /// Forgets a key that nobody will certify. One in a token stays.
     ///
     /// # Errors
     /// When a file cannot be removed.
     pub fn forget_next(&self) -> Result<(), KeepError> {
         // The certificate first: without its key it would be taken for the last step of a change.
-        remove(self.next_certificate())?;
-        remove(self.next_key())?;
-        sync_folder(&self.key)
+        for path in [Some(self.next_certificate()), self.next_key()].into_iter().flatten() {
+            remove(path)?;
+        }
+        sync_folder(&self.certificate)
     }
 
     fn next_certificate(&self) -> PathBuf {
         with_suffix(&self.certificate, ".next")
     }
 
-    fn next_key(&self) -> PathBuf {
-        with_suffix(&self.key, ".next")
+    /// Its file, if keys are in files.
+    fn next_key(&self) -> Option<PathBuf> {
+        self.key.file().map(|file| with_suffix(file, ".next"))
     }
 
     fn offered(&self) -> PathBuf {
         with_suffix(&self.certificate, ".offer")
     }
+}
+
+/// The key that a certificate is to be about, PEM: the one that was made before, or a new one, which is on the disk when
+/// this returns.
+fn key_to_ask_for(path: &Path) -> Result<Zeroizing<String>, KeepError> {
+    files::sweep(path)?;
+    if path.exists() {
+        let pem = key_file::read_private(path)?;
+        let pem = Zeroizing::new(String::from_utf8_lossy(&pem).into_owned());
+        signing_request::public_key(&pem)?;
+        return Ok(pem);
+    }
+    let pem = signing_request::new_key()?;
+    key_file::create_private(path, pem.as_bytes())?;
+    sync_folder(path)?;
+    Ok(pem)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

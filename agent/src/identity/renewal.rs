@@ -1,19 +1,23 @@
 //! The next certificate, asked for over the device's own connection when two thirds of this one's life are over.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use proto::enrol::{Certificate, Enrol, Enrolled, Outcome};
 use proto::{DeviceId, Nonce};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::keep::{Keep, KeepError};
-use crate::uplink::Settings;
+use super::key::Key;
 
 /// How long an answer is waited for before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(3_600);
 /// How often to look at the certificate's dates, and how soon one that did not connect is tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// How long the uplink waits for a request to be made before it goes on with other things.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// What is to be done about the certificate.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,36 +28,47 @@ pub enum Step {
     Reconnect,
 }
 
+type Making = JoinHandle<Result<Option<Step>, KeepError>>;
+
 /// Watches over one certificate's life.
 #[derive(Debug)]
 pub struct Renewal {
     device: DeviceId,
     certificate: PathBuf,
-    key: PathBuf,
+    key: Key,
+    /// A request that is being made: a token may take its time to sign it.
+    making: Option<(Nonce, Making)>,
     asked: Option<Nonce>,
     /// Nothing is done before.
     not_before: Option<Instant>,
 }
 
 impl Renewal {
-    /// Of the certificate that `settings` name.
+    /// Of the `certificate` for `key`.
     #[must_use]
-    pub fn new(device: &DeviceId, settings: &Settings) -> Self {
-        let (certificate, key) = (settings.certificate_file.clone(), settings.key_file.clone());
-        Self { device: device.clone(), certificate, key, asked: None, not_before: None }
+    pub fn new(device: &DeviceId, certificate: &Path, key: &Key) -> Self {
+        let (device, certificate, key) = (device.clone(), certificate.into(), key.clone());
+        Self { device, certificate, key, making: None, asked: None, not_before: None }
     }
 
-    /// What is to be done now, while connected. `wall` is the time of day, if it is known.
+    /// What is to be done now, while connected. `wall` is the time of day, if it is known. What takes longer than a
+    /// moment is told by a later call.
     pub async fn due(&mut self, wall: Option<proto::Instant>, now: Instant) -> Option<Step> {
-        if self.not_before.is_some_and(|not_before| now < not_before) {
-            return None;
+        if self.making.is_none() {
+            if self.not_before.is_some_and(|not_before| now < not_before) {
+                return None;
+            }
+            self.not_before = Some(now + LOOK_EVERY);
+            let (certificate, key, device) = (self.certificate.clone(), self.key.clone(), self.device.clone());
+            let nonce = nonce()?;
+            // Flash may take its time, and a token more.
+            let making = spawn_blocking(move || prepare(&certificate, &key, &device, nonce, wall));
+            self.making = Some((nonce, making));
         }
-        self.not_before = Some(now + LOOK_EVERY);
-        let (certificate, key, device) = (self.certificate.clone(), self.key.clone(), self.device.clone());
-        let nonce = nonce()?;
-        // Flash may take its time.
-        let step = tokio::task::spawn_blocking(move || prepare(&certificate, &key, &device, nonce, wall)).await;
-        match step {
+        let (nonce, making) = self.making.as_mut()?;
+        let (nonce, made) = (*nonce, timeout(MOMENT, making).await.ok()?);
+        self.making = None;
+        match made {
             Ok(Ok(step)) => {
                 if matches!(step, Some(Step::Ask(_))) {
                     self.asked = Some(nonce);
@@ -94,7 +109,7 @@ impl Renewal {
         let chain: String =
             issued.chain.iter().map(|Certificate(der)| certs::signing_request::certificate_pem(der)).collect();
         let (certificate, key) = (self.certificate.clone(), self.key.clone());
-        let kept = tokio::task::spawn_blocking(move || Keep::open(&certificate, &key)?.put_next(&chain)).await;
+        let kept = spawn_blocking(move || Keep::open(&certificate, &key)?.put_next(&chain)).await;
         match kept {
             Ok(Ok(())) => {
                 info!("the next certificate is here; connecting with it");
@@ -110,8 +125,8 @@ impl Renewal {
 }
 
 fn prepare(
-    certificate: &std::path::Path,
-    key: &std::path::Path,
+    certificate: &Path,
+    key: &Key,
     device: &DeviceId,
     nonce: Nonce,
     wall: Option<proto::Instant>,
@@ -124,14 +139,13 @@ fn prepare(
     if !is_due {
         return Ok(None);
     }
-    let key = keep.key_to_ask_for()?;
-    let request = certs::signing_request::request(&key, device.as_str())?;
+    let request = keep.request(device.as_str())?;
     Ok(Some(Step::Ask(Enrol { nonce, device: device.clone(), request }.encode())))
 }
 
 /// Whether two thirds of the life of the certificate in `file` are over. Not if it cannot be read: whoever connects says
 /// what is wrong with it.
-fn is_two_thirds_over(file: &std::path::Path, wall: proto::Instant) -> bool {
+fn is_two_thirds_over(file: &Path, wall: proto::Instant) -> bool {
     let Ok(chain) = certs::read_certificates(file) else { return false };
     let life = chain.first().and_then(|leaf| certs::identity::life(leaf).ok());
     life.is_some_and(|(from, until)| wall.0 / 1_000_000 >= from + (until - from) / 3 * 2)
@@ -144,95 +158,4 @@ fn nonce() -> Option<Nonce> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proto::enrol::{EnrolRefusal, Issued};
-
-    use super::*;
-
-    const DAY: i64 = 86_400;
-
-    /// A device with a certificate of 30 days.
-    struct Rig {
-        folder: tempfile::TempDir,
-        authority: certs::Authority,
-        renewal: Renewal,
-        began: Instant,
-    }
-
-    fn at(days: i64) -> std::time::SystemTime {
-        std::time::UNIX_EPOCH + Duration::from_secs((1_790_000_000 + days * DAY).unsigned_abs())
-    }
-
-    fn wall(days: i64) -> Option<proto::Instant> {
-        Some(proto::Instant((1_790_000_000 + days * DAY) * 1_000_000))
-    }
-
-    impl Rig {
-        fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let authority = certs::Authority::create(&folder.path().join("ca"), "test", 300, at(0)).unwrap();
-            let made = authority.issue_device("a", 30, at(0)).unwrap();
-            std::fs::write(folder.path().join("x.crt"), &made.leaf.pem).unwrap();
-            certs::key_file::create_private(&folder.path().join("x.key"), made.key_pem.as_bytes()).unwrap();
-            let (certificate, key) = (folder.path().join("x.crt"), folder.path().join("x.key"));
-            let renewal = Renewal { device: "a".parse().unwrap(), certificate, key, asked: None, not_before: None };
-            Self { folder, authority, renewal, began: Instant::now() }
-        }
-
-        async fn asked(&mut self, days: i64, after: Duration) -> Option<Enrol> {
-            match self.renewal.due(wall(days), self.began + after).await {
-                Some(Step::Ask(message)) => Some(Enrol::decode(&message).unwrap()),
-                None => None,
-                other => panic!("{other:?}"),
-            }
-        }
-
-        async fn answer(&mut self, nonce: Nonce, outcome: Outcome) -> Option<Step> {
-            self.renewal.answered(&Enrolled { nonce, outcome }.encode(), self.began).await
-        }
-    }
-
-    #[tokio::test]
-    async fn it_is_asked_for_when_two_thirds_are_over_and_not_before_nor_without_a_clock() {
-        let mut rig = Rig::new();
-        assert!(rig.renewal.due(None, rig.began).await.is_none());
-        assert!(rig.asked(19, LOOK_EVERY).await.is_none());
-        let enrol = rig.asked(21, LOOK_EVERY * 2).await.unwrap();
-        assert_eq!(enrol.device.as_str(), "a");
-        assert!(rig.asked(21, LOOK_EVERY * 3).await.is_none(), "an answer may still come");
-        let again = rig.asked(21, LOOK_EVERY * 2 + ASK_AGAIN).await.unwrap();
-        let key = |enrol: &Enrol| certs::authority::key_of_request(&enrol.request).unwrap();
-        assert_eq!(key(&again), key(&enrol), "for the same key, so that the answer is the same");
-        assert_ne!(again.nonce, enrol.nonce);
-    }
-
-    #[tokio::test]
-    async fn what_is_issued_is_kept_beside_the_old_one_and_connected_with() {
-        let mut rig = Rig::new();
-        let enrol = rig.asked(21, Duration::ZERO).await.unwrap();
-        let leaf = rig.authority.sign_request(&enrol.request, "a", 30, at(21)).unwrap();
-        let issued = || {
-            let chain = vec![Certificate(leaf.der.to_vec())];
-            Outcome::Issued(Issued { chain, anchors: Vec::new(), receipt_key: None })
-        };
-        let old = std::fs::read(rig.folder.path().join("x.crt")).unwrap();
-        assert_eq!(rig.answer(Nonce([0; 8]), issued()).await, None, "nobody asked that");
-        assert_eq!(rig.answer(enrol.nonce, issued()).await, Some(Step::Reconnect));
-        assert_eq!(std::fs::read(rig.folder.path().join("x.crt")).unwrap(), old);
-        assert_eq!(std::fs::read_to_string(rig.folder.path().join("x.crt.next")).unwrap(), leaf.pem);
-        // As long as it has not connected, it is tried, and no other is asked for.
-        let later = rig.began + ASK_AGAIN;
-        assert_eq!(rig.renewal.due(wall(22), later).await, Some(Step::Reconnect));
-        assert_eq!(rig.renewal.due(wall(22), later).await, None);
-    }
-
-    #[tokio::test]
-    async fn one_that_comes_later_is_asked_for_later_and_a_no_is_heard() {
-        let mut rig = Rig::new();
-        let enrol = rig.asked(21, Duration::ZERO).await.unwrap();
-        assert_eq!(rig.answer(enrol.nonce, Outcome::Later(5)).await, None);
-        let enrol = rig.asked(21, Duration::from_secs(5)).await.unwrap();
-        assert_eq!(rig.answer(enrol.nonce, Outcome::Refused(EnrolRefusal::NotAllowed)).await, None);
-        assert!(rig.asked(21, Duration::from_secs(60)).await.is_none());
-    }
-}
+mod tests;

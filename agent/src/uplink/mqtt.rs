@@ -1,7 +1,8 @@
 //! The shell around rumqttc: one small seam, so that the client can be exchanged.
 //!
 //! Each connection gets a client of its own, so that no state of a lost one leaks into the next. The client's event
-//! loop has a task to itself, because its `poll` is not safe to cancel and must not wait for us.
+//! loop has a task to itself, because its `poll` is not safe to cancel and must not wait for us; where that runs, says
+//! [`Place`].
 
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use rumqttc::{
     SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::NETWORK_DEADLINE;
+use super::place::Place;
 use crate::identity::Tls;
 
 /// What the kernel may hold of what is sent (it takes twice as much, its bookkeeping included). Little, so that bytes
@@ -58,7 +59,7 @@ pub struct Connection {
     client: AsyncClient,
     device: DeviceId,
     arrivals: mpsc::Receiver<Arrival>,
-    pump: JoinHandle<()>,
+    pump: Place,
 }
 
 /// The connection cannot take more: it has ended, or its queue is full, which the session's window rules out.
@@ -89,7 +90,9 @@ impl Connection {
         // Packets are written whole: to hold back the last piece until the others are acknowledged only delays it.
         event_loop.network_options.set_tcp_nodelay(true);
         let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
-        let pump = tokio::spawn(pump(event_loop, tls, client.clone(), device.clone(), sender));
+        let waits = tls.waits();
+        let pump = pump(event_loop, tls, client.clone(), device.clone(), sender);
+        let pump = if waits { Place::own("connection", pump) } else { Place::beside(pump) };
         Self { client, device: device.clone(), arrivals, pump }
     }
 
@@ -109,17 +112,11 @@ impl Connection {
     }
 
     /// Takes leave: says so on `status`, and ends the connection once that is out, or after `grace`.
-    pub async fn leave(mut self, grace: Duration) {
+    pub async fn leave(self, grace: Duration) {
         let said = self.publish(Channel::Status, status(Presence::Offline));
         if said.is_ok() && self.client.try_disconnect().is_ok() {
-            let _ = tokio::time::timeout(grace, &mut self.pump).await;
+            let _ = tokio::time::timeout(grace, self.pump.over()).await;
         }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.pump.abort();
     }
 }
 
@@ -135,7 +132,10 @@ async fn pump(
     device: DeviceId,
     arrivals: mpsc::Sender<Arrival>,
 ) {
-    event_loop.mqtt_options.set_transport(Transport::Tls(TlsConfiguration::Rustls(tls.config().await)));
+    match tls.config().await {
+        Ok(config) => event_loop.mqtt_options.set_transport(Transport::Tls(TlsConfiguration::Rustls(config))),
+        Err(error) => return drop(arrivals.send(Arrival::Down(error.to_string())).await),
+    };
     let (mut is_greeting, mut is_up) = (true, false); // the first publish is the client's own
     loop {
         let arrival = match event_loop.poll().await {

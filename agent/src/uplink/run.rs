@@ -55,7 +55,7 @@ pub async fn run(uplink: Uplink, stop: CancellationToken) -> Result<(), BufferEr
     let Uplink { device, settings, tls, buffer, contents, receipt_key, clock, accepted } = uplink;
     let session = Session::new(settings.pace, &contents, seed(), Instant::now());
     let kept = clock.clock();
-    let renewal = Renewal::new(&device, &settings);
+    let renewal = Renewal::new(&device, &settings.certificate_file, tls.key());
     let mut shell =
         Shell { device, settings, tls, buffer, clock, session, connection: None, kept, renewal, receipt_key };
     shell.run(accepted, stop).await?;

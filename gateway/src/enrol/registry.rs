@@ -279,11 +279,18 @@ fn waiting(db: Db<'_>, device: &DeviceId, key: Option<&str>) -> Result<(i64, Str
 
 fn decide(db: Db<'_>, asked: &Asked<'_>, now: Instant) -> Result<Decision, SqlError> {
     let Asked { by, device, key } = asked;
-    let sql = "select chain from certificate
+    let sql = "select chain, issued_us, not_after_us from certificate
                where device = ?1 and key = ?2 and revoked_us is null and not_after_us >= ?3
                order by not_after_us desc";
-    if let Some(chain) = db.prepare(sql).first(params![device.as_str(), *key, now.0], |row| row.get(0))? {
-        return Ok(Decision::Known(chain));
+    let known = db.prepare(sql).first(params![device.as_str(), *key, now.0], |row| {
+        Ok((row.get(0)?, row.get::<i64>(1)?, row.get::<i64>(2)?))
+    })?;
+    if let Some((chain, issued, not_after)) = known {
+        // A key in a token stays: its device renews what is old for the same key.
+        let is_old = now.0 - issued > (not_after - issued) / 2;
+        if **by != Claimant::Device || !is_old {
+            return Ok(Decision::Known(chain));
+        }
     }
     match by {
         Claimant::Code(claim) => decide_code(db, asked, claim, now),

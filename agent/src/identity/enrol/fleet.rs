@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use certs::signing_request;
 use rustls::ClientConfig;
 use tracing::{info, warn};
 
 use super::super::claim::Claim;
 use super::super::keep::Keep;
+use super::super::key::Key;
 use super::{Enrolment, nonce};
 use crate::uplink::Settings;
 use crate::uplink::backoff::Backoff;
@@ -71,8 +71,12 @@ impl Fleet<'_> {
         if self.enrolment.again || self.keep.next().is_some() || !self.keep.has_current() {
             return false;
         }
-        let Settings { certificate_file, key_file, .. } = self.enrolment.uplink;
-        match self.enrolment.try_out((certificate_file.clone(), key_file.clone())).await {
+        let Settings { certificate_file, key, .. } = self.enrolment.uplink;
+        let tried = match Key::open(key) {
+            Ok(key) => self.enrolment.try_out((certificate_file.clone(), key)).await,
+            Err(error) => Err(error.into()),
+        };
+        match tried {
             Ok(()) => true,
             Err(error) => {
                 warn!(
@@ -125,8 +129,7 @@ impl Fleet<'_> {
     }
 
     async fn ask(&self, config: &Arc<ClientConfig>) -> anyhow::Result<End> {
-        let key = self.keep.key_to_ask_for()?;
-        let request = signing_request::request(&key, self.enrolment.device.as_str())?;
+        let request = self.keep.request(self.enrolment.device.as_str())?;
         let session = Session {
             uplink: self.enrolment.uplink,
             device: self.enrolment.device,

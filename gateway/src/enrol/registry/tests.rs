@@ -131,6 +131,24 @@ fn a_device_renews_within_bounds_and_what_was_revoked_is_known_until_it_expires(
 }
 
 #[test]
+fn a_device_whose_key_stays_gets_a_new_certificate_for_it_when_half_of_the_old_ones_life_is_over() {
+    let mut rig = Rig::new();
+    rig.issued("a", 1, "01");
+    assert_eq!(rig.ask(Claimant::Device, "a", 1, 24), Decision::Known(b"01".to_vec()), "the answer was lost");
+    assert_eq!(rig.ask(Claimant::Device, "a", 1, 60 * 24), Decision::Issue);
+    assert_eq!(rig.ask(Claimant::Shared, "a", 1, 60 * 24), Decision::Known(b"01".to_vec()), "who has no certificate");
+    let renewed = Certificate {
+        serial: "02".into(),
+        device: id("a"),
+        key: vec![1; 65],
+        not_after: later(150 * 24),
+        chain: b"02".to_vec(),
+    };
+    rig.registry.keep(&renewed, later(60 * 24)).unwrap();
+    assert_eq!(rig.ask(Claimant::Device, "a", 1, 61 * 24), Decision::Known(b"02".to_vec()), "the answer was lost");
+}
+
+#[test]
 fn a_rule_is_an_id_or_its_beginning() {
     let mut rig = Rig::new();
     rig.registry.add_rule("meter-*", START).unwrap();

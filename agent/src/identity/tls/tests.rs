@@ -10,7 +10,8 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, ServerConfig, ServerConnection};
 
 use super::*;
-use crate::uplink::Pace;
+use crate::identity::configs::{provider, tls};
+use crate::uplink::{KeySettings, Pace};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -49,7 +50,7 @@ fn rig(name: &str, from: SystemTime, is_trusted: bool) -> Rig {
         port: 8883,
         authority_file: folder.path().join("trusted/ca.crt"),
         certificate_file: write("device.crt", &device.leaf.pem),
-        key_file: key("device.key", &device.key_pem),
+        key: KeySettings::File(key("device.key", &device.key_pem)),
         receipt_key_file: None,
         provisioning_template: None,
         pace: Pace::default(),
@@ -140,6 +141,15 @@ fn files_that_are_missing_are_named() {
     assert!(error.to_string().contains("/nowhere/ca.crt"), "{error}");
 }
 
+async fn config(tls: &Tls) -> Arc<ClientConfig> {
+    tls.config().await.unwrap()
+}
+
+fn key_file(rig: &Rig) -> &Path {
+    let KeySettings::File(file) = &rig.settings.key else { panic!("it is in a file") };
+    file
+}
+
 /// Puts `other`'s file in the place of `rig`'s, as an installation does: whole, by its name.
 fn install(from: &Path, to: &Path) {
     let new = to.with_extension("new");
@@ -153,15 +163,15 @@ async fn files_that_were_replaced_are_used_from_the_next_connection_on_once_they
     let (old, new) = (rig("localhost", from, true), rig("localhost", from, true));
     let clock = Arc::new(BootClock::start([1; 8]));
     let tls = Tls::open(&old.settings, clock).unwrap();
-    let same = tls.config().await;
-    assert!(Arc::ptr_eq(&same, &tls.config().await), "nothing changed, so nothing was read");
+    let same = config(&tls).await;
+    assert!(Arc::ptr_eq(&same, &config(&tls).await), "nothing changed, so nothing was read");
     shake(same.clone(), &old.gateway).unwrap();
     assert!(shake(same, &new.gateway).is_err(), "another authority's");
 
     let both = [&old, &new].map(|rig| std::fs::read(&rig.settings.authority_file).unwrap()).concat();
     std::fs::write(&old.settings.authority_file, both).unwrap();
-    shake(tls.config().await, &old.gateway).unwrap();
-    shake(tls.config().await, &new.gateway).unwrap();
+    shake(config(&tls).await, &old.gateway).unwrap();
+    shake(config(&tls).await, &new.gateway).unwrap();
 
     let shown = |config: &Arc<ClientConfig>| {
         config.client_auth_cert_resolver.resolve(&[], &[rustls::SignatureScheme::ECDSA_NISTP256_SHA256]).unwrap().cert
@@ -170,31 +180,31 @@ async fn files_that_were_replaced_are_used_from_the_next_connection_on_once_they
     };
     let [was, is] = [&old, &new].map(|rig| certs::read_certificates(&rig.settings.certificate_file).unwrap().remove(0));
     install(&new.settings.certificate_file, &old.settings.certificate_file);
-    assert_eq!(shown(&tls.config().await), was, "the key is still that of the old certificate");
-    install(&new.settings.key_file, &old.settings.key_file);
-    assert_eq!(shown(&tls.config().await), is);
+    assert_eq!(shown(&config(&tls).await), was, "the key is still that of the old certificate");
+    install(key_file(&new), key_file(&old));
+    assert_eq!(shown(&config(&tls).await), is);
 
     std::fs::write(&old.settings.authority_file, std::fs::read(&new.settings.authority_file).unwrap()).unwrap();
-    assert!(shake(tls.config().await, &old.gateway).is_err(), "the old authority is no longer trusted");
-    shake(tls.config().await, &new.gateway).unwrap();
+    assert!(shake(config(&tls).await, &old.gateway).is_err(), "the old authority is no longer trusted");
+    shake(config(&tls).await, &new.gateway).unwrap();
 }
 
 #[tokio::test]
 async fn files_that_cannot_be_used_change_nothing_and_are_read_again_when_they_change_again() {
     let rig = rig("localhost", now() - Duration::from_secs(60), true);
     let tls = Tls::open(&rig.settings, Arc::new(BootClock::start([1; 8]))).unwrap();
-    let used = tls.config().await;
-    for file in [&rig.settings.authority_file, &rig.settings.certificate_file, &rig.settings.key_file] {
+    let used = config(&tls).await;
+    for file in [&*rig.settings.authority_file, &rig.settings.certificate_file, key_file(&rig)] {
         let sound = std::fs::read(file).unwrap();
         for broken in [Some(&sound[..sound.len() / 2]), Some(b"".as_slice()), None] {
             match broken {
                 Some(bytes) => std::fs::write(file, bytes).unwrap(),
                 None => std::fs::remove_file(file).unwrap(),
             }
-            assert!(Arc::ptr_eq(&used, &tls.config().await), "{}", file.display());
+            assert!(Arc::ptr_eq(&used, &config(&tls).await), "{}", file.display());
         }
         certs::files::create(file, &sound, 0o600).unwrap();
-        let again = tls.config().await;
+        let again = config(&tls).await;
         assert!(!Arc::ptr_eq(&used, &again), "read again");
         shake(again, &rig.gateway).unwrap();
         tls.held().configs.usual = used.clone();
