@@ -37,6 +37,8 @@ pub struct Settings {
     pub key: KeySettings,
     /// What receipts must be signed with, if they must: 64 hexadecimal digits.
     pub receipt_key_file: Option<PathBuf>,
+    /// The template of AWS IoT that this device is provisioned by, if AWS IoT gives it its certificate.
+    pub provisioning_template: Option<String>,
     /// How the session paces itself.
     pub pace: Pace,
 }

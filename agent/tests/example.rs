@@ -99,3 +99,22 @@ fn the_key_is_in_a_file_or_in_a_token_and_the_commented_table_is_a_sound_one() {
         assert!(error.contains(&format!("`{setting}`")), "{error}: {wrong}");
     }
 }
+
+#[test]
+fn the_name_of_a_provisioning_template_is_one_that_aws_iot_takes() {
+    let of = |name: &str| {
+        let example = include_str!("../agent.example.toml");
+        let text =
+            example.replace("#provisioning_template = \"tributary\"", &format!("provisioning_template = {name:?}"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path)
+    };
+    let config = of("fleet_1-A").unwrap();
+    assert_eq!(config.uplink().unwrap().provisioning_template.as_deref(), Some("fleet_1-A"));
+    assert!(of(&"x".repeat(36)).is_ok());
+    for wrong in ["", "a/b", "#", "+", "ä", &"x".repeat(37)] {
+        assert!(of(wrong).unwrap_err().to_string().contains("uplink.provisioning_template"), "{wrong}");
+    }
+}

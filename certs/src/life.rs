@@ -1,20 +1,17 @@
 //! When a certificate is valid, read without all the rest of it: what a small device needs to know of its own.
 
-use crate::der::{Der, INTEGER, SEQUENCE, VERSION};
+use crate::der::{Der, SEQUENCE};
 
 /// The first and the last second of a DER certificate's life, since 1970 (RFC 5280, section 4.1.2.5); none of what is not
 /// one. Whether it is genuine is for a TLS verifier to say.
 #[must_use]
 pub fn life(certificate_der: &[u8]) -> Option<(i64, i64)> {
-    let mut whole = Der(certificate_der);
-    let mut body = Der(Der(whole.take(SEQUENCE)?).take(SEQUENCE)?);
-    let _ = body.take(VERSION); // one of version 1 has none
-    body.take(INTEGER)?; // the serial number
+    let mut body = Der::of_certificate(certificate_der)?;
     body.take(SEQUENCE)?; // how it is signed
     body.take(SEQUENCE)?; // by whom
     let mut validity = Der(body.take(SEQUENCE)?);
     let life = (time(&mut validity)?, time(&mut validity)?);
-    (validity.0.is_empty() && whole.0.is_empty()).then_some(life)
+    validity.0.is_empty().then_some(life)
 }
 
 const UTC_TIME: u8 = 0x17;

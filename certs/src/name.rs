@@ -1,15 +1,12 @@
 //! The name in a certificate, read without all the rest of it: what a small device needs to know of a claim.
 
-use crate::der::{Der, INTEGER, SEQUENCE, VERSION};
+use crate::der::{Der, SEQUENCE};
 
 /// The one name of a DER certificate whose only subject alternative name is a DNS name (RFC 5280, section 4.2.1.6); none
 /// of any other. Whether it is genuine, and may be used like that, is for whoever it is shown to.
 #[must_use]
 pub fn dns_name(certificate_der: &[u8]) -> Option<&str> {
-    let mut whole = Der(certificate_der);
-    let mut body = Der(Der(whole.take(SEQUENCE)?).take(SEQUENCE)?);
-    body.take(VERSION)?;
-    body.take(INTEGER)?; // the serial number
+    let mut body = Der::of_certificate(certificate_der)?;
     for _ in 0..5 {
         body.take(SEQUENCE)?; // how it is signed, by whom, when it is valid, the subject, its key
     }
@@ -26,8 +23,7 @@ pub fn dns_name(certificate_der: &[u8]) -> Option<&str> {
     }
     let mut names = Der(Der(names?).take(SEQUENCE)?);
     let name = names.take(DNS_NAME)?;
-    let is_one = names.0.is_empty() && whole.0.is_empty();
-    std::str::from_utf8(name).ok().filter(|_| is_one)
+    std::str::from_utf8(name).ok().filter(|_| names.0.is_empty())
 }
 
 const BOOLEAN: u8 = 0x01;

@@ -112,6 +112,12 @@ pub fn certificate_pem(der: &[u8]) -> String {
     to_pem("CERTIFICATE", der)
 }
 
+/// A DER signing request in PEM.
+#[must_use]
+pub fn request_pem(der: &[u8]) -> String {
+    to_pem("CERTIFICATE REQUEST", der)
+}
+
 fn kept(key_pem: &str) -> Result<KeyPair, RequestError> {
     let mut der = PrivatePkcs8KeyDer::from_pem_slice(key_pem.as_bytes()).map_err(RequestError::Pem)?;
     let key = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256);

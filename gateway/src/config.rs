@@ -13,12 +13,14 @@ use crate::rollup;
 use crate::store::{Side, SubjectSeed};
 
 mod audit;
+pub mod authority;
 mod broker;
 mod doors;
 mod postgres;
 pub mod timeseries;
 
 pub use audit::Audit;
+pub use authority::Authority;
 pub use broker::Broker;
 pub use doors::{Http, Listener};
 pub use postgres::{Postgres, TlsMode};
@@ -55,31 +57,6 @@ pub struct Config {
     /// Whom readings are about.
     #[serde(default, rename = "subject")]
     pub subjects: Vec<Subject>,
-}
-
-/// `[authority]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Authority {
-    /// The folder of an authority that `tributary-certs` made.
-    pub path: PathBuf,
-    /// Days that a device's certificate lives.
-    #[serde(default = "default_days")]
-    pub days: u32,
-    /// Days after its end that a device's certificate is still good for asking for the next one; 0: none.
-    #[serde(default = "default_expired_grace_days")]
-    pub expired_grace_days: u32,
-}
-
-/// As long as revocations of expired certificates are remembered, at most.
-const EXPIRED_GRACE_DAYS_MAX: u32 = 90;
-
-fn default_expired_grace_days() -> u32 {
-    30
-}
-
-fn default_days() -> u32 {
-    certs::authority::DEVICE_DAYS_MAX
 }
 
 /// `[receipts]`
@@ -211,13 +188,8 @@ impl Config {
         if let Some((setting, wrong)) = self.listener.first_fault() {
             return Some((format!("listener.{setting}"), wrong));
         }
-        if let Some(authority) = &self.authority
-            && !(1..=certs::authority::DEVICE_DAYS_MAX).contains(&authority.days)
-        {
-            return Some(("authority.days".to_owned(), "must be from 1 to 90".to_owned()));
-        }
-        if self.authority.as_ref().is_some_and(|authority| authority.expired_grace_days > EXPIRED_GRACE_DAYS_MAX) {
-            return Some(("authority.expired_grace_days".to_owned(), "must be from 0 to 90".to_owned()));
+        if let Some(Err((setting, wrong))) = self.authority.as_ref().map(Authority::issuer) {
+            return Some((setting.to_owned(), wrong));
         }
         if !(1..=30).contains(&self.rollup.interval_s) {
             let wrong = "must be 1 to 30 seconds, so that sums are right within a minute";
@@ -252,8 +224,7 @@ impl Config {
     /// How long after its end a device's certificate is still good for asking for the next one.
     #[must_use]
     pub fn expired_grace(&self) -> Duration {
-        let days = self.authority.as_ref().map_or(0, |authority| authority.expired_grace_days);
-        Duration::from_secs(u64::from(days) * 86_400)
+        self.authority.as_ref().map_or(Duration::ZERO, Authority::expired_grace)
     }
 
     /// The listener's settings.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use proto::DeviceId;
 use proto::enrol::is_claim;
 
+pub mod authority;
 pub mod desk;
 pub mod registry;
 pub mod watch;

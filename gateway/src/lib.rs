@@ -25,6 +25,8 @@ use crate::store::{Ledger, Store, SubjectSeed, outbox, postgres, sqlite};
 
 pub mod api;
 pub mod audit;
+#[cfg(feature = "aws")]
+mod aws;
 pub mod cli;
 pub mod config;
 pub mod doctor;
@@ -168,13 +170,9 @@ fn open_desk(
     auditor: Auditor,
 ) -> anyhow::Result<Option<(Desk, std::thread::JoinHandle<()>)>> {
     let Some(authority) = &config.authority else { return Ok(None) };
-    // Now, and not when the first device asks.
-    certs::Authority::open(&authority.path).context("open the authority that issues certificates")?;
-    let anchors = certs::read_certificates(&config.listener.authority_file)?;
     let settings = enrol::desk::Settings {
-        authority: authority.path.clone(),
-        days: authority.days,
-        anchors: anchors.iter().map(|anchor| anchor.to_vec()).collect(),
+        authority: enrol::authority::open(authority).context("open the authority that issues certificates")?,
+        anchors: enrol::authority::anchors(authority, &config.listener.authority_file)?,
         receipt_key: receipt_key.map(ReceiptKey::public),
     };
     Ok(Some(Desk::open(settings, Registry::new(config.side()?), auditor, now).context("open the desk")?))

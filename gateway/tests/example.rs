@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use tributary_gateway::config::authority::{Authority, Issuer};
 use tributary_gateway::config::{Config, TimeSeries};
 
 #[test]
@@ -52,6 +53,14 @@ fn what_the_example_offers_states_the_defaults_too() {
         authority_file = "x"
         [authority]
         path = "/var/lib/tributary/authority"
+        days = 90
+        expired_grace_days = 30
+        [authority.aws_iot]
+        region = "eu-central-1"
+        policy = "tributary-device"
+        thing_type = "tributary"
+        credentials_file = "/etc/tributary/aws.credentials"
+        endpoint_url = "http://127.0.0.1:5000"
         [http]
         certificate_file = "/etc/tributary/http.crt"
         key_file = "/etc/tributary/http.key"
@@ -71,6 +80,40 @@ fn what_the_example_offers_states_the_defaults_too() {
     .unwrap();
     assert_eq!((&whole.broker, &whole.authority, &whole.http), (&bare.broker, &bare.authority, &bare.http));
     assert!(whole.broker().unwrap().is_some());
+}
+
+#[test]
+fn the_authority_is_our_own_for_ninety_days_unless_told_otherwise() {
+    let authority: Authority = toml::from_str("path = \"/a\"").unwrap();
+    assert_eq!(authority.issuer().unwrap(), Issuer::Own(Path::new("/a"), 90));
+}
+
+#[test]
+fn settings_of_the_authority_that_cannot_work_are_named() {
+    let aws = "kind = \"aws_iot\"\n";
+    let table = "[aws_iot]\nregion = \"eu-central-1\"\n";
+    let wrong = [
+        (String::new(), "authority.path"),
+        ("path = \"a\"\ndays = 0".to_owned(), "authority.days"),
+        ("path = \"a\"\ndays = 91".to_owned(), "authority.days"),
+        ("path = \"a\"\nexpired_grace_days = 91".to_owned(), "authority.expired_grace_days"),
+        (format!("{aws}expired_grace_days = 30\n{table}policy = \"p\""), "authority.expired_grace_days"),
+        (aws.to_owned(), "authority.aws_iot"),
+        (format!("{aws}path = \"a\"\n{table}policy = \"p\""), "authority.path"),
+        (format!("{aws}days = 30\n{table}policy = \"p\""), "authority.days"),
+        (format!("{aws}{table}policy = \"arn:aws:iot:p\""), "authority.aws_iot.policy"),
+        (format!("{aws}{table}policy = \"\""), "authority.aws_iot.policy"),
+        (format!("{aws}{table}policy = \"p\"\nthing_type = \"a/b\""), "authority.aws_iot.thing_type"),
+        (format!("{aws}{table}policy = \"p\"\nendpoint_url = \"localhost\""), "authority.aws_iot.endpoint_url"),
+        (format!("{aws}[aws_iot]\nregion = \"\"\npolicy = \"p\""), "authority.aws_iot.region"),
+    ];
+    for (text, setting) in wrong {
+        let authority: Authority = toml::from_str(&text).unwrap();
+        assert_eq!(authority.issuer().unwrap_err().0, setting, "{text}");
+    }
+    let authority: Authority = toml::from_str(&format!("{aws}{table}policy = \"p\"")).unwrap();
+    assert_eq!(authority.issuer().is_ok(), cfg!(feature = "aws"), "{authority:?}");
+    assert!(toml::from_str::<Authority>("kind = \"other\"").is_err());
 }
 
 #[test]
@@ -134,6 +177,7 @@ fn the_example_names_every_setting() {
     for path in [
         "listener",
         "authority",
+        "authority.aws_iot",
         "receipts",
         "broker",
         "http",
@@ -193,4 +237,30 @@ fn the_example_says_where_checkpoints_lie_when_nobody_says() {
     let whole: Config = toml::from_str(&whole_example()).unwrap();
     assert_eq!(example.audit.checkpoint_file, None);
     assert_eq!(whole.audit.checkpoint_file, Some(example.audit_checkpoints()));
+}
+
+/// The page about AWS IoT, as far as it is for programs.
+fn page(kind: &str) -> impl Iterator<Item = &'static str> {
+    let blocks = include_str!("../../docs/aws-iot.md").split("```").skip(1).step_by(2);
+    blocks.filter_map(move |block| block.strip_prefix(kind))
+}
+
+#[test]
+fn the_page_about_aws_iot_shows_settings_that_can_be_set_and_rights_to_topics_that_there_are() {
+    let settings = page("toml").find(|block| block.contains("[authority]")).unwrap();
+    let authority: Authority =
+        toml::from_str::<toml::Table>(settings).unwrap()["authority"].clone().try_into().unwrap();
+    assert_eq!(authority.issuer().is_ok(), cfg!(feature = "aws"), "{authority:?}");
+    let documents: Vec<serde_json::Value> = page("json").map(|block| serde_json::from_str(block).unwrap()).collect();
+    let [policy, template] = documents.as_slice() else { panic!("a policy and a template") };
+    let policy = policy.to_string();
+    assert!(policy.len() <= 2_048, "AWS IoT takes no longer policy: {} bytes", policy.len());
+    let topics: Vec<&str> =
+        policy.split('"').filter_map(|text| text.split_once("trib/1/")).map(|(_, rest)| rest).collect();
+    assert!(topics.len() >= 8, "{topics:?}");
+    for topic in topics {
+        let topic = format!("trib/1/{}", topic.replace("${iot:Connection.Thing.ThingName}", "meter-7"));
+        assert!(topic.parse::<proto::Topic>().is_ok_and(|topic| topic.device.as_str() == "meter-7"), "{topic}");
+    }
+    assert_eq!(template["Resources"]["thing"]["Properties"]["ThingName"]["Ref"], "SerialNumber");
 }

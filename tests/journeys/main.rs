@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it tried")]
 
 mod audit;
+#[cfg(feature = "aws")]
+mod aws_iot;
 mod bad_input;
 mod bad_store;
 mod broker;
 mod enrol;
 mod expired;
+mod fleet;
 mod footprint;
+mod http;
 mod kills;
 mod links;
 mod mosquitto;

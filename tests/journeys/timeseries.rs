@@ -14,7 +14,6 @@ use proto::{
     Basis, Body, BodyHash, BootId, Clock, Column, DeviceId, Epoch, Instant, Kind, Lane, Range, Reading, Series, Value,
 };
 
-mod http;
 mod influx;
 mod killed;
 mod postgres;

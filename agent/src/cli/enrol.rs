@@ -41,6 +41,9 @@ pub(super) struct Enrol {
     /// How long to ask again, while the operator has not said yes or the gateway is away
     #[arg(long, default_value_t = MINUTES, value_parser = clap::value_parser!(u64).range(1..=MINUTES_MAX))]
     minutes: u64,
+    /// With a provisioning template: have another certificate, although the one that is there connects
+    #[arg(long)]
+    again: bool,
 }
 
 impl Enrol {
@@ -57,7 +60,8 @@ impl Enrol {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
         let patience = Duration::from_secs(self.minutes * 60);
-        let enrolment = Enrolment { device: &config.device.id, uplink: &uplink, claim: &claim, patience };
+        let again = self.again;
+        let enrolment = Enrolment { device: &config.device.id, uplink: &uplink, claim: &claim, patience, again };
         runtime.block_on(enrolment.run())?;
         say(format_args!("{} is enrolled: {} has connected", config.device.id, uplink.certificate_file.display()))
     }

@@ -26,6 +26,8 @@ pub struct Uplink {
     pub key: Option<TokenKey>,
     /// The public key that receipts must be signed with, if they must.
     pub receipt_key_file: Option<PathBuf>,
+    /// The template of AWS IoT's fleet provisioning, where AWS IoT gives this device its certificate.
+    pub provisioning_template: Option<String>,
     /// The first wait before another connection, in seconds.
     #[serde(default = "default_reconnect_s_min")]
     pub reconnect_s_min: f64,
@@ -58,6 +60,13 @@ impl Uplink {
         }
         if !(1..=mqtt::FRAMES_MAX).contains(&self.window_frames_max) {
             return Some(("uplink.window_frames_max", "must be from 1 to 32"));
+        }
+        // Its form is that of the API reference, CreateProvisioningTemplate.
+        if self.provisioning_template.as_ref().is_some_and(|name| {
+            !(1..=36).contains(&name.len())
+                || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+        }) {
+            return Some(("uplink.provisioning_template", "must be 1 to 36 letters, digits, `_` and `-`"));
         }
         if self.host.is_empty() || self.port == 0 {
             return Some(("uplink.host", "and `uplink.port` must say where the gateway is"));
@@ -111,6 +120,7 @@ impl Uplink {
             certificate_file: self.certificate_file,
             key,
             receipt_key_file: self.receipt_key_file,
+            provisioning_template: self.provisioning_template,
             pace,
         })
     }

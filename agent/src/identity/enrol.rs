@@ -24,6 +24,7 @@ use crate::uplink::backoff::Backoff;
 use crate::uplink::mqtt::{Arrival, Connection};
 
 pub(super) mod asking;
+mod fleet;
 
 /// Whom to believe is for everybody to see.
 const PUBLIC: u32 = 0o644;
@@ -40,6 +41,9 @@ pub struct Enrolment<'a> {
     pub claim: &'a Claim,
     /// How long to ask again: the operator may have to allow it, and the gateway may be away.
     pub patience: Duration,
+    /// Whether to have another certificate although the one that is there connects. A claim of the gateway's is good once
+    /// and says so itself; one of AWS IoT is good for ever.
+    pub again: bool,
 }
 
 impl Enrolment<'_> {
@@ -52,6 +56,9 @@ impl Enrolment<'_> {
         let key = Key::open(&self.uplink.key)?;
         let keep = Keep::open(&self.uplink.certificate_file, &key)?;
         let clock = Arc::new(BootClock::start(nonce()?.0));
+        if let Some(template) = &self.uplink.provisioning_template {
+            return fleet::Fleet { enrolment: self, template, key: &key, keep: &keep, clock: &clock }.run().await;
+        }
         // One that was issued and expired before it was ever tried is asked for again, for the same key.
         let is_over = |file: &Path| clock.wall_clock().is_some_and(|wall| is_over(file, wall));
         if keep.next().is_none_or(|(certificate, _)| is_over(&certificate)) {
@@ -95,7 +102,7 @@ impl Enrolment<'_> {
             let enrol = Enrol { nonce: nonce()?, device: self.device.clone(), request: request.clone() };
             let name = match given_name.as_ref().filter(|_| goes_by_it) {
                 Some(name) => name.clone(),
-                None => asking::session_name(&enrol)?,
+                None => asking::session_name(enrol.nonce)?,
             };
             let wait = match asking::ask(self.uplink, self.config(clock)?, &name, &enrol).await {
                 Ok(Outcome::Issued(issued)) => return Ok(Ok(issued)),

@@ -124,7 +124,7 @@ async fn try_ask(
     let mut nonce = [0; 8];
     getrandom::fill(&mut nonce).context("get random numbers from the system")?;
     let enrol = Enrol { nonce: Nonce(nonce), device, request };
-    let name = asking::session_name(&enrol)?;
+    let name = asking::session_name(enrol.nonce)?;
     match asking::ask(&settings, tls.current(), &name, &enrol).await? {
         Outcome::Issued(issued) => {
             let pem = |Certificate(der): &Certificate| certs::signing_request::certificate_pem(der);

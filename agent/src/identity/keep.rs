@@ -5,6 +5,7 @@
 //! | `X.key`, `X.crt` | what the device is known by |
 //! | `X.key.next` | a key for which a certificate is asked, or was |
 //! | `X.crt.next` | its certificate; whole, or not there |
+//! | `X.crt.offer` | of AWS IoT alone: a certificate for it that is not known to let anybody in yet, and its token |
 //!
 //! The power may go at any moment. A key is on the disk before anybody hears of it, so that the same request can be
 //! made again; and the two names that change at the end change key first, so that a certificate whose next key has gone
@@ -26,6 +27,8 @@ use super::signer::TokenError;
 
 /// Certificates are for everybody to see.
 const PUBLIC: u32 = 0o644;
+/// A token is for nobody else.
+const PRIVATE: u32 = 0o600;
 
 /// Why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +45,8 @@ pub enum KeepError {
     /// The token that has the key.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// A name could not be changed.
-    #[error("cannot rename {}", path.display())]
+    /// A name could not be changed, or taken away.
+    #[error("cannot rename or remove {}", path.display())]
     Rename {
         /// The file.
         path: PathBuf,
@@ -94,7 +97,7 @@ impl Keep {
     pub fn request(&self, device: &str) -> Result<Vec<u8>, KeepError> {
         match &self.key {
             Key::Token(token) => token.request(device),
-            Key::File(file) => Ok(signing_request::request(&key_to_ask_for(&with_suffix(file))?, device)?),
+            Key::File(file) => Ok(signing_request::request(&key_to_ask_for(&with_suffix(file, ".next"))?, device)?),
         }
     }
 
@@ -119,6 +122,43 @@ impl Keep {
         rename(&self.next_certificate(), &self.certificate)
     }
 
+    /// What AWS IoT offered for the next key and has not confirmed: a token and a certificate.
+    #[must_use]
+    pub fn offer(&self) -> Option<(String, String)> {
+        let text = fs::read_to_string(self.offered()).ok()?;
+        let (token, certificate) = text.split_once('\n')?;
+        Some((token.to_owned(), certificate.to_owned()))
+    }
+
+    /// Keeps an offer, in place of one that is there. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_offer(&self, token: &str, certificate_pem: &str) -> Result<(), KeepError> {
+        let path = self.offered();
+        files::sweep(&path)?;
+        files::replace(&path, format!("{token}\n{certificate_pem}").as_bytes(), PRIVATE)?;
+        sync_folder(&path)
+    }
+
+    /// Forgets the offer: it was confirmed, or is void.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn forget_offer(&self) -> Result<(), KeepError> {
+        remove(self.offered())?;
+        sync_folder(&self.certificate)
+    }
+
+    /// Takes back a certificate that does not connect. Its key stays: another is asked for.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn withdraw_next(&self) -> Result<(), KeepError> {
+        remove(self.next_certificate())?;
+        sync_folder(&self.certificate)
+    }
+
     /// Forgets a key that nobody will certify. One in a token stays.
     ///
     /// # Errors
@@ -126,23 +166,22 @@ impl Keep {
     pub fn forget_next(&self) -> Result<(), KeepError> {
         // The certificate first: without its key it would be taken for the last step of a change.
         for path in [Some(self.next_certificate()), self.next_key()].into_iter().flatten() {
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(KeepError::Rename { path, source });
-                }
-                _ => {}
-            }
+            remove(path)?;
         }
         sync_folder(&self.certificate)
     }
 
     fn next_certificate(&self) -> PathBuf {
-        with_suffix(&self.certificate)
+        with_suffix(&self.certificate, ".next")
     }
 
     /// Its file, if keys are in files.
     fn next_key(&self) -> Option<PathBuf> {
-        self.key.file().map(with_suffix)
+        self.key.file().map(|file| with_suffix(file, ".next"))
+    }
+
+    fn offered(&self) -> PathBuf {
+        with_suffix(&self.certificate, ".offer")
     }
 }
 
@@ -162,10 +201,18 @@ fn key_to_ask_for(path: &Path) -> Result<Zeroizing<String>, KeepError> {
     Ok(pem)
 }
 
-fn with_suffix(path: &Path) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".next");
+    name.push(suffix);
     name.into()
+}
+
+/// Removes a file that may be there.
+fn remove(path: PathBuf) -> Result<(), KeepError> {
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(KeepError::Rename { path, source }),
+        _ => Ok(()),
+    }
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), KeepError> {

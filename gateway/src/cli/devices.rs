@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context;
-use certs::authority::{Reason, Record, Which};
+use certs::authority::Reason;
 use certs::claim::Code;
 use clap::{Args, Subcommand};
 use proto::enrol::is_claim;
@@ -16,8 +16,9 @@ use super::At;
 use crate::audit;
 use crate::audit::entry::{Actor, Detail, Entry, Event};
 use crate::config::Config;
-use crate::enrol::Registry;
+use crate::config::authority::AuthorityKind;
 use crate::enrol::registry::fingerprint;
+use crate::enrol::{self, Registry};
 use crate::now;
 
 /// Minutes that a code is good for, unless told otherwise: time to walk to the device.
@@ -114,9 +115,14 @@ impl Devices {
 impl Claim {
     fn make(self, out: &mut impl Write) -> anyhow::Result<()> {
         let (config, mut registry) = registry(&self.at)?;
+        let issuer = config.authority.as_ref().map(|authority| authority.kind);
+        let issuer = issuer.context(
+            "this gateway issues no certificates: set `authority.path` to a folder that `tributary-certs init` made",
+        )?;
         anyhow::ensure!(
-            config.authority.is_some(),
-            "this gateway issues no certificates: set `authority.path` to a folder that `tributary-certs init` made"
+            issuer == AuthorityKind::Own,
+            "a code is shown to this gateway's own listener, and certificates of AWS IoT are for AWS IoT Core: let devices \
+             ask there with a claim certificate that they share (docs/aws-iot.md)"
         );
         if let Some(device) = &self.device {
             anyhow::ensure!(!is_claim(device), "no device is called {device}: ids that begin with claim- are claims'");
@@ -171,22 +177,23 @@ impl Allow {
 impl Revoke {
     fn note(self, out: &mut impl Write) -> anyhow::Result<()> {
         let (config, mut registry) = registry(&self.at)?;
-        let folder = config.authority.as_ref().map(|authority| authority.path.clone());
-        let folder = folder.context("this gateway issues no certificates: `authority.path` is not set")?;
-        let authority = certs::Authority::open(&folder)?;
+        let authority =
+            config.authority.as_ref().context("this gateway issues no certificates: there is no [authority]")?;
+        let mut authority = enrol::authority::open(authority)?;
         let now = now();
-        note(&config, Event::Revoked, Some(&self.device), Detail::none().text("reason", &self.reason.to_string()))?;
         let at = UNIX_EPOCH + Duration::from_micros(now.0.try_into().unwrap_or(0));
         // All that the authority knows of it, those that were revoked before included: said again, it changes nothing.
-        authority.revoke(Which::Device(self.device.as_str()), self.reason, at)?;
-        let of_device = |record: &Record| record.subject == self.device.as_str() && record.revoked.is_some();
-        let serial = |record: Record| {
-            let not_after = i64::try_from(record.not_after.seconds()).unwrap_or(i64::MAX / 1_000_000);
-            (record.serial.to_string(), self.device.clone(), Instant(not_after.saturating_mul(1_000_000)))
-        };
-        let revoked: Vec<_> = authority.list()?.into_iter().filter(of_device).map(serial).collect();
-        registry.revoke(&revoked, now)?;
-        let (device, count) = (&self.device, revoked.len());
+        let held = authority.certificates(&self.device)?;
+        anyhow::ensure!(!held.is_empty(), "the authority knows no certificate of {}", self.device);
+        note(&config, Event::Revoked, Some(&self.device), Detail::none().text("reason", &self.reason.to_string()))?;
+        // The gateways first: they cut it off at once, and an authority may be far away.
+        registry.revoke(&held, now)?;
+        for certificate in &held {
+            let failed =
+                || format!("certificate {} is cut off here and not revoked yet; say it again", certificate.serial);
+            authority.revoke(certificate, self.reason, at).with_context(failed)?;
+        }
+        let (device, count) = (&self.device, held.len());
         say(out, format_args!("{device}: {count} certificates are revoked; its connections end within seconds"))
     }
 }

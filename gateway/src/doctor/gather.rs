@@ -12,6 +12,7 @@ use super::files::Kind;
 use super::finding::Finding;
 use super::lists::Lists;
 use super::samples::Secrets;
+use crate::config::authority::AwsIot;
 use crate::config::{Config, StoreKind, TimeSeries};
 use crate::ingest::signing::ReceiptKey;
 
@@ -53,9 +54,9 @@ fn certificate_files(config: &Config) -> Vec<(Whose, PathBuf)> {
         (Whose::Own, config.listener.certificate_file.clone()),
         (Whose::Authority, config.listener.authority_file.clone()),
     ];
-    if let Some(authority) = &config.authority {
-        let root = Some(authority.path.join("root.crt")).filter(|root| root.exists());
-        files.extend([authority.path.join("ca.crt")].into_iter().chain(root).map(|path| (Whose::Authority, path)));
+    if let Some(folder) = authority(config) {
+        let root = Some(folder.join("root.crt")).filter(|root| root.exists());
+        files.extend([folder.join("ca.crt")].into_iter().chain(root).map(|path| (Whose::Authority, path)));
     }
     if let Some(broker) = &config.broker {
         let own = [&broker.certificate_file, &broker.canary_certificate_file];
@@ -72,6 +73,16 @@ fn certificate_files(config: &Config) -> Vec<(Whose, PathBuf)> {
     files
 }
 
+/// The folder of our own authority.
+fn authority(config: &Config) -> Option<&Path> {
+    config.authority.as_ref()?.path.as_deref()
+}
+
+/// The account that issues in its place.
+fn aws_iot(config: &Config) -> Option<&AwsIot> {
+    config.authority.as_ref()?.aws_iot.as_ref()
+}
+
 /// All revocation lists that the settings name.
 pub(super) fn lists(config: &Config, unread: &mut Vec<Finding>) -> Lists {
     let mut read = |path: &Path| {
@@ -86,8 +97,7 @@ pub(super) fn lists(config: &Config, unread: &mut Vec<Finding>) -> Lists {
         })
     };
     let of_listener = config.listener.crl_file.as_deref().map(&mut read);
-    let folder = config.authority.iter().map(|authority| &authority.path);
-    let beside = folder.flat_map(|folder| ["ca.crl", "root.crl"].map(|name| folder.join(name)));
+    let beside = authority(config).into_iter().flat_map(|folder| ["ca.crl", "root.crl"].map(|name| folder.join(name)));
     let is_new = |path: &PathBuf| path.exists() && config.listener.crl_file.as_ref() != Some(path);
     Lists { of_listener, beside: beside.filter(is_new).flat_map(|path| read(&path)).collect() }
 }
@@ -151,6 +161,8 @@ pub(super) fn secrets(config: &Config, unread: &mut Vec<Finding>) -> Secrets {
         None => None,
     };
     addresses.extend(url.map(|url| ("timeseries.url".to_owned(), url.clone())));
+    let url = aws_iot(config).and_then(|aws_iot| aws_iot.endpoint_url.clone());
+    addresses.extend(url.map(|url| ("authority.aws_iot.endpoint_url".to_owned(), url)));
     Secrets { passwords, receipt_key, addresses }
 }
 
@@ -167,10 +179,11 @@ pub(super) fn files(config_file: &Path, config: &Config) -> Vec<(PathBuf, Kind)>
     if let Some(TimeSeries::Timestream(timestream)) = &config.timeseries {
         secret.extend(timestream.credentials_file.clone());
     }
-    if let Some(authority) = &config.authority {
-        secret.push(authority.path.join("ca.key"));
-        files.extend(["index", "ca.crl"].map(|name| (authority.path.join(name), Kind::Public)));
+    if let Some(folder) = authority(config) {
+        secret.push(folder.join("ca.key"));
+        files.extend(["index", "ca.crl"].map(|name| (folder.join(name), Kind::Public)));
     }
+    secret.extend(aws_iot(config).and_then(|aws_iot| aws_iot.credentials_file.clone()));
     if config.store.kind == StoreKind::Sqlite {
         let beside = |ending: &str| PathBuf::from(format!("{}{ending}", config.store.path.display()));
         secret.extend(["", "-wal", "-shm"].map(beside));

@@ -1,19 +1,19 @@
 //! Where requests for certificates are answered, one at a time, on a thread of its own: it writes files and a database.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use proto::enrol::{Certificate, Enrol, EnrolRefusal, Enrolled, Issued, Outcome, is_claim};
-use proto::{Channel, DeviceId, Instant};
+use proto::{Channel, DeviceId};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use super::authority::{Authority, AuthorityError};
 use super::registry::{self, Asked, Decision, Registry, RegistryError};
 use super::{Claimant, registry::fingerprint};
 use crate::audit::Auditor;
@@ -50,10 +50,8 @@ struct Ask {
 
 /// What the desk works with.
 pub struct Settings {
-    /// The folder of the authority that issues.
-    pub authority: PathBuf,
-    /// Days that a device's certificate lives.
-    pub days: u32,
+    /// Who issues.
+    pub authority: Box<dyn Authority>,
     /// Whom devices are to trust, DER.
     pub anchors: Vec<Vec<u8>>,
     /// The public key of signed receipts.
@@ -191,27 +189,21 @@ impl Clerk {
     fn issue(&mut self, by: &Claimant, device: &DeviceId, key: &[u8], request: &[u8]) -> Result<Vec<u8>, Outcome> {
         let now = (self.now)();
         let at = UNIX_EPOCH + Duration::from_micros(now.0.try_into().unwrap_or(0));
-        // Opened for each: a folder that was changed, or whose key was replaced, needs no restart.
-        let leaf = certs::Authority::open(&self.settings.authority)
-            .and_then(|authority| authority.sign_request(request, device.as_str(), self.settings.days, at));
-        let leaf = match leaf {
-            Ok(leaf) => leaf,
-            Err(certs::AuthorityError::Request(_)) => return Err(Outcome::Refused(EnrolRefusal::Request)),
-            Err(error) => {
-                error!(device.id = %device, %error, "no certificate could be issued");
-                return Err(Outcome::Later(TRY_AGAIN_S));
-            }
+        let issued = match self.settings.authority.issue(device, request, at) {
+            Ok(issued) => issued,
+            Err(AuthorityError::Request(_)) => return Err(Outcome::Refused(EnrolRefusal::Request)),
+            Err(error) => return Err(later(device, &error)),
         };
-        let not_after = i64::try_from(leaf.record.not_after.seconds()).unwrap_or(i64::MAX / 1_000_000);
         let certificate = registry::Certificate {
-            serial: certs::identity::serial(&leaf.der).map_err(|error| later(device, &error))?,
+            serial: issued.serial,
             device: device.clone(),
             key: key.to_vec(),
-            not_after: Instant(not_after.saturating_mul(1_000_000)),
-            chain: leaf.pem.into_bytes(),
+            not_after: issued.not_after,
+            chain: issued.chain,
         };
         self.registry.keep(&certificate, now).map_err(|error: RegistryError| later(device, &error))?;
-        info!(device.id = %device, serial = certificate.serial, until = %leaf.record.not_after, "issued a certificate");
+        let until = jiff::Timestamp::from_microsecond(certificate.not_after.0).unwrap_or(jiff::Timestamp::MAX);
+        info!(device.id = %device, serial = certificate.serial, %until, "issued a certificate");
         let event = match by {
             Claimant::Device | Claimant::Expired { .. } => Event::Renewed,
             Claimant::Code(_) | Claimant::Shared => Event::Issued,

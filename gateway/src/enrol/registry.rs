@@ -5,6 +5,7 @@ use proto::{DeviceId, Instant};
 use self::decide::decide;
 use self::list::list;
 use super::Claimant;
+use super::authority::Held;
 use crate::store::sql::{Db, SqlError, params};
 use crate::store::{Side, StoreError};
 
@@ -195,13 +196,13 @@ impl Registry {
     ///
     /// # Errors
     /// The database.
-    pub fn revoke(&mut self, certificates: &[(String, DeviceId, Instant)], now: Instant) -> Result<(), RegistryError> {
+    pub fn revoke(&mut self, certificates: &[Held], now: Instant) -> Result<(), RegistryError> {
         self.side.transact(|db| {
             let sql =
                 "insert into certificate (serial, tenant, device, key, issued_us, not_after_us, chain, revoked_us)
                        values (?1, ?2, ?3, ?4, ?5, ?6, ?4, ?5)
                        on conflict (serial) do update set revoked_us = ?5";
-            for (serial, device, not_after) in certificates {
+            for Held { serial, device, not_after, .. } in certificates {
                 let (device, nothing): (_, &[u8]) = (device.as_str(), &[]);
                 db.prepare(sql).execute(params![serial, TENANT, device, nothing, now.0, not_after.0])?;
             }

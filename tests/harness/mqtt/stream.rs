@@ -18,8 +18,22 @@ const PATIENCE: Duration = Duration::from_millis(2);
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What both roles of TLS can do.
-trait Duplex: Read + Write + Send {}
-impl<T: Read + Write + Send> Duplex for T {}
+trait Duplex: Read + Write + Send {
+    /// The other end's certificate, once there has been a handshake.
+    fn peer(&self) -> Option<Vec<u8>>;
+}
+
+impl Duplex for StreamOwned<ClientConnection, TcpStream> {
+    fn peer(&self) -> Option<Vec<u8>> {
+        self.conn.peer_certificates()?.first().map(|certificate| certificate.to_vec())
+    }
+}
+
+impl Duplex for StreamOwned<ServerConnection, TcpStream> {
+    fn peer(&self) -> Option<Vec<u8>> {
+        self.conn.peer_certificates()?.first().map(|certificate| certificate.to_vec())
+    }
+}
 
 /// One end of a connection.
 pub struct Stream {
@@ -52,6 +66,11 @@ impl Stream {
         prepare(&socket)?;
         let connection = ServerConnection::new(config)?;
         Ok(Self { tls: Box::new(StreamOwned::new(connection, socket)), rest: Vec::new() })
+    }
+
+    /// The other end's certificate in DER, once a packet has come.
+    pub(crate) fn peer(&self) -> Option<Vec<u8>> {
+        self.tls.peer()
     }
 
     /// Sends `packet`.

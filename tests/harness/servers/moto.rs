@@ -1,5 +1,6 @@
-//! A server that speaks like Amazon Timestream. It is laxer than the service: it takes more than 100 records a call, and
-//! older versions of what it has.
+//! A server that speaks like Amazon Timestream and like AWS IoT's control plane. It is laxer than the service: it takes more
+//! than 100 records a call and older versions of what it has; and the certificates that it makes of signing requests are
+//! about keys of its own.
 
 use std::ffi::OsString;
 use std::ops::{Deref, DerefMut};
@@ -78,6 +79,25 @@ impl Moto {
         let text = answer.body_mut().read_to_string()?;
         anyhow::ensure!(answer.status().is_success(), "{action} is answered with {}: {text}", answer.status());
         serde_json::from_str(&text).with_context(|| format!("{action} is answered with `{text}`"))
+    }
+
+    /// Calls AWS IoT's control plane in the region us-east-1: `method` at `path`, with `body` where there is one.
+    ///
+    /// # Errors
+    /// When it does not answer in time, or refuses.
+    pub fn iot(&self, method: &str, path: &str, body: Option<&serde_json::Value>) -> anyhow::Result<serde_json::Value> {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url()))
+            .header("Content-Type", "application/json")
+            .header("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/iot/aws4_request")
+            .body(body.map(serde_json::Value::to_string).unwrap_or_default())?;
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        let config = config.allow_non_standard_methods(true).timeout_global(Some(CALL_DEADLINE)).build();
+        let mut answer = ureq::Agent::from(config).run(request).with_context(|| format!("{method} {path}"))?;
+        let text = answer.body_mut().read_to_string()?;
+        anyhow::ensure!(answer.status().is_success(), "{method} {path} is answered with {}: {text}", answer.status());
+        if text.trim().is_empty() { Ok(serde_json::Value::Null) } else { Ok(serde_json::from_str(&text)?) }
     }
 
     /// The records that it holds of a table, as they came to it. It cannot be queried; it shows them on a page of its own.

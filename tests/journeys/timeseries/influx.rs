@@ -9,9 +9,9 @@ use harness::offered::Key;
 use harness::servers::{Influx, or_skip};
 use harness::wait_for;
 
-use super::http::{Dice, Reply, Server};
 use super::sinks::{Cut, Cutting};
 use super::{count, covered, days, example, keys, open, record, whole};
+use crate::http::{Dice, Reply, Server};
 
 const SOON: Duration = Duration::from_secs(60);
 

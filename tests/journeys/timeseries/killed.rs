@@ -5,9 +5,9 @@ use std::time::Duration;
 use harness::servers::{Influx, or_skip};
 use harness::{Agent, Gateway, Pki, data, wait_for};
 
-use super::http::Dice;
 use super::influx::found;
 use super::keys;
+use crate::http::Dice;
 
 /// How often it dies.
 const KILLS: u32 = 15;

@@ -13,9 +13,9 @@ use harness::servers::{Moto, or_skip};
 use harness::wait_for;
 use serde_json::{Value, json};
 
-use super::http::{Dice, Reply, Request, Server};
 use super::sinks::{Cut, Cutting};
 use super::{count, covered, days, example, keys, open, record, whole};
+use crate::http::{Dice, Reply, Request, Server};
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -57,7 +57,16 @@ fn settings(files: &Files, port: u16) -> Settings {
     let Files { authority, certificate, key } = files.clone();
     let (host, pace) = ("localhost".to_owned(), Pace::default());
     let (key, receipt_key_file) = (KeySettings::File(key), None);
-    Settings { host, port, authority_file: authority, certificate_file: certificate, key, receipt_key_file, pace }
+    Settings {
+        host,
+        port,
+        authority_file: authority,
+        certificate_file: certificate,
+        key,
+        receipt_key_file,
+        provisioning_template: None,
+        pace,
+    }
 }
 
 fn dial(device: &str, port: u16, tls: Tls) -> Connection {

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use proto::enrol::{CLAIM_PREFIX, Enrol, Enrolled, Outcome};
-use proto::{Channel, DeviceId, Topic};
-use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, SubscribeReasonCode, TlsConfiguration, Transport};
+use proto::{Channel, DeviceId, Nonce, Topic};
+use rumqttc::{
+    AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS, SubscribeReasonCode, TlsConfiguration, Transport,
+};
 use rustls::ClientConfig;
 
 use crate::uplink::Settings;
 
 /// How long all of it may take: a handshake, and a certificate that is signed.
-const SESSION: Duration = Duration::from_secs(60);
+pub(super) const SESSION: Duration = Duration::from_secs(60);
 /// Requests of ours that wait for the client: one to subscribe, one to ask.
 const REQUESTS_MAX: usize = 4;
 /// An answer of four certificates and four anchors, with room.
@@ -40,13 +42,7 @@ pub(in crate::identity) async fn ask(
 }
 
 async fn session(uplink: &Settings, tls: Arc<ClientConfig>, name: &DeviceId, enrol: &Enrol) -> anyhow::Result<Outcome> {
-    let mut options = MqttOptions::new(name.as_str(), &uplink.host, uplink.port);
-    options
-        .set_keep_alive(Duration::from_secs(30))
-        .set_clean_session(true)
-        .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
-        .set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)));
-    let (client, mut events) = AsyncClient::new(options, REQUESTS_MAX);
+    let (client, mut events) = connect(uplink, tls, name);
     let topic = |channel| Topic::new(name.clone(), channel).to_string();
     let mut patience = SESSION;
     loop {
@@ -65,8 +61,7 @@ async fn session(uplink: &Settings, tls: Arc<ClientConfig>, name: &DeviceId, enr
             Event::Incoming(Packet::Publish(publish)) if publish.topic == topic(Channel::EnrolAnswer) => {
                 let answer = Enrolled::decode(&publish.payload).context("the answer cannot be read")?;
                 if answer.nonce == enrol.nonce {
-                    let _ = client.try_disconnect(); // whether it hears that or not
-                    let _ = tokio::time::timeout(Duration::from_secs(1), events.poll()).await;
+                    leave(&client, &mut events).await;
                     return Ok(answer.outcome);
                 }
             }
@@ -75,8 +70,25 @@ async fn session(uplink: &Settings, tls: Arc<ClientConfig>, name: &DeviceId, enr
     }
 }
 
+/// A client of its own for this session, which dials when it is polled.
+pub(super) fn connect(uplink: &Settings, tls: Arc<ClientConfig>, name: &DeviceId) -> (AsyncClient, EventLoop) {
+    let mut options = MqttOptions::new(name.as_str(), &uplink.host, uplink.port);
+    options
+        .set_keep_alive(Duration::from_secs(30))
+        .set_clean_session(true)
+        .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
+        .set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)));
+    AsyncClient::new(options, REQUESTS_MAX)
+}
+
+/// Takes leave, whether the other end hears it or not.
+pub(super) async fn leave(client: &AsyncClient, events: &mut EventLoop) {
+    let _ = client.try_disconnect();
+    let _ = tokio::time::timeout(Duration::from_secs(1), events.poll()).await;
+}
+
 /// What a session calls itself where it may choose: others may hold the same claim.
-pub(in crate::identity) fn session_name(enrol: &Enrol) -> anyhow::Result<DeviceId> {
-    let nonce = u64::from_be_bytes(enrol.nonce.0);
+pub(in crate::identity) fn session_name(nonce: Nonce) -> anyhow::Result<DeviceId> {
+    let nonce = u64::from_be_bytes(nonce.0);
     format!("{CLAIM_PREFIX}{nonce:016x}").parse().context("name a claim's session")
 }

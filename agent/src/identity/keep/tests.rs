@@ -108,3 +108,28 @@ fn a_key_in_a_token_stays_and_its_next_certificate_waits_for_its_turn_across_a_r
     assert!(open().next().is_none());
     assert_eq!(fs::read_dir(rig.folder.path()).unwrap().count(), 1, "nothing else was left");
 }
+
+#[test]
+fn an_offer_is_there_whole_for_its_owner_alone_until_it_is_forgotten() {
+    use std::os::unix::fs::PermissionsExt;
+    let rig = Rig::new();
+    assert_eq!(rig.open().offer(), None);
+    rig.open().put_offer("token", "first").unwrap();
+    rig.open().put_offer("other", "-----BEGIN\nx\n").unwrap();
+    assert_eq!(rig.open().offer(), Some(("other".to_owned(), "-----BEGIN\nx\n".to_owned())));
+    let mode = fs::metadata(rig.path("x.crt.offer")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    rig.open().forget_offer().unwrap();
+    rig.open().forget_offer().unwrap();
+    assert_eq!(rig.open().offer(), None);
+}
+
+#[test]
+fn a_certificate_that_is_taken_back_leaves_its_key_to_ask_for() {
+    let rig = Rig::new();
+    let key = rig.asked();
+    rig.open().put_next("chain").unwrap();
+    rig.open().withdraw_next().unwrap();
+    assert!(rig.open().next().is_none() && !rig.path("x.crt").exists());
+    assert_eq!(rig.asked(), key);
+}

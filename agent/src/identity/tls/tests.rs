@@ -52,6 +52,7 @@ fn rig(name: &str, from: SystemTime, is_trusted: bool) -> Rig {
         certificate_file: write("device.crt", &device.leaf.pem),
         key: KeySettings::File(key("device.key", &device.key_pem)),
         receipt_key_file: None,
+        provisioning_template: None,
         pace: Pace::default(),
     };
     let gateway_key = certs::read_private_key(&key("gateway.key", &gateway.key_pem)).unwrap();

@@ -52,6 +52,10 @@ fn id(name: &str) -> DeviceId {
     name.parse().unwrap()
 }
 
+fn held(serial: &str, device: &str, not_after: Instant) -> Held {
+    Held { serial: serial.into(), device: id(device), not_after, name: serial.into() }
+}
+
 fn later(hours: i64) -> Instant {
     Instant(START.0 + hours * HOUR)
 }
@@ -93,7 +97,7 @@ fn nobody_takes_the_name_of_a_device_that_lives_by_what_was_not_made_for_it() {
     rig.registry.add_rule("*", START).unwrap();
     assert_eq!(rig.ask(Claimant::Shared, "a", 3, 0), Decision::Waiting);
     assert_eq!(rig.ask(Claimant::Shared, "c", 3, 0), Decision::Issue);
-    rig.registry.revoke(&[("07".into(), id("a"), later(90 * 24))], START).unwrap();
+    rig.registry.revoke(&[held("07", "a", later(90 * 24))], START).unwrap();
     assert_eq!(rig.ask(Claimant::Shared, "a", 4, 0), Decision::Issue, "its name is free again");
 }
 
@@ -120,8 +124,8 @@ fn a_device_renews_within_bounds_and_what_was_revoked_is_known_until_it_expires(
     }
     assert_eq!(rig.ask(Claimant::Device, "a", 5, 1), Decision::TooMany);
     assert_eq!(rig.ask(Claimant::Device, "a", 5, 25), Decision::Issue);
-    rig.registry.revoke(&[("02".into(), id("a"), later(90 * 24))], START).unwrap();
-    rig.registry.revoke(&[("99".into(), id("z"), later(24))], START).unwrap();
+    rig.registry.revoke(&[held("02", "a", later(90 * 24))], START).unwrap();
+    rig.registry.revoke(&[held("99", "z", later(24))], START).unwrap();
     assert_eq!(rig.registry.revoked(START).unwrap(), ["02", "99"]);
     assert_eq!(rig.registry.revoked(later(25)).unwrap(), ["02", "99"], "an expired one may still be shown to ask");
     assert_eq!(rig.registry.revoked(later(24 + 91 * 24)).unwrap(), ["02"], "until nobody lets it in for that");
@@ -159,7 +163,7 @@ fn a_copy_of_a_replaced_or_revoked_certificate_waits_for_the_operators_word_or_a
     assert_eq!(rig.ask(expired("a", "02"), "a", 8, 151 * 24), Decision::Issue);
     rig.registry.answer(&id("a"), None, false).unwrap();
     assert_eq!(rig.ask(expired("a", "01"), "a", 9, 151 * 24), Decision::NotAllowed);
-    rig.registry.revoke(&[("02".into(), id("a"), later(150 * 24))], later(100 * 24)).unwrap();
+    rig.registry.revoke(&[held("02", "a", later(150 * 24))], later(100 * 24)).unwrap();
     assert_eq!(rig.ask(expired("a", "02"), "a", 7, 151 * 24), Decision::Waiting, "revoked");
     rig.registry.add_rule("a", START).unwrap();
     assert_eq!(rig.ask(expired("a", "01"), "a", 6, 151 * 24), Decision::Issue);

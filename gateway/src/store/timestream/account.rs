@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-#[expect(deprecated, reason = "the name that replaces it is of a crate that nothing else here needs")]
-use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_timestreamwrite::Client;
 use aws_sdk_timestreamwrite::config::retry::RetryConfig;
 use aws_sdk_timestreamwrite::config::timeout::TimeoutConfig;
 use aws_sdk_timestreamwrite::error::DisplayErrorContext;
-use aws_smithy_http_client::tls;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Settings;
+use crate::aws::{self, Access};
 use crate::store::sink::{SinkError, read_private};
 
 /// From the first byte of a call to the last of its answer.
@@ -59,22 +56,13 @@ impl Account {
 
     async fn open_however_long(settings: &Settings) -> Result<Self, SinkError> {
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_DEADLINE).operation_timeout(DEADLINE).build();
-        let https = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(aws_smithy_http_client::Builder::new().tls_provider(https).build_https())
-            .region(Region::new(settings.region.clone()))
-            .timeout_config(timeouts)
-            // How often and when a call is made again is for the window to say.
-            .retry_config(RetryConfig::disabled());
-        if let Some(file) = &settings.credentials_file {
-            #[expect(deprecated, reason = "the same")]
-            let files = ProfileFiles::builder().with_file(ProfileFileKind::Credentials, file).build();
-            loader = loader.profile_files(files);
-        }
-        if let Some(url) = &settings.endpoint_url {
-            loader = loader.endpoint_url(url);
-        }
-        let client = Client::new(&loader.load().await);
+        let access = Access {
+            region: &settings.region,
+            endpoint_url: settings.endpoint_url.as_deref(),
+            credentials_file: settings.credentials_file.as_deref(),
+        };
+        // How often and when a call is made again is for the window to say.
+        let client = Client::new(&aws::load(access, timeouts, RetryConfig::disabled()).await);
         let (database, table) = (settings.database.clone(), settings.table.clone());
         if settings.endpoint_url.is_some() {
             return Ok(Self { client, database, table, refresh: None });

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// What was asked.
 pub(super) struct Request {
+    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "who asks there, asks for one thing by one method"))]
+    pub(super) method: String,
     /// Path and query.
     pub(super) target: String,
     /// Lines as they came.
@@ -74,7 +76,8 @@ fn serve(mut stream: TcpStream, answer: &(impl Fn(Request) -> Reply + ?Sized)) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut line = String::new();
     let _ = reader.read_line(&mut line);
-    let Some(target) = line.split(' ').nth(1).map(str::to_owned) else { return };
+    let mut words = line.split(' ').map(str::to_owned);
+    let (Some(method), Some(target)) = (words.next(), words.next()) else { return };
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -83,7 +86,7 @@ fn serve(mut stream: TcpStream, answer: &(impl Fn(Request) -> Reply + ?Sized)) {
         }
         headers.push(line.trim().to_owned());
     }
-    let mut request = Request { target, headers, body: Vec::new() };
+    let mut request = Request { method, target, headers, body: Vec::new() };
     let length = request.header("content-length").map_or(0, |length| length.parse().unwrap());
     request.body = vec![0; length];
     if reader.read_exact(&mut request.body).is_err() {
