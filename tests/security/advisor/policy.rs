@@ -1,4 +1,4 @@
-//! The row about the policy of devices at AWS IoT Core: the one that `gateway/brokers/README.md` has people attach.
+//! The row about the policy of devices at AWS IoT Core: the one that `docs/aws-iot.md` has people attach.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +16,7 @@ const THING: &str = "${iot:Connection.Thing.ThingName}";
 
 /// Security_Device_Policies: the policy has no wildcard, and lets a device do exactly what the agent was seen to do.
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/brokers/README.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/aws-iot.md");
     let text = std::fs::read_to_string(&page).with_context(|| format!("read {}", page.display()))?;
     let allowed = allowed(&text)?;
     let (published, subscribed) = bench.summary().topics();
