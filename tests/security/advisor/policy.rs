@@ -10,7 +10,7 @@ use super::bench::Bench;
 use super::rows::Verdict;
 
 /// In front of every resource.
-const ARN: &str = "arn:aws:iot:<region>:<account>:";
+const ARN: &str = "arn:aws:iot:REGION:ACCOUNT:";
 /// What AWS puts the connection's own thing in place of.
 const THING: &str = "${iot:Connection.Thing.ThingName}";
 
