@@ -68,10 +68,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let stop_sources = stop.child_token();
     let stop_uplink = CancellationToken::new();
     let sources = source::supervise(sources, cursors, outlet, clock.clone().into(), stop_sources);
-    let mut sources = tokio::spawn(sources);
+    let sources = tokio::spawn(sources);
     let sealer = sealer::run(config.sealer(), clock.boot(), intake, buffer.clone(), news, stop.clone());
-    let mut sealer = tokio::spawn(sealer);
-    let mut uplink = match (uplink_settings, tls) {
+    let sealer = tokio::spawn(sealer);
+    let uplink = match (uplink_settings, tls) {
         (Some(settings), Some(tls)) => {
             let device = config.device.id.clone();
             let uplink = uplink::run::Uplink { device, settings, tls, buffer, contents, receipt_key, clock, accepted };
@@ -80,55 +80,76 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         _ => tokio::spawn(capture_only(accepted, stop_uplink.clone(), buffer)),
     };
 
-    // The sealer ends when all sources have, which files do, or because the buffer failed.
-    let sealed_all = tokio::select! {
-        () = stop.cancelled() => None,
-        ended = &mut sealer => Some(ended??),
-        ended = &mut uplink => {
-            ended??;
-            anyhow::bail!("the uplink ended early");
-        }
-    };
-    if sealed_all.is_some() {
-        info!("no source has anything more; what is not yet confirmed is still sent");
-        tokio::select! {
-            () = stop.cancelled() => {}
-            ended = &mut uplink => {
-                ended??;
-                anyhow::bail!("the uplink ended early");
+    let running = Running { sources, sealer, uplink, buffer: buffer_thread, stop_uplink };
+    running.until(stop).await
+}
+
+/// What runs, in the order in which it ends.
+struct Running {
+    sources: JoinHandle<()>,
+    sealer: JoinHandle<Result<u64, BufferError>>,
+    uplink: JoinHandle<Result<(), BufferError>>,
+    stop_uplink: CancellationToken,
+    buffer: std::thread::JoinHandle<()>,
+}
+
+impl Running {
+    /// Waits for `stop`, and ends all.
+    async fn until(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        // The sealer ends when all sources have, which files do, or because the buffer failed.
+        let sealed_all = tokio::select! {
+            () = stop.cancelled() => None,
+            ended = &mut self.sealer => Some(ended??),
+            ended = &mut self.uplink => return early(ended),
+        };
+        if sealed_all.is_some() {
+            info!("no source has anything more; what is not yet confirmed is still sent");
+            tokio::select! {
+                () = stop.cancelled() => {}
+                ended = &mut self.uplink => return early(ended),
             }
         }
+        self.end(sealed_all).await
     }
-    info!("stopping");
-    if timeout(SOURCES_GRACE, &mut sources).await.is_err() {
-        warn!("a source did not end in time; what it had not handed over is not taken in");
-        sources.abort();
-    }
-    let accepted = match sealed_all {
-        Some(accepted) => Some(accepted),
-        None => finish(&mut sealer, SEALER_GRACE).await.transpose()?.transpose()?,
-    };
-    match accepted {
-        Some(accepted) => info!(accepted, "nothing more is taken in"),
-        None => error!("what was taken in last cannot be stored; sources that can will say it again"),
-    }
-    stop_uplink.cancel();
-    match finish(&mut uplink, UPLINK_GRACE).await {
-        Some(ended) => ended??,
-        None => warn!("the uplink did not end in time"),
-    }
-    // Waited for by looking: to wait in a thread would keep the program as long.
-    let is_over = async {
-        while !buffer_thread.is_finished() {
-            tokio::time::sleep(BUFFER_LOOK_EVERY).await;
+
+    /// Ends what still runs; `sealed_all` where the sealer has ended by itself.
+    async fn end(mut self, sealed_all: Option<u64>) -> anyhow::Result<()> {
+        info!("stopping");
+        if timeout(SOURCES_GRACE, &mut self.sources).await.is_err() {
+            warn!("a source did not end in time; what it had not handed over is not taken in");
+            self.sources.abort();
         }
-    };
-    if timeout(BUFFER_GRACE, is_over).await.is_err() {
-        warn!("the buffer's thread did not end in time");
-        return Ok(());
+        let accepted = match sealed_all {
+            Some(accepted) => Some(accepted),
+            None => finish(&mut self.sealer, SEALER_GRACE).await.transpose()?.transpose()?,
+        };
+        match accepted {
+            Some(accepted) => info!(accepted, "nothing more is taken in"),
+            None => error!("what was taken in last cannot be stored; sources that can will say it again"),
+        }
+        self.stop_uplink.cancel();
+        match finish(&mut self.uplink, UPLINK_GRACE).await {
+            Some(ended) => ended??,
+            None => warn!("the uplink did not end in time"),
+        }
+        // Waited for by looking: to wait in a thread would keep the program as long.
+        let is_over = async {
+            while !self.buffer.is_finished() {
+                tokio::time::sleep(BUFFER_LOOK_EVERY).await;
+            }
+        };
+        if timeout(BUFFER_GRACE, is_over).await.is_err() {
+            warn!("the buffer's thread did not end in time");
+            return Ok(());
+        }
+        self.buffer.join().map_err(|_| anyhow::anyhow!("the buffer's thread panicked"))
     }
-    buffer_thread.join().map_err(|_| anyhow::anyhow!("the buffer's thread panicked"))?;
-    Ok(())
+}
+
+/// An uplink that ends before it was asked to: the buffer failed, or it has a fault.
+fn early(ended: Result<Result<(), BufferError>, JoinError>) -> anyhow::Result<()> {
+    ended??;
+    anyhow::bail!("the uplink ended early")
 }
 
 /// What this device shows and whom it trusts.

@@ -118,7 +118,7 @@ fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
     crate::renewal::read(&config.listener, &Claims::default())?;
     crate::renewal::read_http(&config.http)?;
-    config.timeseries.as_ref().map(crate::open_sink).transpose()?;
+    config.timeseries.as_ref().map(crate::opening::sink_of).transpose()?;
     if let Some(broker) = config.broker()? {
         crate::ingest::broker::check_files(&broker)?;
     }

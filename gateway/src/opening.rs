@@ -1,0 +1,87 @@
+//! Opens what the settings name, before anything runs: the store, the trail, the desk.
+
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+
+use crate::audit::{self, Auditor};
+use crate::config::{self, Config};
+use crate::enrol::{self, Desk, Registry};
+use crate::ingest::signing::ReceiptKey;
+use crate::now;
+use crate::store::influx::Influx;
+use crate::store::sink::{Sink, SinkError};
+use crate::store::{self, Store, SubjectSeed, outbox, postgres, sqlite};
+
+/// The desk where certificates are asked for, if this gateway has an authority.
+pub(crate) fn desk(
+    config: &Config,
+    receipt_key: Option<&ReceiptKey>,
+    auditor: Auditor,
+) -> anyhow::Result<Option<(Desk, JoinHandle<()>)>> {
+    let Some(authority) = &config.authority else { return Ok(None) };
+    let settings = enrol::desk::Settings {
+        authority: enrol::authority::open(authority).context("open the authority that issues certificates")?,
+        anchors: enrol::authority::anchors(authority, &config.listener.authority_file)?,
+        receipt_key: receipt_key.map(ReceiptKey::public),
+    };
+    Ok(Some(Desk::open(settings, Registry::new(config.side()?), auditor, now).context("open the desk")?))
+}
+
+/// Opens the store that the settings choose, and makes sure that `subjects` are there.
+pub(crate) fn store(config: &Config, subjects: &[SubjectSeed]) -> anyhow::Result<Store> {
+    let of = |subject: &SubjectSeed| format!("set up subject {}", subject.id);
+    // First, because it may refuse its settings.
+    let sink = config.timeseries.as_ref().map(sink_of).transpose()?;
+    let beside = outbox::Settings::default();
+    match config.store.kind {
+        config::StoreKind::Sqlite => {
+            let path = &config.store.path;
+            let mut store = sqlite::Store::open(path, now).with_context(|| format!("open store {}", path.display()))?;
+            subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
+            match sink {
+                Some(sink) => store.beside(sink, beside, now).context("set the time-series store beside"),
+                None => Ok(store.into()),
+            }
+        }
+        config::StoreKind::Postgres => {
+            let settings = config.store.postgres.ingest()?;
+            let mut store = postgres::Store::open(&settings, now).context("open the store")?;
+            subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
+            match sink {
+                Some(sink) => store.beside(sink, beside, now).context("set the time-series store beside"),
+                None => Ok(store.into()),
+            }
+        }
+    }
+}
+
+/// Opens what the audit trail needs besides the store, and starts writing it.
+pub(crate) fn trail(config: &Config, trail: Box<dyn store::audit::Trail>) -> anyhow::Result<(Auditor, audit::Keeper)> {
+    let file = config.audit_checkpoints();
+    let opening = || {
+        let file = file.display();
+        format!("open {file} for checkpoints of the audit trail; `audit.checkpoint_file` names it")
+    };
+    let checkpoints = audit::checkpoint::Checkpoints::open(&file).with_context(opening)?;
+    let settings = audit::Settings { keep: config.audit.keep(), ..audit::Settings::default() };
+    audit::start(trail, checkpoints, settings, now).context("start the audit trail's thread")
+}
+
+/// Prepares to write to the time-series store that the settings choose. It need not be there yet.
+pub(crate) fn sink_of(config: &config::TimeSeries) -> anyhow::Result<Box<dyn Sink>> {
+    use config::TimeSeries::{Influx1, Influx2, Timestream};
+    let sink: Result<Box<dyn Sink>, SinkError> = match config {
+        Influx1(influx) => Influx::new(&influx.settings()).map(|sink| Box::new(sink) as _),
+        Influx2(influx) => Influx::new(&influx.settings()).map(|sink| Box::new(sink) as _),
+        #[cfg(feature = "aws")]
+        Timestream(timestream) => {
+            store::timestream::Timestream::new(&timestream.settings()).map(|sink| Box::new(sink) as _)
+        }
+        #[cfg(not(feature = "aws"))]
+        Timestream(_) => Err(SinkError::Unfit(
+            "this gateway was built without Timestream: build it with `--features aws`, or use InfluxDB".to_owned(),
+        )),
+    };
+    sink.context("prepare the time-series store")
+}
