@@ -83,10 +83,25 @@ pub struct TokenKey(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     name: String,
-    questions: SyncSender<Question>,
+    /// None at the very end alone.
+    questions: Option<SyncSender<Question>>,
+    /// Says nothing, and ends when the thread has let go of the token.
+    ended: Mutex<Receiver<Never>>,
     /// As the token said last.
     public: Mutex<Option<[u8; 65]>>,
 }
+
+impl Drop for Shared {
+    /// Waits until the token's thread has let go of the token, for at most [`FAREWELL`]. A program that ends while a module
+    /// closes its session tears down what the module works with, and some crash then.
+    fn drop(&mut self) {
+        self.questions = None;
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = ended.recv_timeout(FAREWELL);
+    }
+}
+
+enum Never {}
 
 struct Question {
     what: Asked,
@@ -109,9 +124,14 @@ impl TokenKey {
     pub(super) fn new(name: &str, token: impl Token) -> std::io::Result<Self> {
         // One at a time: whoever finds it busy comes again with the next connection.
         let (questions, asked) = mpsc::sync_channel(1);
-        // Not waited for: a token that never answers would keep the program from ending.
-        std::thread::Builder::new().name("token".to_owned()).spawn(move || serve(token, &asked))?;
-        Ok(Self(Arc::new(Shared { name: name.to_owned(), questions, public: Mutex::default() })))
+        let (at_end, ended) = mpsc::sync_channel(0);
+        // Not joined: a token that never answers would keep the program from ending.
+        std::thread::Builder::new().name("token".to_owned()).spawn(move || {
+            let _at_end = at_end; // goes after the token
+            serve(token, &asked);
+        })?;
+        let (questions, ended) = (Some(questions), Mutex::new(ended));
+        Ok(Self(Arc::new(Shared { name: name.to_owned(), questions, ended, public: Mutex::default() })))
     }
 
     /// Waits until the token is ready, and answers whether its public key is another than before. Blocks, for at most
@@ -149,7 +169,8 @@ impl TokenKey {
 
     fn ask(&self, what: Asked) -> Result<Answer, TokenError> {
         let (answer, answered) = mpsc::sync_channel(1);
-        self.0.questions.try_send(Question { what, answer }).map_err(|error| match error {
+        let questions = self.0.questions.as_ref().ok_or(TokenError::Gone)?;
+        questions.try_send(Question { what, answer }).map_err(|error| match error {
             TrySendError::Full(_) => TokenError::Busy,
             TrySendError::Disconnected(_) => TokenError::Gone,
         })?;
@@ -217,6 +238,8 @@ fn integer(big_endian: &[u8]) -> Vec<u8> {
 
 /// For a token to answer. A smart card takes a second; a handshake that takes longer than this has failed anyway.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// For a token to be let go of at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
 const SCHEME: SignatureScheme = SignatureScheme::ECDSA_NISTP256_SHA256;
 /// What stands before an uncompressed P-256 point to make it a SubjectPublicKeyInfo (RFC 5480).
 const P256_HEADER: &[u8] = &[
