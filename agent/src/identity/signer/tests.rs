@@ -1,5 +1,7 @@
 //! Doubles of tokens: one that hangs, and one that signs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::double::TokenDouble;
 use super::*;
 
@@ -43,7 +45,7 @@ fn a_token_that_hangs_is_asked_no_third_time_and_works_when_it_comes_to() {
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     let refused = |key: &TokenKey| {
         let (answer, _answered) = mpsc::sync_channel(1);
-        key.0.questions.try_send(Question { what: Asked::Ready, answer }).is_err()
+        key.0.questions.as_ref().unwrap().try_send(Question { what: Asked::Ready, answer }).is_err()
     };
     while !refused(&key) {
         assert!(std::time::Instant::now() < deadline, "it takes any number of questions");
@@ -92,4 +94,46 @@ impl Token for Unwilling {
 fn a_token_that_does_not_sign_says_why_there_is_no_request() {
     let error = TokenKey::new("double", Unwilling).unwrap().request("meter-7").unwrap_err().to_string();
     assert!(error.contains("it was pulled out"), "{error}");
+}
+
+/// Takes its time to be let go of, and notes that it was.
+struct Leisurely(Arc<AtomicBool>);
+
+impl Drop for Leisurely {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(100));
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Token for Leisurely {
+    fn open(&mut self) -> Result<Option<[u8; 65]>, TokenError> {
+        Ok(None)
+    }
+
+    fn sign(&mut self, _: &[u8]) -> Result<[u8; 64], TokenError> {
+        Ok([1; 64])
+    }
+}
+
+#[test]
+fn the_last_handle_waits_until_the_token_was_let_go_of() {
+    let is_gone = Arc::new(AtomicBool::new(false));
+    let key = TokenKey::new("leisurely", Leisurely(Arc::clone(&is_gone))).unwrap();
+    key.ready().unwrap();
+    drop(key.clone());
+    assert!(!is_gone.load(Ordering::SeqCst), "there is another handle");
+    drop(key);
+    assert!(is_gone.load(Ordering::SeqCst), "the program may end now, and with it what the token works with");
+}
+
+#[test]
+fn the_last_handle_does_not_wait_for_ever_for_a_token_that_hangs() {
+    let (_unhang, hang) = mpsc::sync_channel(0);
+    let key = TokenKey::new("mute", Mute(hang)).unwrap();
+    let (answer, _answered) = mpsc::sync_channel(1);
+    key.0.questions.as_ref().unwrap().try_send(Question { what: Asked::Ready, answer }).map_err(|_| "full").unwrap();
+    let began = std::time::Instant::now();
+    drop(key);
+    assert!((FAREWELL..PATIENCE).contains(&began.elapsed()), "{:?}", began.elapsed());
 }
