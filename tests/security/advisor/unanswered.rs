@@ -15,7 +15,7 @@ const AGAIN_WITHIN: Duration = Duration::from_secs(15);
 /// The agent's own patience until a connection stands.
 const STANDS_WITHIN: Duration = Duration::from_secs(60);
 /// What a busy machine may add to a deadline.
-const SLACK: Duration = Duration::from_millis(700);
+pub(super) const SLACK: Duration = Duration::from_millis(700);
 
 /// MQTT_Publish_Retry_No_Puback: one frame gets neither PUBACK nor receipt.
 pub(super) fn no_puback(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
@@ -66,7 +66,9 @@ fn never_a_puback(bench: &Bench) -> anyhow::Result<()> {
     let over = host.serve(&mut line, Duration::from_secs(60) / SPEED, |_| Do::Answer)?;
     anyhow::ensure!(over == Over::Time, "{over:?} within a minute without PUBACK");
     let doubled = host.bodies.values().filter(|count| **count > 1).count();
-    anyhow::ensure!(doubled == 0 && host.bodies.len() > 20, "{doubled} of {} came twice", host.bodies.len());
+    // Not of batches: where the disk is slow, more readings go into each.
+    let (batches, readings) = (host.bodies.len(), host.readings);
+    anyhow::ensure!(doubled == 0 && readings > 20, "of {batches} batches {doubled} came twice; {readings} readings");
     Ok(())
 }
 
