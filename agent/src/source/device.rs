@@ -27,10 +27,11 @@
 //! 5. Tests: [`testing::Bench`] drives a codec in invented time; an emulator in `tests/emulators` speaks over a PTY, from
 //!    published bytes and not from the codec; `fuzzing.rs` takes the codec into the fuzz targets.
 
-use proto::{Instant, Kind, Series};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
+
+use proto::{Instant, Kind, Series};
+use serde::{Deserialize, Serialize};
 
 use super::{BadSetting, SourceError};
 
@@ -41,6 +42,8 @@ mod port;
 mod shell;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(all(test, feature = "glucose"))]
+mod tests;
 
 pub(crate) use noise::Noise;
 pub(crate) use out::Out;

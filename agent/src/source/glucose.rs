@@ -14,11 +14,17 @@ use super::device::{Codec, Device, Line, Link, check_port};
 use super::times::zone_of;
 use super::{BadSetting, SourceError};
 
+mod codefree;
+mod contour;
 mod freestyle;
+mod harvest;
+mod lifescan;
 mod memory;
 mod record;
 mod session;
+mod taidoc;
 mod text;
+mod ultra2;
 
 use memory::Memory;
 use session::{Protocol, Session};
@@ -46,6 +52,19 @@ pub enum Model {
     FreestyleLite,
     /// Abbott FreeStyle Optium, Optium Xceed and Precision Xtra, which measure ketone too.
     FreestyleOptium,
+    /// LifeScan OneTouch UltraMini and UltraEasy.
+    OnetouchUltraMini,
+    /// LifeScan OneTouch Verio IQ.
+    OnetouchVerioIq,
+    /// LifeScan OneTouch Ultra2.
+    #[serde(rename = "onetouch_ultra2")]
+    OnetouchUltra2,
+    /// Bayer and Ascensia Contour on a serial cable.
+    Contour,
+    /// TaiDoc TD-42xx, sold as GlucoRx Nexus and under other names.
+    Taidoc,
+    /// SD Biosensor CodeFree.
+    Codefree,
 }
 
 fn every_s() -> u32 {
@@ -55,7 +74,9 @@ fn every_s() -> u32 {
 impl Model {
     fn line(self) -> Line {
         match self {
-            Self::FreestyleLite | Self::FreestyleOptium => Line::plain(19_200),
+            Self::FreestyleLite | Self::FreestyleOptium | Self::Taidoc => Line::plain(19_200),
+            Self::OnetouchUltraMini | Self::OnetouchUltra2 | Self::Contour => Line::plain(9_600),
+            Self::OnetouchVerioIq | Self::Codefree => Line::plain(38_400),
         }
     }
 
@@ -63,6 +84,12 @@ impl Model {
         match self {
             Self::FreestyleLite => Box::new(freestyle::Freestyle::lite()),
             Self::FreestyleOptium => Box::new(freestyle::Freestyle::optium()),
+            Self::OnetouchUltraMini => Box::new(lifescan::LifeScan::ultra_mini()),
+            Self::OnetouchVerioIq => Box::new(lifescan::LifeScan::verio_iq()),
+            Self::OnetouchUltra2 => Box::<ultra2::Ultra2>::default(),
+            Self::Contour => Box::<contour::Contour>::default(),
+            Self::Taidoc => Box::<taidoc::TaiDoc>::default(),
+            Self::Codefree => Box::<codefree::CodeFree>::default(),
         }
     }
 }
@@ -95,6 +122,13 @@ impl Device for Settings {
         let memory = cursor.map(Memory::decode).transpose()?.unwrap_or_default();
         let every = Duration::from_secs(self.every_s.into());
         Ok(Box::new(Session::new(self.model.protocol(), self.zone()?, memory, every)))
+    }
+}
+
+/// A cursor that can be read is written and read again to the same. For `super::fuzzing` alone.
+pub(super) fn fuzz_cursor(bytes: &[u8]) {
+    if let Ok(memory) = Memory::decode(bytes) {
+        assert_eq!(Memory::decode(&memory.encode()).ok(), Some(memory));
     }
 }
 

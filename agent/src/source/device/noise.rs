@@ -20,6 +20,13 @@ impl Noise {
         self.count += bytes.len() as u64;
     }
 
+    /// Takes off `buffer` what comes before the first byte that a frame can begin with.
+    pub(crate) fn skip_until(&mut self, buffer: &mut Vec<u8>, begins: impl Fn(&u8) -> bool) {
+        let start = buffer.iter().position(begins).unwrap_or(buffer.len());
+        self.skip(&buffer[..start]);
+        buffer.drain(..start);
+    }
+
     /// Tells of what was gathered, when the next frame has begun or nothing more came.
     pub(crate) fn tell(&mut self, out: &mut Out) {
         if self.count > 0 {

@@ -76,6 +76,21 @@ impl Out {
         self.hang_up = Some(problem.into());
     }
 
+    /// What is to be written, for who has no port. For `super::fuzzing` and tests.
+    pub(crate) fn take_write(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.write)
+    }
+
+    /// The deadline, for the same.
+    pub(crate) fn take_deadline(&mut self) -> Option<Instant> {
+        self.wake_at.take()
+    }
+
+    /// How many readings are in it, for the same.
+    pub(crate) fn readings(&self) -> usize {
+        self.parts.iter().map(|part| part.samples.len()).sum()
+    }
+
     /// The part that is not committed yet, with room for `more` readings.
     fn part(&mut self, more: usize) -> &mut Part {
         let full = |part: &Part| part.cursor.is_some() || part.samples.len() + more > INTAKE_SAMPLES_MAX;
@@ -83,5 +98,18 @@ impl Out {
             self.parts.push(Part::default());
         }
         self.parts.last_mut().expect("one was pushed")
+    }
+}
+
+#[cfg(test)]
+impl Out {
+    /// All readings that are in it.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.parts.iter().flat_map(|part| &part.samples)
+    }
+
+    /// How many readings each commit has, and its cursor.
+    pub(crate) fn committed(&self) -> Vec<(usize, Option<Vec<u8>>)> {
+        self.parts.iter().map(|part| (part.samples.len(), part.cursor.clone())).collect()
     }
 }

@@ -11,7 +11,7 @@ use tokio_serial::{DataBits, SerialPortBuilderExt, SerialStream, StopBits};
 use super::{Link, Parity, TCP};
 
 /// An end of input may be a hiccup of the driver: it is believed when it is still there after this.
-const SUSPECT_PAUSE: Duration = Duration::from_millis(50);
+const SUSPECT_PAUSE: Duration = Duration::from_millis(5);
 /// How long a TCP connection may take to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// How long what a codec writes may take to be taken: requests are short, and a port that takes nothing is stuck.

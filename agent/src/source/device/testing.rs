@@ -60,6 +60,11 @@ impl Bench {
         std::mem::take(&mut self.out.write)
     }
 
+    /// Whether there is a deadline.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.out.wake_at.is_some()
+    }
+
     /// Why the codec hung up, if it did.
     pub(crate) fn hung_up(&mut self) -> Option<String> {
         self.out.hang_up.take()

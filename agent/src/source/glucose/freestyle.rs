@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use proto::{State, Value};
 
+use super::harvest::Harvest;
 use super::record::{Measured, Quantity, Record, control};
-use super::session::{Harvest, Protocol, Step};
+use super::session::{Protocol, Step};
 use super::text::{date_of, number_of, sum16};
 
 /// How long an answer may take to begin, and its pauses.
@@ -21,6 +22,8 @@ const RANGE: (i32, i32) = (20, 500);
 const KETONE_MAX: i32 = 8;
 /// An answer's bytes: 450 records of 33 bytes, and room for a meter that holds more.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the end of an answer, line ends included.
+const END_BYTES: usize = 32;
 /// Bits of a record's last field.
 const CONTROL: u8 = 1;
 const TIME_LOST: u8 = 2;
@@ -49,8 +52,9 @@ impl Protocol for Freestyle {
         Step::Ask(self.command.to_vec(), PATIENCE)
     }
 
-    fn again(&mut self) {
+    fn again(&mut self, question: &[u8]) -> Vec<u8> {
         self.answer.clear();
+        question.to_vec()
     }
 
     fn heard(&mut self, bytes: &[u8], harvest: &mut Harvest) -> Step {
@@ -77,7 +81,8 @@ impl Freestyle {
 
 /// Whether an answer is whole.
 fn ends(answer: &[u8]) -> bool {
-    let end = answer.trim_ascii_end();
+    // It is asked of each piece: the last bytes are enough to know.
+    let end = answer[answer.len().saturating_sub(END_BYTES)..].trim_ascii_end();
     end.ends_with(b"END") && (end.ends_with(b"Log Empty END") || sum_at(end).is_some())
 }
 

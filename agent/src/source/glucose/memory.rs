@@ -34,6 +34,8 @@ pub(super) struct Meter {
     count: usize,
     /// Its newest records, newest first.
     heads: Vec<u64>,
+    /// Whether it numbers or sends its records from the oldest on.
+    pub(super) ascending: bool,
 }
 
 impl Default for Memory {
@@ -92,6 +94,11 @@ impl Meter {
         self.heads.len()
     }
 
+    /// Nothing that was taken is still there.
+    pub(super) fn forget(&mut self) {
+        self.heads.clear();
+    }
+
     /// A record that was taken, newer than all others. `count` is how many the meter holds up to it.
     pub(super) fn take(&mut self, record: u64, count: usize) {
         self.heads.insert(0, record);
@@ -144,6 +151,9 @@ mod tests {
             }
         }
         let before = held.len() - seen.len();
+        if seen.len() == held.len() {
+            memory.forget();
+        }
         let new: Vec<u64> = seen.into_iter().rev().collect();
         for (index, record) in new.iter().enumerate() {
             memory.take(*record, before + index + 1);

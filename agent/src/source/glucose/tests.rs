@@ -5,6 +5,8 @@ use crate::source::Configured;
 use crate::source::device::testing::Bench;
 use crate::source::settings::Settings as Any;
 
+mod emulated;
+
 /// A meter of that model in Berlin, looked at every five minutes.
 fn bench(model: Model, cursor: Option<&[u8]>) -> Bench {
     let settings = Settings { port: "/dev/null".into(), model, time_zone: "Europe/Berlin".into(), every_s: 300 };
@@ -37,6 +39,13 @@ fn the_samples_are_valid() {
         assert!(source.settings.resumes());
         let Any::GlucoseMeter(settings) = &source.settings else { panic!("a meter") };
         assert_eq!(settings.every_s, every_s(), "the sample shows the default");
+    }
+    // Every model is in the sample, in the page, and is read by that name.
+    let page = std::fs::read_to_string("src/source/glucose/README.md").unwrap();
+    for model in emulated::ALL {
+        let word = toml::Value::try_from(model).unwrap();
+        let word = word.as_str().unwrap();
+        assert!(text.contains(word) && page.contains(&format!("| `{word}` |")), "{word}");
     }
 }
 
