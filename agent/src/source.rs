@@ -1,7 +1,8 @@
 //! The seam that every source stands behind: readings out, and the cursor that lets it resume.
 //!
 //! A source is a folder here: its code, a page on wiring and settings, sample configuration, and recorded input with
-//! what it must become. It knows the [`Outlet`] and nothing behind it.
+//! what it must become. It knows the [`Outlet`] and nothing behind it. Devices at the end of a wire have a seam of their
+//! own, with directions for who adds one: `device`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,14 +12,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub mod clock;
+pub(crate) mod device;
 pub mod fields;
 pub mod file;
 mod format;
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "glucose")]
+pub mod glucose;
 mod lines;
 mod record;
 pub mod serial;
+mod settings;
 pub mod simulate;
 mod supervise;
 #[cfg(test)]
@@ -26,6 +31,8 @@ mod testing;
 pub mod times;
 
 pub use clock::SourceClock;
+use device::Shell;
+pub use settings::{BadSetting, Configured, Settings};
 pub use supervise::supervise;
 
 /// Readings in one [`Intake`]: they are committed in one transaction, so they must stay few.
@@ -171,84 +178,6 @@ impl Outlet {
     }
 }
 
-/// One `[[source]]` of the configuration.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct Configured {
-    /// Names the source in logs and cursors: 1 to 64 of `[A-Za-z0-9._-]`. Another name is another source, which
-    /// starts from the beginning.
-    pub name: String,
-    /// How long its readings are kept when the buffer has no room for all.
-    #[serde(default)]
-    pub priority: Priority,
-    /// What it reads.
-    #[serde(flatten)]
-    pub settings: Settings,
-}
-
-/// What a source reads: `type` says which of these it is.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Settings {
-    /// A CSV or NDJSON file, at once or in time.
-    File(file::Settings),
-    /// Lines from a serial port.
-    Serial(serial::Settings),
-    /// Readings that are made up.
-    Simulate(simulate::Settings),
-}
-
-impl Settings {
-    /// Whether it goes on from a cursor. One that does must not begin anew by itself: it would double what it took in.
-    #[must_use]
-    pub fn resumes(&self) -> bool {
-        match self {
-            Self::File(_) => true,
-            Self::Serial(_) | Self::Simulate(_) => false,
-        }
-    }
-}
-
-/// A setting that cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
-pub struct BadSetting {
-    /// Which one, as a path: `source.meter.series[2].column`.
-    pub field: String,
-    /// What is wrong and what would be right.
-    pub problem: String,
-}
-
-impl BadSetting {
-    fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
-    }
-
-    /// The same, seen from one level further out.
-    fn within(self, outer: &str) -> Self {
-        Self { field: format!("{outer}.{}", self.field), problem: self.problem }
-    }
-}
-
-impl Configured {
-    /// Whether all settings can be, before anything is opened.
-    ///
-    /// # Errors
-    /// [`BadSetting`], which names the source and the setting.
-    pub fn validate(&self) -> Result<(), BadSetting> {
-        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(known) {
-            let name: String = self.name.chars().take(64).collect();
-            return Err(BadSetting::new("source.name", format!("`{name}` is not 1 to 64 of [A-Za-z0-9._-]")));
-        }
-        let checked = match &self.settings {
-            Settings::File(settings) => settings.validate(),
-            Settings::Serial(settings) => settings.validate(),
-            Settings::Simulate(settings) => settings.validate(),
-        };
-        checked.map_err(|error| error.within(&format!("source.{}", self.name)))
-    }
-}
-
 /// How a source ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -285,9 +214,16 @@ pub async fn run(
 ) -> Result<Ended, SourceError> {
     let Configured { name, settings, .. } = configured;
     let name = SourceName::from(name);
+    if let Some(device) = settings.device() {
+        device.validate()?;
+        let shell = Shell::new(device.link(), device.codec(cursor.as_deref())?, name, outlet, clock, stop);
+        // Whatever happens to the port, it is opened again.
+        shell.run().await;
+        return Ok(Ended::Stopped);
+    }
     match settings {
         Settings::File(settings) => file::run(settings, name, cursor, outlet, clock, stop).await,
-        Settings::Serial(settings) => serial::run(settings, name, cursor, outlet, clock, stop).await,
         Settings::Simulate(settings) => simulate::run(settings, name, cursor, outlet, clock, stop).await,
+        _ => Ok(Ended::Finished), // every other is a device
     }
 }

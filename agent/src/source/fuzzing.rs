@@ -63,6 +63,48 @@ pub fn cursor(bytes: &[u8]) {
     super::file::fuzz_cursor(bytes);
 }
 
+/// Takes `bytes` for what a glucose meter of that model says, in `pieces`. Answers how many readings there were.
+///
+/// # Panics
+/// When the model is not known, or more comes out than bytes can say.
+#[cfg(feature = "glucose")]
+#[must_use]
+pub fn meter(model: &str, bytes: &[u8], pieces: usize) -> usize {
+    use super::device::{Device, Now, Out};
+
+    let toml = format!("port = \"x\"\nmodel = \"{model}\"\ntime_zone = \"Europe/Berlin\"");
+    let settings: super::glucose::Settings = toml::from_str(&toml).expect("a known model");
+    let mut codec = settings.codec(None).expect("no cursor is no bad one");
+    let mut now = Now { boot: Instant(0), wall: None };
+    let (mut out, mut written) = (Out::default(), 0);
+    codec.opened(now, &mut out);
+    for piece in bytes.chunks(pieces.max(1)) {
+        codec.heard(piece, now, &mut out);
+        // As the shell has it: what is to be sent is sent, and a deadline comes when the device is silent.
+        written += out.take_write().len();
+        if piece.first().is_some_and(|byte| byte.is_multiple_of(16))
+            && let Some(at) = out.take_deadline()
+        {
+            now.boot = at;
+            codec.due(now, &mut out);
+        }
+    }
+    codec.lost(now, &mut out);
+    let readings = out.readings();
+    assert!(readings <= bytes.len(), "a reading takes a byte at least");
+    assert!(written <= 64 * (bytes.len() + 1), "a question for a byte at most");
+    readings
+}
+
+/// Reads `bytes` as what was taken of meters.
+///
+/// # Panics
+/// When what was read is not written and read again to the same.
+#[cfg(feature = "glucose")]
+pub fn meter_cursor(bytes: &[u8]) {
+    super::glucose::fuzz_cursor(bytes);
+}
+
 fn readings_of(parser: &Parser, line: &[u8]) -> usize {
     let found = parser.read(line, Instant(1)).ok().flatten().map_or(0, |taken| taken.samples.len());
     assert!(found <= SERIES.len(), "a reading for each series at most");

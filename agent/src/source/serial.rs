@@ -4,23 +4,23 @@
 //! is held open the same adapter comes back under another number. Nothing is ever written to the port.
 
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
+use super::device::{Codec, Device, Line, Link, check_port};
 use super::fields::{Key, Mapping, SeriesSettings};
 use super::format::LineFormat;
 use super::record::{Parser, TimeField};
 use super::times::TimeSettings;
-use super::{BadSetting, Ended, Outlet, SourceClock, SourceError, SourceName};
+use super::{BadSetting, SourceError};
 
-mod limit;
-mod port;
-mod wire;
+pub use super::device::Parity;
+
+mod lines;
 
 /// A serial port's settings.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The port, by a name that survives replugging: `/dev/serial/by-id/…`.
+    /// The port, by a name that survives replugging: `/dev/serial/by-id/…`; or `tcp://host:port`.
     pub port: String,
     /// Bits per second.
     #[serde(default = "baud")]
@@ -61,19 +61,6 @@ pub struct Settings {
     pub series: Vec<SeriesSettings>,
 }
 
-/// How a character is checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Parity {
-    /// Not at all.
-    #[default]
-    None,
-    /// By a bit that makes the number of ones even.
-    Even,
-    /// By a bit that makes the number of ones odd.
-    Odd,
-}
-
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -109,9 +96,7 @@ impl Settings {
     /// [`BadSetting`], which names the setting.
     pub fn validate(&self) -> Result<(), BadSetting> {
         let wrong = |field: &str, problem: &str| Err(BadSetting::new(field, problem));
-        if self.port.is_empty() {
-            return wrong("port", "is empty; use a name such as /dev/serial/by-id/…");
-        }
+        check_port(&self.port)?;
         if !(50..=4_000_000).contains(&self.baud) {
             return wrong("baud", "is to be 50 to 4000000");
         }
@@ -153,22 +138,19 @@ impl Settings {
     }
 }
 
-/// Reads the port until `stop` is cancelled. A port that is not there is waited for.
-///
-/// # Errors
-/// [`SourceError::Setting`] only: whatever happens to the port, it is opened again.
-pub async fn run(
-    settings: Settings,
-    name: SourceName,
-    _cursor: Option<Vec<u8>>,
-    outlet: Outlet,
-    clock: SourceClock,
-    stop: CancellationToken,
-) -> Result<Ended, SourceError> {
-    settings.validate()?;
-    let parser = settings.parser()?;
-    wire::Wire::new(settings, parser, name, outlet, clock, stop).run().await;
-    Ok(Ended::Stopped)
+impl Device for Settings {
+    fn validate(&self) -> Result<(), BadSetting> {
+        self.validate()
+    }
+
+    fn link(&self) -> Link {
+        let Self { baud, data_bits, parity, stop_bits, .. } = *self;
+        Link { port: self.port.clone(), line: Line { baud, data_bits, parity, stop_bits } }
+    }
+
+    fn codec(&self, _cursor: Option<&[u8]>) -> Result<Box<dyn Codec>, SourceError> {
+        Ok(Box::new(lines::Lines::new(self, self.parser()?)))
+    }
 }
 
 #[cfg(test)]

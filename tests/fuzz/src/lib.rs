@@ -12,7 +12,7 @@ mod sources;
 pub use configs::{agent_config, gateway_config};
 pub use mutate::Mutator;
 pub use protocol::{body, frame, message, mqtt, senml, topic};
-pub use sources::{csv, cursor, json, key_value};
+pub use sources::{codefree, contour, csv, cursor, freestyle, json, key_value, lifescan, meter_cursor, taidoc, ultra2};
 
 /// Something that reads bytes from outside.
 pub type Target = fn(&[u8]);
@@ -21,14 +21,21 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("agent_config", agent_config),
     ("body", body),
+    ("codefree", codefree),
+    ("contour", contour),
     ("csv", csv),
     ("cursor", cursor),
     ("frame", frame),
+    ("freestyle", freestyle),
     ("gateway_config", gateway_config),
     ("json", json),
     ("key_value", key_value),
+    ("lifescan", lifescan),
     ("message", message),
+    ("meter_cursor", meter_cursor),
     ("mqtt", mqtt),
     ("senml", senml),
+    ("taidoc", taidoc),
     ("topic", topic),
+    ("ultra2", ultra2),
 ];

@@ -28,3 +28,36 @@ fn lines(lines: Lines, bytes: &[u8]) {
 pub fn cursor(bytes: &[u8]) {
     fuzzing::cursor(bytes);
 }
+
+macro_rules! meters {
+    ($($(#[$doc:meta])* $name:ident: $($model:literal)*;)*) => {
+        $($(#[$doc])* pub fn $name(bytes: &[u8]) {
+            $(meter($model, bytes);)*
+        })*
+    };
+}
+meters! {
+    /// Any bytes are what a FreeStyle meter says, or what is wrong with it.
+    freestyle: "freestyle_lite" "freestyle_optium";
+    /// The same for OneTouch UltraMini and Verio IQ.
+    lifescan: "onetouch_ultra_mini" "onetouch_verio_iq";
+    /// The same for OneTouch Ultra2.
+    ultra2: "onetouch_ultra2";
+    /// The same for Contour.
+    contour: "contour";
+    /// The same for TaiDoc meters.
+    taidoc: "taidoc";
+    /// The same for CodeFree.
+    codefree: "codefree";
+}
+
+fn meter(model: &str, bytes: &[u8]) {
+    for pieces in [1, 7, bytes.len()] {
+        let _ = fuzzing::meter(model, bytes, pieces);
+    }
+}
+
+/// Any bytes are what was taken of meters, or an error.
+pub fn meter_cursor(bytes: &[u8]) {
+    fuzzing::meter_cursor(bytes);
+}

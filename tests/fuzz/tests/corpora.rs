@@ -67,4 +67,7 @@ macro_rules! targets {
         }
     };
 }
-targets!(agent_config body csv cursor frame gateway_config json key_value message mqtt senml topic);
+targets!(
+    agent_config body codefree contour csv cursor frame freestyle gateway_config json
+    key_value lifescan message meter_cursor mqtt senml taidoc topic ultra2
+);

@@ -10,7 +10,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::*;
 use crate::source::testing::{NOON, Running, assert_golden, configured, told_all};
-use crate::source::{Configured, Intake, Settings as Any};
+use crate::source::{Configured, Intake, Settings as Any, SourceClock};
 
 /// A socket in the wall: a link in a folder of its own, to a terminal that can be unplugged.
 struct Socket {
@@ -252,8 +252,8 @@ async fn a_flood_of_noise_is_counted_rather_than_kept() {
     // Ten of the hundred are kept; some later reject, or one of its own after a second of quiet, tells of the others.
     let mut rejects = Vec::new();
     let told = |reason: &str| -> Option<usize> {
-        let before = reason.split(" more lines were rejected").next()?;
-        reason.contains("more lines were rejected").then(|| before.rsplit(' ').next()?.parse().ok())?
+        let before = reason.split(" more were rejected").next()?;
+        reason.contains("more were rejected").then(|| before.rsplit(' ').next()?.parse().ok())?
     };
     while rejects.iter().map(|reason: &String| told(reason).unwrap_or(0)).sum::<usize>() == 0 {
         rejects.extend(running.next().await.rejects.into_iter().map(|reject| reject.reason));

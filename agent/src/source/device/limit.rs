@@ -1,4 +1,4 @@
-//! How many rejected lines are kept: a wrong baud rate must not fill the buffer.
+//! How many rejects of a port are kept: a wrong baud rate must not fill the buffer.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::source::Reject;
 /// Rejects kept in each window; the others are counted.
 const KEPT_MAX: u32 = 10;
 /// How long a window is.
-pub(super) const WINDOW: Duration = Duration::from_secs(1);
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// Lets a bounded number of rejects through, and counts the others.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Limit {
     since: Option<Instant>,
     kept: u32,
     /// Rejects that were not kept and of which no kept one tells yet.
-    pub(super) untold: u64,
+    untold: u64,
 }
 
 impl Limit {
@@ -38,6 +38,12 @@ impl Limit {
         Some(reject)
     }
 
+    /// How long until what is left to tell is to be told; none where there is nothing.
+    pub(super) fn patience(&self, now: Instant) -> Option<Duration> {
+        let since = self.since.filter(|_| self.untold > 0)?;
+        Some((since + WINDOW).saturating_duration_since(now))
+    }
+
     /// What is left to tell, as a reject of its own.
     pub(super) fn rest(&mut self, place: String) -> Option<Reject> {
         let untold = std::mem::take(&mut self.untold);
@@ -46,7 +52,7 @@ impl Limit {
 }
 
 fn told(count: u64) -> String {
-    format!("{count} more lines were rejected, too many to keep; check baud, parity and format")
+    format!("{count} more were rejected, too many to keep; check the settings and the cable")
 }
 
 #[cfg(test)]
@@ -63,7 +69,7 @@ mod tests {
         let kept = (0..25).filter(|_| limit.admit(reject(), start).is_some()).count();
         assert_eq!((kept, limit.untold), (10, 15));
         let next = limit.admit(reject(), start + WINDOW).unwrap();
-        assert!(next.reason.starts_with("is wrong; before it 15 more lines"), "{}", next.reason);
+        assert!(next.reason.starts_with("is wrong; before it 15 more were"), "{}", next.reason);
         assert_eq!(limit.rest("port".into()), None);
     }
 
@@ -73,6 +79,6 @@ mod tests {
         for _ in 0..11 {
             limit.admit(reject(), start);
         }
-        assert!(limit.rest("port".into()).unwrap().reason.starts_with("1 more lines"));
+        assert!(limit.rest("port".into()).unwrap().reason.starts_with("1 more were"));
     }
 }
