@@ -38,7 +38,7 @@ pub(super) struct Contour {
     naks: u32,
     /// Whether the header was taken.
     begun: bool,
-    /// Whether the last record was taken: what ends before it is cut.
+    /// Whether the last record was taken, and the header before it: what ends otherwise is cut.
     ended: bool,
 }
 
@@ -50,8 +50,10 @@ impl Contour {
             EOT if self.ended => Step::Done(Vec::new()),
             EOT if self.begun => Step::Bad("ends before its last record", Vec::new()),
             EOT => Step::More,
+            // A meter asks once, at the beginning: in between it is noise, and an answer would make it send on.
+            ENQ if self.begun => Step::Bad("begins anew in the middle", Vec::new()),
             ENQ => {
-                (self.last, self.begun, self.ended) = (None, false, false);
+                self.last = None;
                 Step::Tell(vec![ACK])
             }
             _ => return self.next_frame(harvest),
@@ -76,7 +78,8 @@ impl Contour {
         }
         let [number, text @ .., _] = content else { return Some(Step::Bad("has an empty frame", frame)) };
         let (number, text) = (*number, text.trim_ascii());
-        let is_next = self.last.is_none_or(|last| number & 7 == last.wrapping_add(1) & 7);
+        // The frame behind 05 is number 1.
+        let is_next = number & 7 == self.last.map_or(1, |last| last.wrapping_add(1) & 7);
         if self.last.replace(number) == Some(number) {
             return Some(Step::Tell(vec![ACK])); // it has not heard that it was taken
         }
@@ -101,7 +104,7 @@ impl Contour {
                 let said = fields.get(2..).unwrap_or_default().join("|");
                 harvest.add(Record::new(said.as_bytes(), measured(&fields)));
             }
-            "L" => self.ended = true,
+            "L" => self.ended = self.begun,
             _ => {}
         }
     }

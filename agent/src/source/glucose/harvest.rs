@@ -68,6 +68,12 @@ impl Harvest {
         self.met || self.records.len() == RECORDS_MAX
     }
 
+    /// Whether nothing is missing that may be new. Of a part, known records would be taken for new ones, or new ones for
+    /// known ones, as only the order tells them apart.
+    pub(super) fn is_whole(&self) -> bool {
+        self.met || self.ids.len() >= self.count.min(RECORDS_MAX)
+    }
+
     /// Whether the first `length` records, newest first, end in those that are known: then only those before are new.
     fn meet(&mut self, length: usize) {
         if !self.met && self.meter.meets(&self.ids[..length], self.count) {
@@ -178,6 +184,26 @@ mod tests {
             assert_eq!(read(&mut harvest, &[40, 41], ascending, walks).0, [40, 41]);
             assert_eq!(read(&mut harvest, &[40, 41, 42], ascending, walks).0, [42]);
         }
+    }
+
+    #[test]
+    fn a_part_is_not_the_whole_unless_what_follows_is_known() {
+        let mut harvest = Harvest::default();
+        harvest.of(b"serial", 3);
+        for number in [2, 1] {
+            harvest.add(record(number));
+            assert!(!harvest.is_whole());
+        }
+        harvest.add(record(0));
+        assert!(harvest.is_whole());
+        harvest.hand_over(&Sheet::new(jiff::tz::TimeZone::UTC), &mut Out::default());
+        harvest.of(b"serial", 4);
+        for number in [3, 2, 1] {
+            harvest.add(record(number));
+        }
+        assert!(!harvest.is_whole());
+        harvest.add(record(0));
+        assert!(harvest.is_whole());
     }
 
     #[test]

@@ -97,6 +97,9 @@ impl Session {
                 out.wake_at(now.after(patience));
                 (self.question, self.phase) = ((bytes, patience, 1), Phase::Asked);
             }
+            Step::Done(_) if !self.harvest.is_whole() => {
+                self.follow(Step::Bad("ends before its last record", Vec::new()), now, out);
+            }
             Step::Done(farewell) => {
                 out.write(&farewell);
                 out.well();
