@@ -121,6 +121,36 @@ fn an_answer_with_a_wrong_sum_is_asked_for_again_and_a_mute_meter_is_left_alone(
     assert_eq!(bench.written(), b"mem", "with the port, it begins anew");
 }
 
+/// A protocol that takes a part of a memory for the whole.
+struct Hasty;
+
+impl Protocol for Hasty {
+    fn begin(&mut self) -> session::Step {
+        session::Step::Ask(b"all".to_vec(), Duration::from_secs(1))
+    }
+
+    fn heard(&mut self, bytes: &[u8], harvest: &mut harvest::Harvest) -> session::Step {
+        harvest.of(b"serial", 2);
+        harvest.add(record::Record::new(bytes, Err("is not read".to_owned())));
+        session::Step::Done(Vec::new())
+    }
+
+    fn again(&mut self, question: &[u8]) -> Vec<u8> {
+        question.to_vec()
+    }
+}
+
+#[test]
+fn a_part_of_a_memory_is_not_handed_over_as_the_whole() {
+    let session = Session::new(Box::new(Hasty), TimeZone::UTC, Memory::default(), Duration::from_secs(300));
+    let mut bench = Bench::open(Box::new(session));
+    bench.written();
+    bench.hear(b"one of two");
+    assert_eq!(bench.told(), (vec!["rejected answer: ends before its last record".to_owned()], None));
+    assert_eq!(bench.wait(), Duration::from_millis(300));
+    assert_eq!(bench.written(), b"all", "asked again");
+}
+
 #[test]
 fn an_empty_meter_is_well_and_a_record_that_makes_no_sense_is_rejected_once() {
     let mut bench = bench(Model::FreestyleLite, None);
