@@ -12,7 +12,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub mod clock;
+#[cfg(feature = "vitals")]
+pub mod contec_cms50;
 pub(crate) mod device;
+#[cfg(feature = "glucose")]
+pub mod dexcom_receiver;
 pub mod fields;
 pub mod file;
 mod format;
@@ -21,6 +25,10 @@ pub mod fuzzing;
 #[cfg(feature = "glucose")]
 pub mod glucose;
 mod lines;
+#[cfg(feature = "vitals")]
+pub mod nonin_oem3;
+#[cfg(feature = "vitals")]
+mod oximetry;
 mod record;
 pub mod serial;
 mod settings;

@@ -70,11 +70,21 @@ pub fn cursor(bytes: &[u8]) {
 #[cfg(feature = "glucose")]
 #[must_use]
 pub fn meter(model: &str, bytes: &[u8], pieces: usize) -> usize {
-    use super::device::{Device, Now, Out};
+    device(&format!("type = \"glucose_meter\"\nmodel = \"{model}\"\ntime_zone = \"Europe/Berlin\""), bytes, pieces)
+}
 
-    let toml = format!("port = \"x\"\nmodel = \"{model}\"\ntime_zone = \"Europe/Berlin\"");
-    let settings: super::glucose::Settings = toml::from_str(&toml).expect("a known model");
-    let mut codec = settings.codec(None).expect("no cursor is no bad one");
+/// Takes `bytes` for what a device says, in `pieces`; `toml` is what is configured for it, but for its port. Answers how
+/// many readings there were.
+///
+/// # Panics
+/// When it is no device, or more comes out than bytes can say.
+#[must_use]
+pub fn device(toml: &str, bytes: &[u8], pieces: usize) -> usize {
+    use super::device::{Now, Out};
+
+    let settings: super::Settings = toml::from_str(&format!("port = \"x\"\n{toml}")).expect("known settings");
+    let device = settings.device().expect("a device");
+    let mut codec = device.codec(None).expect("no cursor is no bad one");
     let mut now = Now { boot: Instant(0), wall: None };
     let (mut out, mut written) = (Out::default(), 0);
     codec.opened(now, &mut out);
@@ -94,6 +104,17 @@ pub fn meter(model: &str, bytes: &[u8], pieces: usize) -> usize {
     assert!(readings <= bytes.len(), "a reading takes a byte at least");
     assert!(written <= 64 * (bytes.len() + 1), "a question for a byte at most");
     readings
+}
+
+/// Takes `bytes` for a page of a Dexcom receiver, for each of its records, and for what was taken of one. Answers how many
+/// readings and records there were.
+///
+/// # Panics
+/// When what was taken is not written and read again to the same.
+#[cfg(feature = "glucose")]
+#[must_use]
+pub fn dexcom_page(bytes: &[u8]) -> usize {
+    super::dexcom_receiver::fuzz_page(bytes)
 }
 
 /// Reads `bytes` as what was taken of meters.

@@ -27,7 +27,9 @@ mod text;
 mod ultra2;
 
 use memory::Memory;
+pub(super) use memory::hash;
 use session::{Protocol, Session};
+pub(super) use text::seconds_after;
 
 /// A meter's settings.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

@@ -2,9 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "vitals")]
+use super::contec_cms50;
 use super::device::Device;
 #[cfg(feature = "glucose")]
+use super::dexcom_receiver;
+#[cfg(feature = "glucose")]
 use super::glucose;
+#[cfg(feature = "vitals")]
+use super::nonin_oem3;
 use super::{Priority, file, serial, simulate};
 
 /// One `[[source]]` of the configuration.
@@ -25,11 +31,22 @@ pub struct Configured {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Settings {
+    /// A Contec CMS50 pulse oximeter.
+    #[cfg(feature = "vitals")]
+    #[serde(rename = "contec_cms50")]
+    ContecCms50(contec_cms50::Settings),
+    /// A Dexcom receiver of continuous glucose.
+    #[cfg(feature = "glucose")]
+    DexcomReceiver(dexcom_receiver::Settings),
     /// A CSV or NDJSON file, at once or in time.
     File(file::Settings),
     /// A blood glucose meter, on its cable.
     #[cfg(feature = "glucose")]
     GlucoseMeter(glucose::Settings),
+    /// A Nonin OEM III pulse oximeter.
+    #[cfg(feature = "vitals")]
+    #[serde(rename = "nonin_oem3")]
+    NoninOem3(nonin_oem3::Settings),
     /// Lines from a serial port.
     Serial(serial::Settings),
     /// Readings that are made up.
@@ -40,9 +57,15 @@ impl Settings {
     /// What stands behind the seam for devices; none for a source that is no device at the end of a wire.
     pub(super) fn device(&self) -> Option<&dyn Device> {
         match self {
+            #[cfg(feature = "vitals")]
+            Self::ContecCms50(settings) => Some(settings),
+            #[cfg(feature = "glucose")]
+            Self::DexcomReceiver(settings) => Some(settings),
             Self::File(_) | Self::Simulate(_) => None,
             #[cfg(feature = "glucose")]
             Self::GlucoseMeter(settings) => Some(settings),
+            #[cfg(feature = "vitals")]
+            Self::NoninOem3(settings) => Some(settings),
             Self::Serial(settings) => Some(settings),
         }
     }

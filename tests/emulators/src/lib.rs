@@ -10,8 +10,10 @@ mod socket;
 
 pub mod codefree;
 pub mod contour;
+pub mod dexcom;
 pub mod freestyle;
 pub mod lifescan;
+pub mod oximeters;
 pub mod taidoc;
 pub mod ultra2;
 

@@ -13,6 +13,7 @@ pub use configs::{agent_config, gateway_config};
 pub use mutate::Mutator;
 pub use protocol::{body, frame, message, mqtt, senml, topic};
 pub use sources::{codefree, contour, csv, cursor, freestyle, json, key_value, lifescan, meter_cursor, taidoc, ultra2};
+pub use sources::{contec, dexcom, nonin};
 
 /// Something that reads bytes from outside.
 pub type Target = fn(&[u8]);
@@ -22,9 +23,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("agent_config", agent_config),
     ("body", body),
     ("codefree", codefree),
+    ("contec", contec),
     ("contour", contour),
     ("csv", csv),
     ("cursor", cursor),
+    ("dexcom", dexcom),
     ("frame", frame),
     ("freestyle", freestyle),
     ("gateway_config", gateway_config),
@@ -34,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("message", message),
     ("meter_cursor", meter_cursor),
     ("mqtt", mqtt),
+    ("nonin", nonin),
     ("senml", senml),
     ("taidoc", taidoc),
     ("topic", topic),

@@ -57,6 +57,31 @@ fn meter(model: &str, bytes: &[u8]) {
     }
 }
 
+/// Any bytes are what a Dexcom receiver says, or what is wrong with it; a page or a cursor of one, or none.
+pub fn dexcom(bytes: &[u8]) {
+    device("type = \"dexcom_receiver\"", bytes);
+    let read = fuzzing::dexcom_page(bytes);
+    assert!(read <= bytes.len() + 16, "a reading takes a byte at least, but for what one record is taken for");
+}
+
+/// Any bytes are what a Contec oximeter says, old or new, or noise.
+pub fn contec(bytes: &[u8]) {
+    device("type = \"contec_cms50\"\nprotocol = \"old\"", bytes);
+    device("type = \"contec_cms50\"\nprotocol = \"v7\"", bytes);
+}
+
+/// Any bytes are what a Nonin oximeter says, in either format, or noise.
+pub fn nonin(bytes: &[u8]) {
+    device("type = \"nonin_oem3\"", bytes);
+    device("type = \"nonin_oem3\"\nformat = 7", bytes);
+}
+
+fn device(toml: &str, bytes: &[u8]) {
+    for pieces in [1, 7, bytes.len()] {
+        let _ = fuzzing::device(toml, bytes, pieces);
+    }
+}
+
 /// Any bytes are what was taken of meters, or an error.
 pub fn meter_cursor(bytes: &[u8]) {
     fuzzing::meter_cursor(bytes);

@@ -42,7 +42,8 @@ impl Bench {
         waited
     }
 
-    fn pass(&mut self, time: Duration) {
+    /// Time passes, without a deadline in it.
+    pub(crate) fn pass(&mut self, time: Duration) {
         self.now.boot = self.now.after(time);
         let wall = Now { boot: self.now.wall.unwrap(), ..self.now }.after(time);
         self.now.wall = Some(wall);

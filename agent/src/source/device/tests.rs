@@ -71,10 +71,16 @@ fn terminals() -> usize {
     names.filter(|name| name.to_string_lossy().strip_prefix("/dev/pts/").is_some_and(|rest| rest != "ptmx")).count()
 }
 
+/// All that this process has open.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
 #[tokio::test]
 async fn a_thousand_unplugged_meters_lose_nothing_double_nothing_and_leave_no_descriptor() {
     let mut socket = Socket::new().unwrap();
     let mut rig = Rig::start(socket.path.to_str().unwrap(), SOON);
+    let mut settled = 0;
     for cycle in 1..=1_000 {
         if cycle % 3 == 0 {
             // Pulled in the middle of the answer, somewhere else each time.
@@ -89,8 +95,11 @@ async fn a_thousand_unplugged_meters_lose_nothing_double_nothing_and_leave_no_de
         }
         socket.plug_in(meter(cycle), Manners::good()).unwrap();
         rig.gather(cycle.into()).await;
+        settled = if cycle == 20 { descriptors() } else { settled };
     }
     assert_eq!(rig.values, measured(1_000));
+    let open = descriptors();
+    assert!(open <= settled + 2, "{open} descriptors are open, {settled} were after 20 cycles");
     assert!(terminals() <= 1, "{} are open", terminals());
     socket.unplug();
     rig.stop().await;

@@ -108,7 +108,7 @@ impl Meter {
 }
 
 /// FNV-1a (RFC 9923): to tell records of one meter apart, not to keep anything from anyone.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
+pub(in crate::source) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

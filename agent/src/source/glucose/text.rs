@@ -38,7 +38,7 @@ pub(super) fn datetime([year, month, day, hour, minute, second]: [i16; 6]) -> Op
 }
 
 /// So many seconds after the beginning of `year`, on a clock without a zone.
-pub(super) fn seconds_after(year: i16, seconds: u32) -> Option<DateTime> {
+pub(in crate::source) fn seconds_after(year: i16, seconds: u32) -> Option<DateTime> {
     let epoch = date(year, 1, 1).to_datetime(time(0, 0, 0, 0));
     epoch.checked_add(jiff::SignedDuration::from_secs(seconds.into())).ok()
 }
