@@ -106,6 +106,27 @@ fn damage_costs_its_packet_and_never_gives_another_value() {
 }
 
 #[test]
+fn no_damaged_byte_gives_another_value_not_even_where_the_next_packet_has_lost_its_beginning() {
+    for (format, first, second) in [2, 7]
+        .into_iter()
+        .flat_map(|format| (0..125).flat_map(move |first| [None, Some(127)].map(|at| (format, first, at))))
+    {
+        let (mut bench, mut nonin) = (bench(format), Nonin::new(format, WELL));
+        let mut bytes: Vec<u8> = (0..100).flat_map(|_| nonin.idle()).collect();
+        [Some(first), second].into_iter().flatten().for_each(|at| bytes[at] ^= 1 << (at % 8));
+        for packet in bytes.chunks(125) {
+            bench.hear_in_pieces(packet, 7);
+            bench.pass(Duration::from_secs(1));
+        }
+        let (lines, _) = bench.told();
+        let values: Vec<&String> = lines.iter().filter(|line| line.contains(" gauge ")).collect();
+        assert!(values.len() >= 2, "format {format}, byte {first}: {lines:?}");
+        let is_right = |line: &&String| line.ends_with("gauge 97") || line.ends_with("gauge 165");
+        assert!(values.iter().all(is_right), "format {format}, byte {first}: {lines:?}");
+    }
+}
+
+#[test]
 fn one_that_says_nothing_whole_is_given_up() {
     let (mut bench, mut nonin) = (bench(2), Nonin::new(2, WELL));
     hear(&mut bench, &mut nonin, 75, &mut Manners::good());
