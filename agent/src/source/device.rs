@@ -24,7 +24,8 @@
 //!      [`super::INTAKE_SAMPLES_MAX`] readings belong between two cursors.
 //!    - A device that has been understood and had nothing new to say is [`Out::well`].
 //! 4. Registration: a variant of `Settings` in `settings.rs` and an arm of its `device`, behind the feature of the family.
-//! 5. Tests: [`testing::Bench`] drives a codec in invented time; an emulator in `tests/emulators` speaks over a PTY, from
+//! 5. `tributary-agent probe` finds it by one line in [`probe`]'s list of known devices.
+//! 6. Tests: [`testing::Bench`] drives a codec in invented time; an emulator in `tests/emulators` speaks over a PTY, from
 //!    published bytes and not from the codec; `fuzzing.rs` takes the codec into the fuzz targets.
 
 use std::sync::Arc;
@@ -39,6 +40,8 @@ mod limit;
 mod noise;
 mod out;
 mod port;
+pub(crate) mod ports;
+pub(crate) mod probe;
 mod shell;
 #[cfg(test)]
 pub(crate) mod testing;

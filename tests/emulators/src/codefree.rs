@@ -51,6 +51,9 @@ impl Device for CodeFree {
     fn hear(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.idle = 0;
         self.heard.extend_from_slice(bytes);
+        // What is said to another device is not heard.
+        let start = self.heard.iter().position(|byte| *byte == 0x53).unwrap_or(self.heard.len());
+        self.heard.drain(..start);
         let mut said = Vec::new();
         while let Some(&[0x53, 0x10, length]) = self.heard.first_chunk() {
             let length = usize::from(length);

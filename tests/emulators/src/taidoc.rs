@@ -48,6 +48,9 @@ impl TaiDoc {
 impl Device for TaiDoc {
     fn hear(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.heard.extend_from_slice(bytes);
+        // What is said to another device is not heard.
+        let start = self.heard.iter().position(|byte| *byte == 0x51).unwrap_or(self.heard.len());
+        self.heard.drain(..start);
         let mut said = Vec::new();
         while let Some(&[0x51, command, low, high, _, _, 0xa3, sum]) = self.heard.first_chunk() {
             let expected = self.heard[..7].iter().map(|byte| u32::from(*byte)).sum::<u32>();

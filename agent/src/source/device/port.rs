@@ -1,6 +1,7 @@
 //! One opening of the port.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_serial::{DataBits, SerialPortBuilderExt, SerialStream, StopBits};
 
-use super::{Link, Parity, TCP};
+use super::{Link, Parity, TCP, ports};
 
 /// An end of input may be a hiccup of the driver: it is believed when it is still there after this.
 const SUSPECT_PAUSE: Duration = Duration::from_millis(5);
@@ -45,7 +46,7 @@ impl Port {
     pub(super) async fn open(link: &Link) -> Result<Self, String> {
         let stream = match link.port.strip_prefix(TCP) {
             Some(address) => Stream::Tcp(connect(address).await?),
-            None => Stream::Serial(serial(link).map_err(|error| cannot_open(&error))?),
+            None => Stream::Serial(serial(link).map_err(|error| cannot_open(link, &error))?),
         };
         Ok(Self { stream, suspect: false })
     }
@@ -125,17 +126,20 @@ fn serial(link: &Link) -> Result<SerialStream, tokio_serial::Error> {
     builder.data_bits(data_bits).parity(parity).stop_bits(stop_bits).open_native_async()
 }
 
-/// What to do about a port that cannot be opened.
-fn cannot_open(error: &tokio_serial::Error) -> String {
+/// What is wrong with a port that cannot be opened, and what to do about it.
+fn cannot_open(link: &Link, error: &tokio_serial::Error) -> String {
+    use tokio_serial::ErrorKind::{Io, NoDevice};
+
+    let (root, port) = (Path::new("/"), Path::new(&link.port));
     let advice = match error.kind() {
-        tokio_serial::ErrorKind::NoDevice | tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => {
-            "is it plugged in? `ls /dev/serial/by-id/` shows what is"
+        Io(io::ErrorKind::NotFound) => format!("is it plugged in? {}", ports::named(root)),
+        Io(io::ErrorKind::PermissionDenied) => ports::how_to_be_let_in(root, port),
+        // What the library calls this is a port that somebody else has locked, or taken for himself alone.
+        NoDevice | Io(io::ErrorKind::ResourceBusy) => {
+            let holder = ports::holder(port).unwrap_or_else(|| "another program".to_owned());
+            format!("{holder} has it open, and a port has room for one")
         }
-        tokio_serial::ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
-            "the agent's user is to be in the port's group, mostly `dialout`"
-        }
-        tokio_serial::ErrorKind::Io(io::ErrorKind::ResourceBusy) => "another program has it open",
-        _ => "check `port`, its baud rate and the cable",
+        _ => format!("check `port`, its baud rate ({}) and the cable", link.line.baud),
     };
     format!("cannot open: {error}; {advice}")
 }
@@ -168,8 +172,20 @@ mod tests {
             let link = Link { port: port.into(), line: Line::plain(9_600) };
             Port::open(&link).await.err().expect("no such port")
         };
-        assert!(problem_of("/dev/serial/by-id/none").await.contains("is it plugged in?"));
+        let missing = problem_of("/dev/serial/by-id/none").await;
+        assert!(missing.contains("is it plugged in?") && missing.ends_with(&ports::named(Path::new("/"))), "{missing}");
         assert!(problem_of("/dev/null").await.contains("check `port`"));
         assert!(problem_of("tcp://127.0.0.1:1").await.contains("that the device listens there"));
+    }
+
+    #[tokio::test]
+    async fn a_port_that_somebody_has_open_is_said_to_be_taken_and_by_whom() {
+        let mut socket = emulators::Socket::new().unwrap();
+        let meter = emulators::taidoc::TaiDoc::new(Vec::new());
+        socket.plug_in(meter, emulators::Manners::good()).unwrap();
+        let link = Link { port: socket.path.to_str().unwrap().into(), line: Line::plain(9_600) };
+        let _open = Port::open(&link).await.unwrap();
+        let problem = Port::open(&link).await.err().expect("it is taken");
+        assert!(problem.contains("this agent itself, for another source has it open"), "{problem}");
     }
 }

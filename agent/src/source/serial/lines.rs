@@ -69,7 +69,10 @@ impl Lines {
     }
 
     fn reject(&self, line: &Line, reason: &str, out: &mut Out) {
-        out.reject(format!("line {}", self.lines), reason, &line.bytes);
+        // At a wrong speed characters come as other bytes.
+        let is_text = std::str::from_utf8(&line.bytes).is_ok();
+        let hint = if is_text { "" } else { "; is `baud` what the device is set to?" };
+        out.reject(format!("line {}", self.lines), format!("{reason}{hint}"), &line.bytes);
     }
 
     fn expect_more(&self, now: Now, out: &mut Out) {

@@ -9,6 +9,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::*;
+use crate::source::device::testing::Bench;
 use crate::source::testing::{NOON, Running, assert_golden, configured, told_all};
 use crate::source::{Configured, Intake, Settings as Any, SourceClock};
 
@@ -305,4 +306,16 @@ async fn lines_with_a_time_of_their_own_keep_it() {
     assert_eq!(told_all(&intakes)[0], format!("source {} power.active [W] gauge 230.4 offset 60", NOON.0));
     assert!(intakes.iter().any(|intake| intake.rejects.iter().any(|reject| reject.reason.contains("`time`"))));
     running.stop().await;
+}
+
+#[test]
+fn bytes_that_are_no_text_are_told_with_the_speed_that_may_be_wrong() {
+    let Any::Serial(settings) = meter(&Socket::new(), TRUSTED).settings else { panic!("a serial source") };
+    let mut bench = Bench::open(settings.codec(None).unwrap());
+    bench.hear(b"\xfe\x80\x1e\xf8\n12;\n");
+    bench.hear(&[0xfe; 5_000]);
+    bench.hear(b"\n");
+    let (told, _) = bench.told();
+    let hinted: Vec<bool> = told.iter().map(|line| line.ends_with("is `baud` what the device is set to?")).collect();
+    assert_eq!(hinted, [true, false, true], "{told:?}");
 }
