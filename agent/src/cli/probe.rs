@@ -74,6 +74,7 @@ impl Probe {
             });
             all.push(Tried { port, result });
         }
+        give_own_names(&mut all);
         if self.json {
             let ports: Vec<Value> = all.iter().map(Tried::to_json).collect();
             say(format_args!("{}", json!({ "ports": ports })))?;
@@ -121,6 +122,19 @@ impl Probe {
     }
 }
 
+/// Two meters of one kind are two sources.
+fn give_own_names(all: &mut [Tried]) {
+    let mut names: Vec<String> = Vec::new();
+    for tried in all {
+        let Some(Ok(Answer::Found(found))) = &mut tried.result else { continue };
+        let same = names.iter().filter(|name| **name == found.name).count();
+        names.push(found.name.clone());
+        if same > 0 {
+            found.rename(format!("{}-{}", found.name, same + 1));
+        }
+    }
+}
+
 impl Tried {
     fn print(&self, asked: bool) -> anyhow::Result<()> {
         let SerialPort { path, name, usb, denied } = &self.port;
@@ -148,7 +162,7 @@ impl Tried {
                     "#   something speaks, {bytes} bytes, and nothing here understands it: see docs/devices.md"
                 ))?;
             }
-            (Some(Ok(Answer::Found(Found { what, evidence, table, check }))), _) => {
+            (Some(Ok(Answer::Found(Found { what, evidence, table, check, .. }))), _) => {
                 say(format_args!("#   {what}: {evidence}"))?;
                 if !check.is_empty() {
                     say(format_args!("#   Look at it: {check}."))?;
@@ -166,7 +180,7 @@ impl Tried {
             Some(Err(problem)) => json!({ "problem": problem }),
             Some(Ok(Answer::Silent)) => json!("silent"),
             Some(Ok(Answer::Unknown(bytes))) => json!({ "unknown_bytes": bytes }),
-            Some(Ok(Answer::Found(Found { what, evidence, table, check }))) => {
+            Some(Ok(Answer::Found(Found { what, evidence, table, check, .. }))) => {
                 json!({ "what": what, "evidence": evidence, "configuration": table, "check": check })
             }
         };

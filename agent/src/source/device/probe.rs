@@ -94,6 +94,8 @@ pub(crate) struct Found {
     pub(crate) what: String,
     /// How that is known.
     pub(crate) evidence: String,
+    /// What the source is called.
+    pub(crate) name: String,
     /// The `[[source]]` that reads it.
     pub(crate) table: String,
     /// What a person has to look at in there; empty: nothing.
@@ -154,6 +156,15 @@ fn trials(wire: &Wire<'_>) -> Result<Vec<Trial>, String> {
 /// Whether two line settings are one to `port`: a TCP port has none.
 fn is_same_line(port: &str, one: super::Line, other: super::Line) -> bool {
     port.starts_with(TCP) || one == other
+}
+
+impl Found {
+    /// Gives the source another name: each of a configuration needs its own.
+    pub(crate) fn rename(&mut self, name: String) {
+        let line = |name: &str| format!("name = \"{name}\"\n");
+        self.table = self.table.replacen(&line(&self.name), &line(&name), 1);
+        self.name = name;
+    }
 }
 
 /// A source as it stands in a configuration.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant as Moment;
 
 use emulators::{Device, Manners, Socket};
+use proptest::prelude::*;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -140,6 +141,15 @@ mod meters {
     }
 
     #[tokio::test]
+    async fn a_meter_behind_a_tcp_port_is_recognised_too() {
+        let address = Socket::over_tcp(TaiDoc::new(vec![Test::number(1)])).unwrap();
+        let port = format!("tcp://{address}");
+        let (listen, silence) = (Duration::from_millis(100), Duration::from_millis(300));
+        let answer = probe(&Wire { port: &port, listen, silence, ..wire(None) }, &mut |_| {}).await;
+        assert!(settings(answer).unwrap().contains("model = \"taidoc\""));
+    }
+
+    #[tokio::test]
     async fn a_meter_that_waits_for_an_answer_gets_none_unless_it_may() {
         let (answer, _, heard) = found(CodeFree::new(vec![Test::number(1)]), Manners::good(), false).await;
         assert!(matches!(answer, Ok(Answer::Unknown(_))), "{answer:?}");
@@ -244,6 +254,36 @@ async fn nothing_is_written_unless_devices_may_be_asked() {
     assert!(matches!(answer, Ok(Answer::Silent)), "{answer:?}");
     assert_eq!(heard, 0);
     assert!(took < Duration::from_secs(10), "one silent speed is enough: {took:?}");
+}
+
+#[test]
+fn a_source_that_is_renamed_is_the_same_in_all_else() {
+    let table = table("SDS 011, \"dust\"", "/dev/x", "type = \"simulate\"\nwhat = \"meter\"");
+    let mut found =
+        Found { what: String::new(), evidence: String::new(), name: "sds-011-dust".into(), table, check: "" };
+    found.rename("dust-2".into());
+    assert_eq!(
+        found.table,
+        "[[source]]\nname = \"dust-2\"\nport = \"/dev/x\"\ntype = \"simulate\"\nwhat = \"meter\"\n"
+    );
+}
+
+proptest! {
+    /// What is guessed is always a configuration that is accepted, whatever was heard.
+    #[test]
+    fn a_guess_is_a_configuration_whatever_was_heard(
+        text in "([ -~µ°]{0,12}[=:,; \t\"{}0-9]{1,4}){0,8}\r?\n", bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        keys in proptest::collection::btree_map("\\PC{0,80}", -5..5_i32, 1..40),
+    ) {
+        let json = serde_json::to_string(&keys).unwrap() + "\n";
+        prop_assert!(guess::settings(json.as_bytes(), 9_600).is_some());
+        for heard in [text.as_bytes(), &bytes, json.as_bytes()] {
+            if let Some(guess) = guess::settings(heard, 9_600) {
+                let trial = Trial::new(guess.what, &guess.settings, guess::CHECK, &wire(None));
+                prop_assert!(trial.is_ok(), "{:?}: {}", trial.err(), guess.settings);
+            }
+        }
+    }
 }
 
 #[tokio::test]

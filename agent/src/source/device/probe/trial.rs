@@ -16,7 +16,8 @@ const AT_ONCE: std::time::Duration = std::time::Duration::from_secs(1);
 /// A device that may be there, and who would understand it.
 pub(super) struct Trial {
     pub(super) what: String,
-    /// The `[[source]]` that would read it.
+    /// The source that would read it: its name, and all of it.
+    name: String,
     table: String,
     check: &'static str,
     pub(super) link: Link,
@@ -45,6 +46,7 @@ impl Trial {
         let device = source.settings.device().ok_or("it is no device at the end of a wire")?;
         let mut trial = Self {
             what,
+            name: source.name.clone(),
             check,
             link: device.link(),
             codec: device.codec(None).map_err(|error| error.to_string())?,
@@ -140,7 +142,8 @@ impl Trial {
             (count, true) => format!("it answered, and {count} readings were understood"),
             (count, false) => format!("it speaks by itself, and {count} readings were understood"),
         };
-        Found { what: self.what.clone(), evidence, table: self.table.clone(), check: self.check }
+        let (what, name, table) = (self.what.clone(), self.name.clone(), self.table.clone());
+        Found { what, evidence, name, table, check: self.check }
     }
 
     fn now(&self) -> Now {
