@@ -31,7 +31,7 @@ pub(super) struct Probe {
     #[arg(long)]
     yes: bool,
     /// Seconds to listen at each speed; 12 and more for devices that speak seldom
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=60))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=60))]
     listen: u64,
     /// Milliseconds without a byte after which a device that was asked is taken for another one
     #[arg(long, value_name = "MS", default_value_t = 2_500, value_parser = clap::value_parser!(u64).range(50..=30_000))]
@@ -138,13 +138,16 @@ fn give_own_names(all: &mut [Tried]) {
 impl Tried {
     fn print(&self, asked: bool) -> anyhow::Result<()> {
         let SerialPort { path, name, usb, denied } = &self.port;
-        let usb = usb.as_ref().map_or_else(String::new, |usb| {
-            let words = [usb.manufacturer.as_deref(), usb.called.as_deref()];
-            let words: Vec<&str> = words.into_iter().flatten().collect();
-            let serial = usb.serial_ends.as_ref().map_or_else(String::new, |end| format!(", serial number …{end}"));
-            format!(", USB {} {}{serial}", usb.id(), words.join(" "))
-        });
-        say(format_args!("# {path} ({name}{usb})"))?;
+        let mut known: Vec<String> = Vec::new();
+        known.extend((name != path).then(|| name.clone()));
+        if let Some(usb) = usb {
+            known.push(format!("USB {}", usb.id()));
+            known.extend(usb.manufacturer.clone());
+            known.extend(usb.called.clone());
+            known.extend(usb.serial_ends.as_ref().map(|end| format!("serial number …{end}")));
+        }
+        let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+        say(format_args!("# {path}{known}"))?;
         match (&self.result, denied) {
             (None | Some(Err(_)), Some(problem)) => say(format_args!("#   may not be opened: {problem}"))?,
             (None, None) => say(format_args!("#   not tried; to try it: --port {path}"))?,

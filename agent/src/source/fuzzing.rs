@@ -105,6 +105,14 @@ pub fn meter_cursor(bytes: &[u8]) {
     super::glucose::fuzz_cursor(bytes);
 }
 
+/// Takes `bytes` for what was heard at a serial port.
+///
+/// # Panics
+/// When what is guessed of it is no configuration.
+pub fn guess(bytes: &[u8]) {
+    super::device::probe::fuzz_guess(bytes, super::SourceClock::invented(Instant(0)));
+}
+
 fn readings_of(parser: &Parser, line: &[u8]) -> usize {
     let found = parser.read(line, Instant(1)).ok().flatten().map_or(0, |taken| taken.samples.len());
     assert!(found <= SERIES.len(), "a reading for each series at most");

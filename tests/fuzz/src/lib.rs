@@ -12,7 +12,9 @@ mod sources;
 pub use configs::{agent_config, gateway_config};
 pub use mutate::Mutator;
 pub use protocol::{body, frame, message, mqtt, senml, topic};
-pub use sources::{codefree, contour, csv, cursor, freestyle, json, key_value, lifescan, meter_cursor, taidoc, ultra2};
+pub use sources::{
+    codefree, contour, csv, cursor, freestyle, guess, json, key_value, lifescan, meter_cursor, taidoc, ultra2,
+};
 
 /// Something that reads bytes from outside.
 pub type Target = fn(&[u8]);
@@ -28,6 +30,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("frame", frame),
     ("freestyle", freestyle),
     ("gateway_config", gateway_config),
+    ("guess", guess),
     ("json", json),
     ("key_value", key_value),
     ("lifescan", lifescan),

@@ -61,3 +61,8 @@ fn meter(model: &str, bytes: &[u8]) {
 pub fn meter_cursor(bytes: &[u8]) {
     fuzzing::meter_cursor(bytes);
 }
+
+/// What is guessed of lines that were heard at a serial port is a configuration, or nothing.
+pub fn guess(bytes: &[u8]) {
+    fuzzing::guess(bytes);
+}

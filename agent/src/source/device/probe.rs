@@ -189,6 +189,16 @@ fn configured(table: &str) -> Result<Configured, String> {
     Ok(source)
 }
 
+/// What is guessed of lines is a configuration that is accepted. For `crate::source::fuzzing` alone.
+pub(crate) fn fuzz_guess(heard: &[u8], clock: SourceClock) {
+    let (listen, silence) = (Duration::ZERO, Duration::ZERO);
+    let wire = Wire { port: "/dev/x", usb: None, listen, silence, ask: false, clock };
+    if let Some(guess) = guess::settings(heard, 9_600) {
+        let trial = Trial::new(guess.what, &guess.settings, guess::CHECK, &wire);
+        assert!(trial.is_ok(), "{:?}: {}", trial.err(), guess.settings);
+    }
+}
+
 /// The same port with another line setting.
 fn link(wire: &Wire<'_>, line: super::Line) -> Link {
     Link { port: wire.port.to_owned(), line }
