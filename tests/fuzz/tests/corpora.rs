@@ -68,6 +68,6 @@ macro_rules! targets {
     };
 }
 targets!(
-    agent_config body codefree contour csv cursor frame freestyle gateway_config json
+    agent_config body codefree contour csv cursor frame freestyle gateway_config guess json
     key_value lifescan message meter_cursor mqtt senml taidoc topic ultra2
 );
