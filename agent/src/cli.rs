@@ -222,11 +222,16 @@ fn value_json(value: &Value) -> String {
     match value {
         Value::Number(number) => format!("{number}"),
         Value::Bool(on) => format!("{on}"),
-        Value::Text(text) => serde_json::Value::from(text.as_str()).to_string(),
+        Value::Text(text) => json_text(text),
         Value::Json(json) => json.clone(),
         Value::State(state) => format!("\"{state}\""),
         Value::Absent => "null".to_owned(),
     }
+}
+
+/// A text as JSON.
+fn json_text(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// One line to whoever asked.

@@ -1,6 +1,5 @@
 //! `dry-run`: what the sources yield, on standard output, stored nowhere and sent nowhere.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use proto::{Basis, Change};
-use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::trouble::Troubles;
-use super::{cancel_on_signals, log, say, value_json};
+use super::{cancel_on_signals, json_text, log, say, value_json};
 use crate::clock::BootClock;
 use crate::config::Config;
 use crate::source::{Configured, Ended, Intake, Outlet, Reject, Sample, SourceClock, SourceError, run};
@@ -50,13 +48,14 @@ pub(super) struct DryRun {
 /// What came of one source.
 #[derive(Debug, Default)]
 struct Sum {
+    source: String,
     readings: u64,
     rejects: u64,
     /// How it ended before it was told to: well, or why not.
     ended: Option<Result<(), String>>,
 }
 
-type Tasks = Vec<(String, JoinHandle<Result<Ended, SourceError>>)>;
+type Tasks = Vec<JoinHandle<Result<Ended, SourceError>>>;
 
 impl DryRun {
     /// Runs the sources and shows what they yield.
@@ -89,17 +88,18 @@ impl DryRun {
     }
 
     /// Shows everything that comes until the time is over, all have ended, or a signal comes.
-    async fn watch(&self, sources: Vec<Configured>) -> anyhow::Result<BTreeMap<String, Sum>> {
+    async fn watch(&self, sources: Vec<Configured>) -> anyhow::Result<Vec<Sum>> {
         let (stop, clock) = (CancellationToken::new(), SourceClock::from(Arc::new(BootClock::start([0; 8]))));
         let signals = cancel_on_signals(&stop)?;
         let until = Instant::now() + Duration::from_secs(self.seconds);
-        let mut sums: BTreeMap<String, Sum> = sources.iter().map(|one| (one.name.clone(), Sum::default())).collect();
+        let sum = |source: &Configured| Sum { source: source.name.clone(), ..Sum::default() };
+        let mut sums: Vec<Sum> = sources.iter().map(sum).collect();
         let (outlet, mut intakes) = Outlet::new(INTAKES_MAX);
         let start = |source: Configured| {
             // Without a cursor it begins from its beginning.
-            let name = source.name.clone();
-            (name, tokio::spawn(run(source, None, outlet.clone(), clock.clone(), stop.clone())))
+            tokio::spawn(run(source, None, outlet.clone(), clock.clone(), stop.clone()))
         };
+        // In the order of the sums.
         let mut tasks: Tasks = sources.into_iter().map(start).collect();
         drop(outlet);
         loop {
@@ -107,28 +107,29 @@ impl DryRun {
                 intake = intakes.recv() => {
                     let Some(intake) = intake else { break };
                     self.show(&intake, &clock)?;
-                    let sum = sums.entry(intake.source.to_string()).or_default();
-                    sum.readings += intake.samples.len() as u64;
-                    sum.rejects += intake.rejects.len() as u64;
+                    if let Some(sum) = sums.iter_mut().find(|sum| *sum.source == *intake.source) {
+                        sum.readings += intake.samples.len() as u64;
+                        sum.rejects += intake.rejects.len() as u64;
+                    }
                 }
                 () = sleep_until(until) => break,
                 () = stop.cancelled() => break,
             }
         }
         drop(intakes);
-        for (name, task) in &mut tasks {
+        for (task, sum) in tasks.iter_mut().zip(&mut sums) {
             if task.is_finished() {
                 let ended = match task.await {
                     Ok(ended) => ended.map(|_| ()).map_err(|error| error.to_string()),
                     Err(error) => Err(format!("it broke: {error}; please report this")),
                 };
-                sums.entry(name.clone()).or_default().ended = Some(ended);
+                sum.ended = Some(ended);
             }
         }
         stop.cancel();
         signals.abort();
         let deadline = Instant::now() + GRACE;
-        for (_, task) in tasks.iter_mut().filter(|(name, _)| sums.get(name).is_some_and(|sum| sum.ended.is_none())) {
+        for (task, _) in tasks.iter_mut().zip(&sums).filter(|(_, sum)| sum.ended.is_none()) {
             if timeout(deadline.saturating_duration_since(Instant::now()), &mut *task).await.is_err() {
                 task.abort();
             }
@@ -158,11 +159,9 @@ impl DryRun {
         for Reject { place, reason, bytes } in &intake.rejects {
             let bytes = bytes[..bytes.len().min(SHOWN_BYTES)].escape_ascii();
             if self.json {
-                let bytes = bytes.to_string();
-                say(format_args!(
-                    "{}",
-                    json!({ "source": &**source, "rejected": place, "reason": reason, "bytes": bytes })
-                ))?;
+                let [place, reason, bytes] = [place, reason, &bytes.to_string()].map(|text| json_text(text));
+                let source = json_text(source);
+                say(format_args!(r#"{{"source":{source},"rejected":{place},"reason":{reason},"bytes":{bytes}}}"#))?;
             } else {
                 say(format_args!("rejected  {source}  {place}: {reason}: {bytes}"))?;
             }
@@ -171,9 +170,9 @@ impl DryRun {
     }
 
     /// A line a source at the end; those that had trouble or yielded nothing.
-    fn sum_up(&self, sums: &BTreeMap<String, Sum>, troubles: &Troubles) -> anyhow::Result<Vec<String>> {
+    fn sum_up(&self, sums: &[Sum], troubles: &Troubles) -> anyhow::Result<Vec<String>> {
         let mut failed = Vec::new();
-        for (name, Sum { readings, rejects, ended }) in sums {
+        for Sum { source: name, readings, rejects, ended } in sums {
             let (mut count, mut last) = troubles.of(name);
             if let Some(Err(error)) = ended {
                 (count, last) = (count + 1, error.clone());
@@ -182,8 +181,9 @@ impl DryRun {
                 failed.push(name.clone());
             }
             if self.json {
-                let sum = json!({ "source": name, "readings": readings, "rejects": rejects, "errors": count, "last_error": last });
-                say(format_args!("{sum}"))?;
+                let (name, last) = (json_text(name), json_text(&last));
+                let counts = format!(r#""readings":{readings},"rejects":{rejects},"errors":{count}"#);
+                say(format_args!(r#"{{"source":{name},{counts},"last_error":{last}}}"#))?;
                 continue;
             }
             let ended = if matches!(ended, Some(Ok(()))) { ", all that there is" } else { "" };
@@ -219,11 +219,11 @@ fn sample_json(source: &str, sample: &Sample, clock: &SourceClock) -> String {
     let Sample { series, reading, .. } = sample;
     let (name, unit, kind) = (&series.name, &series.unit, series.kind.word());
     let (time, value) = (time_of(sample, clock), value_json(&reading.value));
-    let (source, unit) = (json!(source), json!(unit.to_string()));
+    let (source, unit) = (json_text(source), json_text(unit.as_str()));
     let origin = reading
         .origin
         .as_ref()
-        .map_or_else(String::new, |origin| format!(r#","{}":{}"#, change_word(origin.change), json!(origin.id)));
+        .map_or_else(String::new, |origin| format!(r#","{}":{}"#, change_word(origin.change), json_text(&origin.id)));
     format!(
         r#"{{"time":"{time}","source":{source},"series":"{name}","unit":{unit},"kind":"{kind}","value":{value}{origin}}}"#
     )

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use serde_json::{Value, json};
 
-use super::say;
+use super::{json_text, say};
 use crate::clock::BootClock;
 use crate::source::SourceClock;
-use crate::source::device::ports::{self, SerialPort};
+use crate::source::device::ports::{self, SerialPort, Usb};
 use crate::source::device::probe::{Answer, Found, Wire, probe};
 
 /// What to look at.
@@ -76,8 +75,8 @@ impl Probe {
         }
         give_own_names(&mut all);
         if self.json {
-            let ports: Vec<Value> = all.iter().map(Tried::to_json).collect();
-            say(format_args!("{}", json!({ "ports": ports })))?;
+            let ports: Vec<String> = all.iter().map(Tried::to_json).collect();
+            say(format_args!("{{\"ports\":[{}]}}", ports.join(",")))?;
         } else {
             all.iter().try_for_each(|tried| tried.print(ask))?;
             if all.is_empty() {
@@ -176,17 +175,28 @@ impl Tried {
         Ok(())
     }
 
-    fn to_json(&self) -> Value {
-        let mut value = json!(self.port);
-        value["result"] = match &self.result {
-            None => json!("not_tried"),
-            Some(Err(problem)) => json!({ "problem": problem }),
-            Some(Ok(Answer::Silent)) => json!("silent"),
-            Some(Ok(Answer::Unknown(bytes))) => json!({ "unknown_bytes": bytes }),
+    /// `{"path":…,"name":…,"usb":…,"denied":…,"result":…}`
+    fn to_json(&self) -> String {
+        let SerialPort { path, name, usb, denied } = &self.port;
+        let maybe = |text: &Option<String>| text.as_deref().map_or_else(|| "null".to_owned(), json_text);
+        let usb = usb.as_ref().map_or_else(|| "null".to_owned(), |usb| {
+            let (maker, called, end) = (maybe(&usb.manufacturer), maybe(&usb.called), maybe(&usb.serial_ends));
+            let Usb { vendor, product, .. } = usb;
+            format!(
+                r#"{{"vendor":{vendor},"product":{product},"manufacturer":{maker},"called":{called},"serial_ends":{end}}}"#
+            )
+        });
+        let result = match &self.result {
+            None => r#""not_tried""#.to_owned(),
+            Some(Err(problem)) => format!(r#"{{"problem":{}}}"#, json_text(problem)),
+            Some(Ok(Answer::Silent)) => r#""silent""#.to_owned(),
+            Some(Ok(Answer::Unknown(bytes))) => format!(r#"{{"unknown_bytes":{bytes}}}"#),
             Some(Ok(Answer::Found(Found { what, evidence, table, check, .. }))) => {
-                json!({ "what": what, "evidence": evidence, "configuration": table, "check": check })
+                let [what, evidence, table, check] = [what, evidence, table, *check].map(json_text);
+                format!(r#"{{"what":{what},"evidence":{evidence},"configuration":{table},"check":{check}}}"#)
             }
         };
-        value
+        let (path, name, denied) = (json_text(path), json_text(name), maybe(denied));
+        format!(r#"{{"path":{path},"name":{name},"usb":{usb},"denied":{denied},"result":{result}}}"#)
     }
 }

@@ -1,6 +1,5 @@
 //! What sources say of their troubles, counted as they say it in the log.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,17 +8,27 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+/// That of one source.
+#[derive(Clone, Debug, Default)]
+struct Trouble {
+    source: String,
+    count: u64,
+    last: String,
+}
+
 /// Sources of which troubles are kept.
 const SOURCES_MAX: usize = 1_024;
 
 /// Warnings and errors of each source: how many, and the last. What a source rejected is not among them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Troubles(Arc<Mutex<BTreeMap<String, (u64, String)>>>);
+pub(super) struct Troubles(Arc<Mutex<Vec<Trouble>>>);
 
 impl Troubles {
     /// How many there were of that source, and the last.
     pub(super) fn of(&self, source: &str) -> (u64, String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned().unwrap_or_default()
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = all.iter().find(|trouble| trouble.source == source);
+        found.map(|trouble| (trouble.count, trouble.last.clone())).unwrap_or_default()
     }
 }
 
@@ -34,9 +43,10 @@ impl<S: Subscriber> Layer<S> for Troubles {
             return;
         }
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() < SOURCES_MAX || all.contains_key(&said.source) {
-            let (count, last) = all.entry(said.source).or_default();
-            (*count, *last) = (*count + 1, said.message);
+        if let Some(trouble) = all.iter_mut().find(|trouble| trouble.source == said.source) {
+            (trouble.count, trouble.last) = (trouble.count + 1, said.message);
+        } else if all.len() < SOURCES_MAX {
+            all.push(Trouble { source: said.source, count: 1, last: said.message });
         }
     }
 }

@@ -7,7 +7,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use serde::Serialize;
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +25,7 @@ const NAMED_MAX: usize = 8;
 const PROCESSES_MAX: usize = 4_096;
 
 /// A serial port of this machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SerialPort {
     /// The name to configure: by id, else by path, else the kernel's own, which changes when it is replugged.
     pub(crate) path: String,
@@ -39,7 +38,7 @@ pub(crate) struct SerialPort {
 }
 
 /// What a USB device says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Usb {
     /// Who made it.
     pub(crate) vendor: u16,
@@ -93,8 +92,8 @@ pub(crate) fn list(root: &Path) -> Vec<SerialPort> {
         SerialPort { denied: denied(root, &path), path: path.to_string_lossy().into_owned(), usb, name }
     };
     let names = names_in(&class).into_iter().filter(|name| is_port(&class.join(name)));
-    let mut ports: Vec<SerialPort> = names.take(PORTS_MAX).map(port).collect();
-    ports.sort_by_key(|port| (port.usb.is_none(), port.name.len(), port.name.clone()));
+    let (mut ports, on_board): (Vec<_>, Vec<_>) = names.take(PORTS_MAX).map(port).partition(|port| port.usb.is_some());
+    ports.extend(on_board);
     ports
 }
 
@@ -171,7 +170,7 @@ fn stable_names(root: &Path) -> Vec<(String, PathBuf)> {
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
+    names.sort_unstable();
     names
 }
 

@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -142,15 +143,22 @@ fn trials(wire: &Wire<'_>) -> Result<Vec<Trial>, String> {
         Ids::Own(ids) => has(ids),
         Ids::Any | Ids::Cable(_) => !has_own_plug,
     };
-    let mut candidates: Vec<&Candidate> = known::KNOWN.iter().filter(may_be).collect();
-    candidates.sort_by_key(|candidate| !matches!(candidate.ids, Ids::Cable(ids) if has(ids)));
-    let zone = jiff::tz::TimeZone::system();
-    let zone = zone.iana_name().unwrap_or("UTC");
+    let is_cable = |candidate: &&Candidate| matches!(candidate.ids, Ids::Cable(ids) if has(ids));
+    let (mut candidates, others): (Vec<_>, Vec<_>) = known::KNOWN.iter().filter(may_be).partition(is_cable);
+    candidates.extend(others);
+    let zone = own_zone();
     let trial = |candidate: &Candidate| {
-        let settings = candidate.settings.replace("{zone}", zone);
+        let settings = candidate.settings.replace("{zone}", &zone);
         Trial::new(candidate.what, &settings, candidate.check, wire)
     };
     candidates.into_iter().map(trial).collect()
+}
+
+/// The zone that this machine is in, as systemd has it; UTC where that is not known.
+fn own_zone() -> String {
+    let link = std::fs::read_link("/etc/localtime").unwrap_or_default();
+    let name = link.to_str().and_then(|link| link.split_once("zoneinfo/")).map(|(_, name)| name);
+    name.filter(|name| TimeZone::get(name).is_ok()).unwrap_or("UTC").to_owned()
 }
 
 /// Whether two line settings are one to `port`: a TCP port has none.
