@@ -47,7 +47,7 @@ impl Twenty {
                 [("key_value", "\"v\""), ("json", "\"v\""), ("csv", "1")][usize::try_from(number % 3).unwrap_or(0)];
             let _ = write!(
                 tables,
-                "[[source]]\nname = \"board-{number}\"\ntype = \"serial\"\nport = {path:?}\nformat = \"{format}\"\nseries = [{{ \
+                "[[source]]\nname = \"board-{number}\"\ntype = \"serial\"\nport = {path:?}\nformat = \"{format}\"\ntrust_first_line = true\nseries = [{{ \
                  column = {column}, name = \"board.{number}\", unit = \"Cel\" }}]\n"
             );
         }

@@ -38,7 +38,7 @@ fn an_idle_agent_is_small_and_listens_nowhere_and_the_gateway_is_up_soon() {
 }
 
 #[test]
-fn twenty_sources_with_a_hundred_readings_a_second_leave_the_agent_small_and_lose_nothing() {
+fn twenty_sources_with_a_hundred_readings_a_second_leave_the_agent_small_and_none_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::create(&folder.path().join("pki"));
     let gateway = Gateway::start(&folder.path().join("gateway"), pki.server(), "");
