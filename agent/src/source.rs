@@ -22,6 +22,8 @@ pub mod fuzzing;
 #[cfg(feature = "glucose")]
 pub mod glucose;
 mod lines;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 mod record;
 pub mod serial;
 mod settings;
@@ -245,6 +247,8 @@ pub async fn run(
     }
     match settings {
         Settings::File(settings) => file::run(settings, name, cursor, outlet, clock, stop).await,
+        #[cfg(feature = "mqtt")]
+        Settings::Mqtt(settings) => mqtt::run(*settings, name, cursor, outlet, clock, stop).await,
         Settings::Simulate(settings) => simulate::run(settings, name, cursor, outlet, clock, stop).await,
         _ => Ok(Ended::Finished), // every other is a device
     }

@@ -46,6 +46,8 @@ pub(crate) mod testing;
 #[cfg(feature = "glucose")]
 mod tests;
 
+#[cfg(feature = "mqtt")]
+pub(crate) use limit::Limit;
 pub(crate) use noise::Noise;
 pub(crate) use out::Out;
 pub(crate) use shell::Shell;

@@ -62,19 +62,19 @@ pub struct SeriesSettings {
     pub urgent: bool,
 }
 
-fn plain_unit() -> Unit {
+pub(super) fn plain_unit() -> Unit {
     "1".parse().expect("`1` is a unit: one printable character")
 }
 
-fn gauge() -> Kind {
+pub(super) fn gauge() -> Kind {
     Kind::Gauge
 }
 
-fn kind_from_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
+pub(super) fn kind_from_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
     Cow::<str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
-fn kind_to_word<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn kind_to_word<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(kind.word())
 }
 
@@ -103,16 +103,17 @@ pub(super) struct Mapping {
     fields: Vec<Field>,
 }
 
+/// One series, checked: what its values may be.
 #[derive(Debug)]
-struct Field {
+pub(super) struct Field {
     /// As the settings name it.
     label: Key,
     /// Where it is found: a header's name has become a number.
     key: Key,
-    series: Arc<Series>,
+    pub(super) series: Arc<Series>,
     range: (f64, f64),
     states: BTreeMap<String, State>,
-    urgent: bool,
+    pub(super) urgent: bool,
 }
 
 /// What one record gave.
@@ -184,7 +185,8 @@ impl Mapping {
 }
 
 impl Field {
-    fn new(settings: &SeriesSettings) -> Result<Self, BadSetting> {
+    /// Checks the settings.
+    pub(super) fn new(settings: &SeriesSettings) -> Result<Self, BadSetting> {
         if settings.column == Key::Number(0) {
             return Err(BadSetting::new("column", "columns count from 1"));
         }
@@ -215,7 +217,7 @@ impl Field {
     }
 
     /// What a cell means, or what is wrong with it: the value itself is not repeated, it may concern a person.
-    fn value(&self, cell: Cell<'_>) -> Result<Option<Value>, String> {
+    pub(super) fn value(&self, cell: Cell<'_>) -> Result<Option<Value>, String> {
         if let Cell::Plain(text) | Cell::Text(text) = &cell
             && let Some(state) = self.states.get(text.trim())
         {

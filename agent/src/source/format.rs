@@ -156,7 +156,8 @@ fn typed<'a>(object: &BTreeMap<String, &'a RawValue>, path: &str) -> Result<Cell
     }
 }
 
-fn cell_of(raw: &str) -> Result<Cell<'_>, String> {
+/// A JSON value as written.
+pub(super) fn cell_of(raw: &str) -> Result<Cell<'_>, String> {
     Ok(match raw.as_bytes().first() {
         Some(b'"') => Cell::Text(serde_json::from_str(raw).map_err(|_| "is no valid text")?),
         Some(b'{') => Cell::Object(raw),

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::device::Device;
 #[cfg(feature = "glucose")]
 use super::glucose;
+#[cfg(feature = "mqtt")]
+use super::mqtt;
 use super::{Priority, file, serial, simulate};
 
 /// One `[[source]]` of the configuration.
@@ -30,6 +32,9 @@ pub enum Settings {
     /// A blood glucose meter, on its cable.
     #[cfg(feature = "glucose")]
     GlucoseMeter(glucose::Settings),
+    /// What devices publish at a broker nearby.
+    #[cfg(feature = "mqtt")]
+    Mqtt(Box<mqtt::Settings>),
     /// Lines from a serial port.
     Serial(serial::Settings),
     /// Readings that are made up.
@@ -43,6 +48,8 @@ impl Settings {
             Self::File(_) | Self::Simulate(_) => None,
             #[cfg(feature = "glucose")]
             Self::GlucoseMeter(settings) => Some(settings),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(_) => None,
             Self::Serial(settings) => Some(settings),
         }
     }
@@ -59,6 +66,8 @@ impl Settings {
     fn validate(&self) -> Result<(), BadSetting> {
         match self {
             Self::File(settings) => settings.validate(),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(settings) => settings.validate(),
             Self::Simulate(settings) => settings.validate(),
             other => other.device().map_or(Ok(()), Device::validate),
         }

@@ -12,6 +12,8 @@ pub mod codefree;
 pub mod contour;
 pub mod freestyle;
 pub mod lifescan;
+pub mod mqtt;
+pub mod sparkplug;
 pub mod taidoc;
 pub mod ultra2;
 

@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// Lets a bounded number of rejects through, and counts the others.
 #[derive(Debug, Default)]
-pub(super) struct Limit {
+pub(crate) struct Limit {
     since: Option<Instant>,
     kept: u32,
     /// Rejects that were not kept and of which no kept one tells yet.
@@ -22,7 +22,7 @@ pub(super) struct Limit {
 
 impl Limit {
     /// The reject if it is to be kept; it then tells how many before it were not.
-    pub(super) fn admit(&mut self, mut reject: Reject, now: Instant) -> Option<Reject> {
+    pub(crate) fn admit(&mut self, mut reject: Reject, now: Instant) -> Option<Reject> {
         if self.since.is_none_or(|since| now.duration_since(since) >= WINDOW) {
             self.since = Some(now);
             self.kept = 0;
@@ -39,13 +39,13 @@ impl Limit {
     }
 
     /// How long until what is left to tell is to be told; none where there is nothing.
-    pub(super) fn patience(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn patience(&self, now: Instant) -> Option<Duration> {
         let since = self.since.filter(|_| self.untold > 0)?;
         Some((since + WINDOW).saturating_duration_since(now))
     }
 
     /// What is left to tell, as a reject of its own.
-    pub(super) fn rest(&mut self, place: String) -> Option<Reject> {
+    pub(crate) fn rest(&mut self, place: String) -> Option<Reject> {
         let untold = std::mem::take(&mut self.untold);
         (untold > 0).then(|| Reject::new(place, told(untold), &[]))
     }
