@@ -105,6 +105,45 @@ pub fn meter_cursor(bytes: &[u8]) {
     super::glucose::fuzz_cursor(bytes);
 }
 
+/// Takes `bytes` for what a broker nearby says, in `pieces`. Answers how many readings there were.
+///
+/// # Panics
+/// When a bound does not hold.
+#[cfg(feature = "mqtt")]
+#[must_use]
+pub fn mqtt_broker(bytes: &[u8], pieces: usize) -> usize {
+    super::mqtt::fuzzing::broker(bytes, pieces)
+}
+
+/// Takes `bytes` for a topic, a newline and what was published there. Answers how many readings there were.
+///
+/// # Panics
+/// When a message gives more readings than it has series.
+#[cfg(feature = "mqtt")]
+#[must_use]
+pub fn mqtt_message(bytes: &[u8]) -> usize {
+    super::mqtt::fuzzing::message(bytes)
+}
+
+/// Takes `bytes` for a payload of Sparkplug B. Answers how many readings there were.
+///
+/// # Panics
+/// When a bound does not hold.
+#[cfg(feature = "mqtt")]
+#[must_use]
+pub fn sparkplug(bytes: &[u8]) -> usize {
+    super::mqtt::fuzzing::sparkplug(bytes)
+}
+
+/// Reads `bytes` as what was taken last of a broker.
+///
+/// # Panics
+/// When what was read is not written again to the same.
+#[cfg(feature = "mqtt")]
+pub fn mqtt_cursor(bytes: &[u8]) {
+    super::mqtt::fuzzing::cursor(bytes);
+}
+
 fn readings_of(parser: &Parser, line: &[u8]) -> usize {
     let found = parser.read(line, Instant(1)).ok().flatten().map_or(0, |taken| taken.samples.len());
     assert!(found <= SERIES.len(), "a reading for each series at most");

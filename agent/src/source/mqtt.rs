@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use super::{BadSetting, Ended, Outlet, SourceClock, SourceError, SourceName};
 
 mod batch;
+pub(super) mod fuzzing;
 mod link;
 mod mapping;
 mod packet;
@@ -143,17 +144,14 @@ impl Settings {
         if self.certificate_file.is_some() != self.key_file.is_some() {
             return wrong("certificate_file", "and `key_file` belong together");
         }
-        let Some(_) = &self.authority_file else {
-            if self.certificate_file.is_some() {
-                return wrong("certificate_file", "is for TLS; set `authority_file` too");
-            }
-            if !self.is_here() && !self.allow_plain {
-                let problem = "is needed for a broker on another machine; or set `allow_plain = true` where everybody \
-                               on the way may read and change what devices say";
-                return wrong("authority_file", problem);
-            }
-            return self.validate_rest();
-        };
+        if self.authority_file.is_none() && self.certificate_file.is_some() {
+            return wrong("certificate_file", "is for TLS; set `authority_file` too");
+        }
+        if self.authority_file.is_none() && !self.is_here() && !self.allow_plain {
+            let problem = "is needed for a broker on another machine; or set `allow_plain = true` where everybody on the \
+                           way may read and change what devices say";
+            return wrong("authority_file", problem);
+        }
         self.validate_rest()
     }
 

@@ -13,6 +13,7 @@ pub use configs::{agent_config, gateway_config};
 pub use mutate::Mutator;
 pub use protocol::{body, frame, message, mqtt, senml, topic};
 pub use sources::{codefree, contour, csv, cursor, freestyle, json, key_value, lifescan, meter_cursor, taidoc, ultra2};
+pub use sources::{mqtt_broker, mqtt_message, sparkplug};
 
 /// Something that reads bytes from outside.
 pub type Target = fn(&[u8]);
@@ -34,7 +35,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("message", message),
     ("meter_cursor", meter_cursor),
     ("mqtt", mqtt),
+    ("mqtt_broker", mqtt_broker),
+    ("mqtt_message", mqtt_message),
     ("senml", senml),
+    ("sparkplug", sparkplug),
     ("taidoc", taidoc),
     ("topic", topic),
     ("ultra2", ultra2),

@@ -61,3 +61,21 @@ fn meter(model: &str, bytes: &[u8]) {
 pub fn meter_cursor(bytes: &[u8]) {
     fuzzing::meter_cursor(bytes);
 }
+
+/// Any bytes are what a broker nearby says, or what is wrong with it, in whatever pieces they come.
+pub fn mqtt_broker(bytes: &[u8]) {
+    let whole = fuzzing::mqtt_broker(bytes, bytes.len());
+    let pieces = bytes.first().map_or(1, |first| usize::from(*first % 32) + 1);
+    assert_eq!(fuzzing::mqtt_broker(bytes, pieces), whole, "in pieces of {pieces}");
+}
+
+/// Any bytes are a topic and a message with readings, or with what is wrong; or what was taken last, or an error.
+pub fn mqtt_message(bytes: &[u8]) {
+    let _ = fuzzing::mqtt_message(bytes);
+    fuzzing::mqtt_cursor(bytes);
+}
+
+/// Any bytes are a payload of Sparkplug B, or what is wrong with it.
+pub fn sparkplug(bytes: &[u8]) {
+    let _ = fuzzing::sparkplug(bytes);
+}

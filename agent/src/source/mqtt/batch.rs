@@ -4,7 +4,7 @@ use proto::Lane;
 
 use super::super::{INTAKE_SAMPLES_MAX, Reject, Sample};
 
-/// Messages in one batch: fewer than are kept of them, see [`super::recent`].
+/// Messages in one batch: far fewer than are kept of them, see [`super::recent`].
 const MESSAGES_MAX: usize = 64;
 /// Messages that wait to be acknowledged, from which on their batch must not linger: brokers send only so many before
 /// they wait (Mosquitto 20).

@@ -24,6 +24,8 @@ pub(super) enum Packet {
     /// The answer to [`subscribe`]: the QoS granted to each filter, or 0x80.
     SubAck(Vec<u8>),
     Publish(Publish),
+    /// The answer to [`PING`].
+    Pong,
     /// Something that tells nothing but that the broker is there.
     Other,
 }
@@ -101,6 +103,7 @@ impl Reader {
         let packet = match (first, body) {
             (0x20, [flags, code]) => Packet::ConnAck { session_present: flags & 1 == 1, code: *code },
             (0x90, [_, _, codes @ ..]) => Packet::SubAck(codes.to_vec()),
+            (0xd0, _) => Packet::Pong,
             (0x20 | 0x90, _) => return Err("the broker's answer is cut short".into()),
             _ => Packet::Other,
         };

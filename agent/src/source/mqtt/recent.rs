@@ -8,14 +8,17 @@
 //! both to be taken. Most brokers count ids up to 65535 before one comes again; what is kept is far less, so that id,
 //! content and DUP together are proof. Some give the lowest free id. They are known by an id that comes again soon; with
 //! them, and while too few ids were seen to tell, only that counts which this process has not acknowledged yet.
+//!
+//! Brokers do not answer acknowledgements, but they answer pings, in order: what was acknowledged before a ping that is
+//! answered was heard, and need not be kept for long.
 
 use std::collections::VecDeque;
 
-/// Messages that are kept: more than brokers send without an acknowledgement (Mosquitto 20, EMQX 32), and little enough
-/// for one page of the buffer.
-const KEPT_MAX: usize = 96;
-/// Ids after which a broker that gives the lowest free one would have given one again.
+/// Ids after which a broker that gives the lowest free one would have given one again: so many are always kept. Also, so
+/// many that may not have been heard are worth a ping.
 const TELLING: usize = 32;
+/// Messages that are kept: some brokers send all they have at once, and hear acknowledgements late (Mosquitto 2.0.11).
+const KEPT_MAX: usize = 1_024;
 /// Retained messages that are kept: the broker sends them again with each new subscription.
 const RETAINED_MAX: usize = 64;
 /// The first byte of what is written.
@@ -30,6 +33,8 @@ pub(super) struct Recent {
     reuses: bool,
     taken: VecDeque<Taken>,
     retained: VecDeque<u64>,
+    /// Pings over this connection that were sent, and that were answered.
+    pings: (u64, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +43,20 @@ struct Taken {
     hash: u64,
     /// Over this connection.
     here: bool,
-    /// By this process, and not acknowledged yet.
-    unsaid: bool,
+    told: Told,
+}
+
+/// What the broker knows of a message that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// It is not acknowledged yet by this process.
+    Not,
+    /// It was acknowledged, which may have got lost.
+    Perhaps,
+    /// The same, and that ping was sent after it.
+    Before(u64),
+    /// The broker has heard it.
+    Heard,
 }
 
 impl Recent {
@@ -57,18 +74,25 @@ impl Recent {
 
     /// A connection was made to the session that was there before.
     pub(super) fn connected(&mut self) {
-        self.taken.iter_mut().for_each(|taken| taken.here = false);
+        self.pings = (0, 0);
+        for taken in &mut self.taken {
+            taken.here = false;
+            if let Told::Before(_) = taken.told {
+                taken.told = Told::Perhaps;
+            }
+        }
     }
 
     /// The broker has a new session, in which ids mean other messages.
     pub(super) fn forget(&mut self) {
-        *self = Self { retained: std::mem::take(&mut self.retained), ..Self::default() };
+        *self = Self { retained: std::mem::take(&mut self.retained), pings: self.pings, ..Self::default() };
     }
 
     /// Whether a message that the broker sends again was taken before.
     pub(super) fn knows(&self, id: u16, hash: u64) -> bool {
         let certain = !self.reuses && self.taken.len() >= TELLING;
-        self.taken.iter().any(|taken| taken.id == id && taken.hash == hash && (certain || taken.unsaid))
+        let is_it = |taken: &Taken| taken.id == id && taken.hash == hash && (certain || taken.told == Told::Not);
+        self.taken.iter().any(is_it)
     }
 
     /// A message is taken. One that the broker does not send again tells how it gives ids.
@@ -81,12 +105,36 @@ impl Recent {
         if self.taken.len() == KEPT_MAX {
             self.taken.pop_front();
         }
-        self.taken.push_back(Taken { id, hash, here: true, unsaid: true });
+        self.taken.push_back(Taken { id, hash, here: true, told: Told::Not });
     }
 
     /// These have been acknowledged.
     pub(super) fn said(&mut self, ids: &[u16]) {
-        self.taken.iter_mut().filter(|taken| ids.contains(&taken.id)).for_each(|taken| taken.unsaid = false);
+        let are_they = |taken: &&mut Taken| taken.told == Told::Not && ids.contains(&taken.id);
+        self.taken.iter_mut().filter(are_they).for_each(|taken| taken.told = Told::Perhaps);
+    }
+
+    /// Whether a ping would tell that much was heard.
+    pub(super) fn wants_ping(&self) -> bool {
+        let (sent, answered) = self.pings;
+        sent == answered && self.taken.iter().filter(|taken| taken.told == Told::Perhaps).count() >= TELLING
+    }
+
+    /// A ping was sent.
+    pub(super) fn pinged(&mut self) {
+        self.pings.0 += 1;
+        let all = self.taken.iter_mut().filter(|taken| taken.told == Told::Perhaps);
+        all.for_each(|taken| taken.told = Told::Before(self.pings.0));
+    }
+
+    /// A ping was answered.
+    pub(super) fn ponged(&mut self) {
+        self.pings.1 += 1;
+        let heard = |told: Told| matches!(told, Told::Before(ping) if ping <= self.pings.1);
+        self.taken.iter_mut().filter(|taken| heard(taken.told)).for_each(|taken| taken.told = Told::Heard);
+        while self.taken.len() > TELLING && self.taken.front().is_some_and(|taken| taken.told == Told::Heard) {
+            self.taken.pop_front();
+        }
     }
 
     /// Whether a retained message comes for the first time, as far as is known; then it is kept.
@@ -103,8 +151,10 @@ impl Recent {
 
     /// For the buffer.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let count = |count: usize| u8::try_from(count).unwrap_or(u8::MAX);
-        let mut bytes = vec![VERSION, u8::from(self.reuses), count(self.taken.len()), count(self.retained.len())];
+        let count = |count: usize| u16::try_from(count).unwrap_or(u16::MAX).to_be_bytes();
+        let mut bytes = vec![VERSION, u8::from(self.reuses)];
+        bytes.extend(count(self.taken.len()));
+        bytes.extend(count(self.retained.len()));
         bytes.extend(self.filters.to_be_bytes());
         for Taken { id, hash, .. } in &self.taken {
             bytes.extend(id.to_be_bytes());
@@ -116,9 +166,10 @@ impl Recent {
 
     /// From the buffer; none where it is nothing that was written here.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&[VERSION, reuses @ (0 | 1), taken, retained], rest) = bytes.split_first_chunk()? else { return None };
+        let (&[VERSION, reuses @ (0 | 1), t0, t1, r0, r1], rest) = bytes.split_first_chunk()? else { return None };
         let (filters, rest) = rest.split_first_chunk()?;
-        let (taken, retained) = (usize::from(taken), usize::from(retained));
+        let count = |bytes: [u8; 2]| usize::from(u16::from_be_bytes(bytes));
+        let (taken, retained) = (count([t0, t1]), count([r0, r1]));
         if taken > KEPT_MAX || retained > RETAINED_MAX || rest.len() != taken * 10 + retained * 8 {
             return None;
         }
@@ -126,13 +177,14 @@ impl Recent {
         let hash = |bytes: &[u8]| bytes.iter().fold(0, |hash: u64, byte| hash << 8 | u64::from(*byte));
         let entry = |bytes: &[u8]| {
             let id = u16::from_be_bytes([bytes[0], bytes[1]]);
-            Taken { id, hash: hash(&bytes[2..]), here: false, unsaid: false }
+            Taken { id, hash: hash(&bytes[2..]), here: false, told: Told::Perhaps }
         };
         Some(Self {
             filters: u64::from_be_bytes(*filters),
             reuses: reuses == 1,
             taken: first.chunks_exact(10).map(entry).collect(),
             retained: last.chunks_exact(8).map(hash).collect(),
+            pings: (0, 0),
         })
     }
 }
@@ -161,7 +213,7 @@ mod tests {
         }
         let kept = Recent::decode(&recent.encode()).unwrap();
         for recent in [recent, kept] {
-            assert!(recent.knows(200, 1_400) && recent.knows(105, 735) && !recent.knows(104, 728));
+            assert!(recent.knows(200, 1_400) && recent.knows(1, 7) && !recent.knows(1, 8));
         }
     }
 
@@ -204,13 +256,46 @@ mod tests {
         for hash in 2..=100 {
             recent.is_new(hash);
         }
-        for id in 0..1_000 {
+        for id in 0..5_000 {
             recent.take(id, 0, false);
         }
         let bytes = recent.encode();
-        assert_eq!(bytes.len(), 12 + KEPT_MAX * 10 + RETAINED_MAX * 8);
-        for wrong in [&bytes[1..], &bytes[..bytes.len() - 1], &[], &[2; 12]] {
+        assert_eq!(bytes.len(), 14 + KEPT_MAX * 10 + RETAINED_MAX * 8);
+        for wrong in [&bytes[1..], &bytes[..bytes.len() - 1], &[], &[2; 14]] {
             assert_eq!(Recent::decode(wrong), None);
         }
+    }
+
+    #[test]
+    fn what_the_broker_has_heard_is_kept_no_longer_than_it_tells_something() {
+        let mut recent = Recent::default();
+        let take = |recent: &mut Recent, ids: std::ops::Range<u16>| {
+            for id in ids {
+                recent.take(id, 7, false);
+                recent.said(&[id]);
+            }
+        };
+        take(&mut recent, 0..31);
+        assert!(!recent.wants_ping());
+        take(&mut recent, 31..100);
+        assert!(recent.wants_ping());
+        recent.pinged();
+        take(&mut recent, 100..200);
+        assert!(!recent.wants_ping(), "one is on its way");
+        recent.ponged();
+        assert_eq!(recent.taken.len(), 100, "only what was acknowledged before it");
+        // An answer to an earlier ping says nothing of a later one, and none is taken over to another connection.
+        recent.pinged();
+        recent.connected();
+        recent.pinged();
+        take(&mut recent, 200..201);
+        recent.pinged();
+        recent.ponged();
+        assert_eq!((recent.taken.len(), recent.knows(200, 7)), (32, true));
+        recent.take(201, 7, false);
+        recent.pinged();
+        recent.ponged();
+        recent.ponged();
+        assert_eq!(recent.taken.back().map(|taken| taken.told), Some(Told::Not), "it was not acknowledged");
     }
 }

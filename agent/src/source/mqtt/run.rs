@@ -8,6 +8,7 @@ use rustls::ClientConfig;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use super::batch::Batch;
 use super::link::Link;
@@ -152,7 +153,7 @@ impl Runner {
     }
 
     async fn send(&mut self, link: &mut Link) -> Result<(), Why> {
-        let bytes = self.session.take_write();
+        let bytes = Zeroizing::new(self.session.take_write()); // a password may be in it
         if bytes.is_empty() { Ok(()) } else { link.write(&bytes).await.map_err(Why::Lost) }
     }
 
@@ -174,7 +175,9 @@ impl Runner {
                 }
                 continue;
             }
-            match self.commit(intake, link.as_deref_mut(), lost).await {
+            let (stored, pings) = self.commit(intake, link.as_deref_mut(), lost).await;
+            self.session.pinged(pings);
+            match stored {
                 Ok(()) => {}
                 Err(NotCommitted::Refused(reason)) => {
                     self.session.refused(&reason);
@@ -208,27 +211,28 @@ impl Runner {
         all
     }
 
-    /// Waits until `intake` is stored, and meanwhile keeps the connection alive.
+    /// Waits until `intake` is stored, and meanwhile keeps the connection alive. Answers how many pings it took.
     async fn commit(
         &self,
         intake: Intake,
         mut link: Option<&mut Link>,
         lost: &mut Option<String>,
-    ) -> Result<(), NotCommitted> {
-        let every = self.session.ping_every();
+    ) -> (Result<(), NotCommitted>, u32) {
+        let (every, mut pings) = (self.session.ping_every(), 0);
         let mut storing = std::pin::pin!(self.outlet.put_committed(intake));
         loop {
             tokio::select! {
-                stored = &mut storing => return stored,
+                stored = &mut storing => return (stored, pings),
                 () = sleep(every) => {
                     if let (Some(link), None) = (link.as_deref_mut(), &lost) {
                         *lost = link.write(&PING).await.err();
+                        pings += 1;
                     }
                 }
                 () = self.stop.cancelled() => break,
             }
         }
-        timeout(STOP_TIME, storing).await.unwrap_or(Err(Stopping.into()))
+        (timeout(STOP_TIME, storing).await.unwrap_or(Err(Stopping.into())), pings)
     }
 
     /// Stores what was read before the connection was lost. Whether that could be; if not, the agent stops.

@@ -135,6 +135,7 @@ impl Session {
                 (Stage::Subscribing, Packet::SubAck(codes)) => self.subscribed(&codes, now)?,
                 // A session that was there before goes on at once.
                 (_, Packet::Publish(publish)) => self.message(&publish, now),
+                (_, Packet::Pong) => self.recent.ponged(),
                 _ => {}
             }
         }
@@ -155,9 +156,19 @@ impl Session {
         if self.awaits {
             return Err("the broker does not answer".into());
         }
-        self.write.extend(PING);
+        self.ping();
         self.await_answer(now);
         Ok(())
+    }
+
+    fn ping(&mut self) {
+        self.write.extend(PING);
+        self.recent.pinged();
+    }
+
+    /// Pings were sent while a batch was stored.
+    pub(super) fn pinged(&mut self, count: u32) {
+        (0..count).for_each(|_| self.recent.pinged());
     }
 
     /// When [`Self::due`] is to be called, since boot.
@@ -202,6 +213,9 @@ impl Session {
         let acks = std::mem::take(&mut self.batch.acks);
         self.write.extend(acks.iter().flat_map(|id| packet::acknowledge(*id)));
         self.recent.said(&acks);
+        if self.recent.wants_ping() {
+            self.ping();
+        }
     }
 
     fn await_answer(&mut self, now: Now) {
