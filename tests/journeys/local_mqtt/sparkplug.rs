@@ -16,6 +16,9 @@ fn be_born(node: &mut Device) {
     say(node, "NBIRTH/edge", &Payload::new(0, NOON_MS, vec![Metric::birth_number(3)]));
     let metrics = vec![Metric::born("Inputs/Temperature", 1, 3, Said::Int(7))];
     say(node, "DBIRTH/edge/press", &Payload::new(1, NOON_MS, metrics));
+    // The broker has taken both when it answers.
+    node.send(&Packet::PingReq);
+    assert_eq!(node.wait(), Packet::PingResp);
 }
 
 #[test]
