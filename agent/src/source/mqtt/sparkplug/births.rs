@@ -115,7 +115,7 @@ impl Node {
         self.is_sound = false;
         let told = match missing {
             255 => "has the number of the message before it".to_owned(),
-            _ => format!("comes after {missing} messages that are missing"),
+            _ => format!("comes with {missing} missing before it"),
         };
         Err(Trouble::unborn(format!("{told}; what its numbers stand for may have changed")))
     }
