@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub mod clock;
+pub mod confirm;
 pub(crate) mod device;
 pub mod fields;
 pub mod file;
@@ -31,6 +32,7 @@ mod testing;
 pub mod times;
 
 pub use clock::SourceClock;
+pub use confirm::{Confirm, Confirmation, NotCommitted};
 use device::Shell;
 pub use settings::{BadSetting, Configured, Settings};
 pub use supervise::supervise;
@@ -102,6 +104,8 @@ pub struct Intake {
     pub rejects: Vec<Reject>,
     /// Where to resume once all of this is committed; none for a source that cannot.
     pub cursor: Option<Vec<u8>>,
+    /// Who is told once it is stored.
+    pub confirm: Confirm,
 }
 
 impl Intake {
@@ -109,7 +113,7 @@ impl Intake {
     fn empty(source: &SourceName, lane: Lane) -> Self {
         let (samples, rejects) = (Vec::new(), Vec::new());
         let (source, priority) = (Arc::clone(source), Priority::default());
-        Self { source, lane, priority, urgent: false, samples, rejects, cursor: None }
+        Self { source, lane, priority, urgent: false, samples, rejects, cursor: None, confirm: Confirm::default() }
     }
 
     /// Whether it holds neither readings nor rejects.
@@ -169,7 +173,25 @@ impl Outlet {
         Ok(())
     }
 
-    /// The same, but gives up when `stop` is cancelled first; whether it was handed over.
+    /// The same for who must know when `intake` is stored: to be waited for now or later, several at a time.
+    ///
+    /// # Errors
+    /// [`Stopping`], as above.
+    pub async fn put_to_confirm(&self, intake: Intake) -> Result<Confirmation, Stopping> {
+        let (confirm, confirmation) = Confirm::new();
+        self.put(Intake { confirm, ..intake }).await?;
+        Ok(confirmation)
+    }
+
+    /// Hands `intake` over and waits until it is stored. Where that must not take long, it is to be `urgent`.
+    ///
+    /// # Errors
+    /// [`NotCommitted`]: then nothing of it was stored.
+    pub async fn put_committed(&self, intake: Intake) -> Result<(), NotCommitted> {
+        self.put_to_confirm(intake).await?.wait().await
+    }
+
+    /// The same as [`Outlet::put`], but gives up when `stop` is cancelled first; whether it was handed over.
     async fn put_or_stop(&self, intake: Intake, stop: &CancellationToken) -> bool {
         tokio::select! {
             put = self.put(intake) => put.is_ok(),
