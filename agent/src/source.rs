@@ -14,8 +14,12 @@ use tokio_util::sync::CancellationToken;
 pub mod clock;
 pub mod confirm;
 pub(crate) mod device;
+#[cfg(feature = "programs")]
+pub mod exec;
 pub mod fields;
 pub mod file;
+#[cfg(feature = "files")]
+pub mod folder;
 mod format;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -26,7 +30,11 @@ mod record;
 pub mod serial;
 mod settings;
 pub mod simulate;
+#[cfg(feature = "programs")]
+pub mod socket;
 mod supervise;
+#[cfg(feature = "programs")]
+pub mod system;
 #[cfg(test)]
 mod testing;
 pub mod times;
@@ -221,6 +229,9 @@ pub enum SourceError {
     /// What is kept of the place to resume from makes no sense.
     #[error("the place to resume from is not readable: {0}; rename the source to start from the beginning")]
     Cursor(String),
+    /// What it reads from cannot be used; says what to do.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 /// Runs one source from `cursor` until it has ended or `stop` is cancelled.
@@ -239,13 +250,21 @@ pub async fn run(
     if let Some(device) = settings.device() {
         device.validate()?;
         let shell = Shell::new(device.link(), device.codec(cursor.as_deref())?, name, outlet, clock, stop);
+        #[cfg(feature = "programs")]
+        let shell = shell.with(device.program());
         // Whatever happens to the port, it is opened again.
         shell.run().await;
         return Ok(Ended::Stopped);
     }
     match settings {
         Settings::File(settings) => file::run(settings, name, cursor, outlet, clock, stop).await,
+        #[cfg(feature = "files")]
+        Settings::Folder(settings) => folder::run(settings, name, cursor, outlet, clock, stop).await,
         Settings::Simulate(settings) => simulate::run(settings, name, cursor, outlet, clock, stop).await,
+        #[cfg(feature = "programs")]
+        Settings::Socket(settings) => socket::run(settings, name, outlet, clock, stop).await,
+        #[cfg(feature = "programs")]
+        Settings::System(settings) => system::run(settings, name, outlet, clock, stop).await,
         _ => Ok(Ended::Finished), // every other is a device
     }
 }

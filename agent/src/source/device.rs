@@ -39,6 +39,8 @@ mod limit;
 mod noise;
 mod out;
 mod port;
+#[cfg(feature = "programs")]
+mod program;
 mod shell;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -46,8 +48,12 @@ pub(crate) mod testing;
 #[cfg(feature = "glucose")]
 mod tests;
 
+#[cfg(feature = "programs")]
+pub(crate) use limit::Limit;
 pub(crate) use noise::Noise;
 pub(crate) use out::Out;
+#[cfg(feature = "programs")]
+pub(crate) use program::Program;
 pub(crate) use shell::Shell;
 
 /// A protocol, without any input or output of its own.
@@ -77,6 +83,12 @@ pub(crate) trait Device {
 
     /// Where it is.
     fn link(&self) -> Link;
+
+    /// What is run in the place of a port, where its lines are a program's.
+    #[cfg(feature = "programs")]
+    fn program(&self) -> Option<Program> {
+        None
+    }
 
     /// Who understands it, going on from `cursor`. Called once a start, after `validate`.
     fn codec(&self, cursor: Option<&[u8]>) -> Result<Box<dyn Codec>, SourceError>;

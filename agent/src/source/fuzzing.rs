@@ -105,6 +105,34 @@ pub fn meter_cursor(bytes: &[u8]) {
     super::glucose::fuzz_cursor(bytes);
 }
 
+/// Reads `bytes` as an export of Dexcom Clarity or of LibreView. Answers how many readings there were.
+///
+/// # Panics
+/// When something is read of columns that are not known.
+#[cfg(feature = "files")]
+#[must_use]
+pub fn export(clarity: bool, bytes: &[u8]) -> usize {
+    super::folder::fuzz_export(clarity, bytes)
+}
+
+/// Reads `bytes` as what was read of a folder.
+///
+/// # Panics
+/// When what was read is not written and read again to the same.
+#[cfg(feature = "files")]
+pub fn folder_cursor(bytes: &[u8]) {
+    super::folder::fuzz_cursor(bytes);
+}
+
+/// Reads `bytes` as a file of `/proc` or `/sys`.
+///
+/// # Panics
+/// When a number comes out that is none, or a share beyond the whole.
+#[cfg(feature = "programs")]
+pub fn system(bytes: &[u8]) {
+    super::system::fuzz_read(&String::from_utf8_lossy(bytes));
+}
+
 fn readings_of(parser: &Parser, line: &[u8]) -> usize {
     let found = parser.read(line, Instant(1)).ok().flatten().map_or(0, |taken| taken.samples.len());
     assert!(found <= SERIES.len(), "a reading for each series at most");

@@ -14,7 +14,7 @@ use super::{BadSetting, SourceError};
 
 pub use super::device::Parity;
 
-mod lines;
+pub(super) mod lines;
 
 /// A serial port's settings.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -106,14 +106,40 @@ impl Settings {
         if !(1..=2).contains(&self.stop_bits) {
             return wrong("stop_bits", "is to be 1 or 2");
         }
+        self.check_lines()
+    }
+
+    /// Whether all settings of lines can be.
+    pub(super) fn check_lines(&self) -> Result<(), BadSetting> {
         if !(16..=65_536).contains(&self.line_bytes_max) {
-            return wrong("line_bytes_max", "is to be 16 to 65536");
+            return Err(BadSetting::new("line_bytes_max", "is to be 16 to 65536"));
         }
         self.parser().map(|_| ())
     }
 
+    /// Lines that come from no port, with everything else as it is by default.
+    #[cfg(feature = "programs")]
+    pub(super) fn of_lines(format: Format, series: Vec<SeriesSettings>) -> Self {
+        Self {
+            port: String::new(),
+            baud: baud(),
+            data_bits: data_bits(),
+            parity: Parity::default(),
+            stop_bits: stop_bits(),
+            format,
+            separator: None,
+            columns: None,
+            time: None,
+            time_zone: None,
+            line_bytes_max: line_bytes_max(),
+            silence_s: 0,
+            trust_first_line: false,
+            series,
+        }
+    }
+
     /// What reads the lines.
-    fn parser(&self) -> Result<Parser, BadSetting> {
+    pub(super) fn parser(&self) -> Result<Parser, BadSetting> {
         let format = match self.format {
             Format::Csv => LineFormat::Csv { separator: self.separator.unwrap_or(',') },
             Format::Json => LineFormat::Json,

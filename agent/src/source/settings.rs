@@ -3,9 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::device::Device;
+#[cfg(feature = "programs")]
+use super::exec;
+#[cfg(feature = "files")]
+use super::folder;
 #[cfg(feature = "glucose")]
 use super::glucose;
 use super::{Priority, file, serial, simulate};
+#[cfg(feature = "programs")]
+use super::{socket, system};
 
 /// One `[[source]]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -25,8 +31,14 @@ pub struct Configured {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Settings {
+    /// Lines that a program prints.
+    #[cfg(feature = "programs")]
+    Exec(exec::Settings),
     /// A CSV or NDJSON file, at once or in time.
     File(file::Settings),
+    /// A folder that files are dropped into.
+    #[cfg(feature = "files")]
+    Folder(folder::Settings),
     /// A blood glucose meter, on its cable.
     #[cfg(feature = "glucose")]
     GlucoseMeter(glucose::Settings),
@@ -34,6 +46,12 @@ pub enum Settings {
     Serial(serial::Settings),
     /// Readings that are made up.
     Simulate(simulate::Settings),
+    /// Records that programs write to a Unix socket.
+    #[cfg(feature = "programs")]
+    Socket(socket::Settings),
+    /// The machine itself.
+    #[cfg(feature = "programs")]
+    System(system::Settings),
 }
 
 impl Settings {
@@ -41,6 +59,12 @@ impl Settings {
     pub(super) fn device(&self) -> Option<&dyn Device> {
         match self {
             Self::File(_) | Self::Simulate(_) => None,
+            #[cfg(feature = "files")]
+            Self::Folder(_) => None,
+            #[cfg(feature = "programs")]
+            Self::Socket(_) | Self::System(_) => None,
+            #[cfg(feature = "programs")]
+            Self::Exec(settings) => Some(settings),
             #[cfg(feature = "glucose")]
             Self::GlucoseMeter(settings) => Some(settings),
             Self::Serial(settings) => Some(settings),
@@ -52,6 +76,8 @@ impl Settings {
     pub fn resumes(&self) -> bool {
         match self {
             Self::File(_) => true,
+            #[cfg(feature = "files")]
+            Self::Folder(_) => true,
             other => other.device().is_some_and(Device::resumes),
         }
     }
@@ -59,7 +85,13 @@ impl Settings {
     fn validate(&self) -> Result<(), BadSetting> {
         match self {
             Self::File(settings) => settings.validate(),
+            #[cfg(feature = "files")]
+            Self::Folder(settings) => settings.validate(),
             Self::Simulate(settings) => settings.validate(),
+            #[cfg(feature = "programs")]
+            Self::Socket(settings) => settings.validate(),
+            #[cfg(feature = "programs")]
+            Self::System(settings) => settings.validate(),
             other => other.device().map_or(Ok(()), Device::validate),
         }
     }

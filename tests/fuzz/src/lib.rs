@@ -12,6 +12,7 @@ mod sources;
 pub use configs::{agent_config, gateway_config};
 pub use mutate::Mutator;
 pub use protocol::{body, frame, message, mqtt, senml, topic};
+pub use sources::{clarity, folder_cursor, libreview, system};
 pub use sources::{codefree, contour, csv, cursor, freestyle, json, key_value, lifescan, meter_cursor, taidoc, ultra2};
 
 /// Something that reads bytes from outside.
@@ -21,20 +22,24 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("agent_config", agent_config),
     ("body", body),
+    ("clarity", clarity),
     ("codefree", codefree),
     ("contour", contour),
     ("csv", csv),
     ("cursor", cursor),
+    ("folder_cursor", folder_cursor),
     ("frame", frame),
     ("freestyle", freestyle),
     ("gateway_config", gateway_config),
     ("json", json),
     ("key_value", key_value),
+    ("libreview", libreview),
     ("lifescan", lifescan),
     ("message", message),
     ("meter_cursor", meter_cursor),
     ("mqtt", mqtt),
     ("senml", senml),
+    ("system", system),
     ("taidoc", taidoc),
     ("topic", topic),
     ("ultra2", ultra2),

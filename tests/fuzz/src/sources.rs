@@ -61,3 +61,23 @@ fn meter(model: &str, bytes: &[u8]) {
 pub fn meter_cursor(bytes: &[u8]) {
     fuzzing::meter_cursor(bytes);
 }
+
+/// Any bytes are an export of Dexcom Clarity, or what is wrong with it.
+pub fn clarity(bytes: &[u8]) {
+    let _ = fuzzing::export(true, bytes);
+}
+
+/// The same for LibreView.
+pub fn libreview(bytes: &[u8]) {
+    let _ = fuzzing::export(false, bytes);
+}
+
+/// Any bytes are what was read of a folder, or an error.
+pub fn folder_cursor(bytes: &[u8]) {
+    fuzzing::folder_cursor(bytes);
+}
+
+/// Any bytes are a file of `/proc` or `/sys`, or say nothing.
+pub fn system(bytes: &[u8]) {
+    fuzzing::system(bytes);
+}

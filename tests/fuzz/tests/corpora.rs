@@ -68,6 +68,6 @@ macro_rules! targets {
     };
 }
 targets!(
-    agent_config body codefree contour csv cursor frame freestyle gateway_config json
-    key_value lifescan message meter_cursor mqtt senml taidoc topic ultra2
+    agent_config body clarity codefree contour csv cursor folder_cursor frame freestyle gateway_config json
+    key_value libreview lifescan message meter_cursor mqtt senml system taidoc topic ultra2
 );

@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// Lets a bounded number of rejects through, and counts the others.
 #[derive(Debug, Default)]
-pub(super) struct Limit {
+pub(crate) struct Limit {
     since: Option<Instant>,
     kept: u32,
     /// Rejects that were not kept and of which no kept one tells yet.
@@ -22,7 +22,7 @@ pub(super) struct Limit {
 
 impl Limit {
     /// The reject if it is to be kept; it then tells how many before it were not.
-    pub(super) fn admit(&mut self, mut reject: Reject, now: Instant) -> Option<Reject> {
+    pub(crate) fn admit(&mut self, mut reject: Reject, now: Instant) -> Option<Reject> {
         if self.since.is_none_or(|since| now.duration_since(since) >= WINDOW) {
             self.since = Some(now);
             self.kept = 0;

@@ -8,6 +8,8 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_serial::{DataBits, SerialPortBuilderExt, SerialStream, StopBits};
 
+#[cfg(feature = "programs")]
+use super::program::{Program, Running};
 use super::{Link, Parity, TCP};
 
 /// An end of input may be a hiccup of the driver: it is believed when it is still there after this.
@@ -27,6 +29,8 @@ pub(super) struct Port {
 enum Stream {
     Serial(SerialStream),
     Tcp(TcpStream),
+    #[cfg(feature = "programs")]
+    Program(Running),
 }
 
 /// What a read gave.
@@ -50,6 +54,12 @@ impl Port {
         Ok(Self { stream, suspect: false })
     }
 
+    /// Runs a program in the place of a port. Fails with what is wrong and what to do.
+    #[cfg(feature = "programs")]
+    pub(super) fn start(program: &Program) -> Result<Self, String> {
+        Ok(Self { stream: Stream::Program(Running::start(program)?), suspect: false })
+    }
+
     /// Waits for bytes, at most so long. It may be dropped while waiting; nothing is lost then.
     pub(super) async fn read(&mut self, buffer: &mut [u8], patience: Duration) -> Heard {
         loop {
@@ -57,6 +67,8 @@ impl Port {
                 match &mut self.stream {
                     Stream::Serial(stream) => stream.read(buffer).await,
                     Stream::Tcp(stream) => stream.read(buffer).await,
+                    #[cfg(feature = "programs")]
+                    Stream::Program(program) => program.read(buffer).await,
                 }
             };
             match timeout(patience, read).await {
@@ -65,6 +77,10 @@ impl Port {
                     return Heard::Lost("the port has ended".into());
                 }
                 Ok(Ok(0)) => {
+                    #[cfg(feature = "programs")]
+                    if let Stream::Program(program) = &mut self.stream {
+                        return Heard::Lost(program.ended().await);
+                    }
                     self.suspect = true;
                     sleep(SUSPECT_PAUSE).await;
                 }
@@ -84,6 +100,8 @@ impl Port {
             match &mut self.stream {
                 Stream::Serial(stream) => stream.write_all(bytes).await,
                 Stream::Tcp(stream) => stream.write_all(bytes).await,
+                #[cfg(feature = "programs")]
+                Stream::Program(_) => Ok(()), // who reads lines writes nothing
             }
         };
         match timeout(WRITE_TIME, write).await {

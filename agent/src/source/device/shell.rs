@@ -7,6 +7,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+#[cfg(feature = "programs")]
+use super::Program;
 use super::limit::Limit;
 use super::port::{Heard, Port};
 use super::{Codec, Link, Now, Out};
@@ -15,6 +17,9 @@ use crate::source::{Intake, Outlet, SourceClock, SourceName};
 /// How long to wait before opening again, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// The most for a program that never prints a line that can be read.
+#[cfg(feature = "programs")]
+const PROGRAM_RETRY_MAX: Duration = Duration::from_secs(300);
 /// Bytes read at once: what a Linux terminal holds.
 const PIECE_BYTES: usize = 4_096;
 /// Patience where there is no deadline: long, and not so long that adding it to a time overflows.
@@ -31,6 +36,9 @@ pub(crate) struct Shell {
     clock: SourceClock,
     stop: CancellationToken,
     limit: Limit,
+    /// What is run in the place of a port.
+    #[cfg(feature = "programs")]
+    program: Option<Program>,
     /// How long to wait before opening again, at first and at most.
     pub(crate) retry: (Duration, Duration),
 }
@@ -53,7 +61,39 @@ impl Shell {
         stop: CancellationToken,
     ) -> Self {
         let (limit, retry) = (Limit::default(), (RETRY_MIN, RETRY_MAX));
-        Self { link, codec, name, outlet, clock, stop, limit, retry }
+        Self {
+            link,
+            codec,
+            name,
+            outlet,
+            clock,
+            stop,
+            limit,
+            #[cfg(feature = "programs")]
+            program: None,
+            retry,
+        }
+    }
+
+    /// The same with a program in the place of a port, if there is one.
+    #[cfg(feature = "programs")]
+    pub(crate) fn with(mut self, program: Option<Program>) -> Self {
+        if let Some(Program { restart, .. }) = program {
+            self.retry = (restart, restart.max(PROGRAM_RETRY_MAX));
+        }
+        self.program = program;
+        self
+    }
+
+    /// A program that runs, or why it does not; none where there is a port.
+    #[cfg(feature = "programs")]
+    fn start(&self) -> Option<Result<Port, String>> {
+        self.program.as_ref().map(Port::start)
+    }
+
+    #[cfg(not(feature = "programs"))]
+    fn start(&self) -> Option<Result<Port, String>> {
+        None
     }
 
     /// Until it is told to stop.
@@ -63,9 +103,12 @@ impl Shell {
         let mut again = false;
         while !self.stop.is_cancelled() {
             let mut well = false;
-            let opened = tokio::select! {
-                opened = Port::open(&self.link) => opened,
-                () = self.stop.cancelled() => return,
+            let opened = match self.start() {
+                Some(started) => started,
+                None => tokio::select! {
+                    opened = Port::open(&self.link) => opened,
+                    () = self.stop.cancelled() => return,
+                },
             };
             let why = match opened {
                 Ok(port) => {

@@ -14,7 +14,7 @@ use crate::source::record::Parser;
 const CUT_WITHIN: Duration = Duration::from_millis(40);
 
 /// Reads lines as the settings say.
-pub(super) struct Lines {
+pub(in crate::source) struct Lines {
     parser: Parser,
     framer: Framer,
     trust_first_line: bool,
@@ -29,7 +29,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(settings: &Settings, parser: Parser) -> Self {
+    pub(in crate::source) fn new(settings: &Settings, parser: Parser) -> Self {
         let silence = (settings.silence_s > 0).then(|| Duration::from_secs(settings.silence_s.into()));
         Self {
             parser,
