@@ -48,6 +48,12 @@ impl Client {
     }
 }
 
+/// What a source says that cannot begin.
+async fn refusal(source: &Configured) -> String {
+    let ended = timeout(Duration::from_secs(20), start(source).task).await;
+    ended.expect("an end within 20 s").unwrap().unwrap_err().to_string()
+}
+
 fn folder() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("readings.sock");
@@ -166,13 +172,13 @@ async fn a_left_over_socket_is_taken_over_and_nothing_else_is() {
     assert!(UnixStream::connect(&path).await.is_err());
     let running = start(&socket(&path, ""));
     let _client = Client::connect(&path).await;
-    let second = start(&socket(&path, "")).task.await.unwrap().unwrap_err().to_string();
+    let second = refusal(&socket(&path, "")).await;
     assert!(second.contains("another program"), "{second}");
     running.stop().await;
     std::fs::write(&path, "a file").unwrap();
-    let file = start(&socket(&path, "")).task.await.unwrap().unwrap_err().to_string();
+    let file = refusal(&socket(&path, "")).await;
     assert!(file.contains("no socket") && file.contains("choose another `path`"), "{file}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file");
-    let nowhere = start(&socket(&path.join("x/y"), "")).task.await.unwrap().unwrap_err().to_string();
+    let nowhere = refusal(&socket(&path.join("x/y"), "")).await;
     assert!(nowhere.contains("cannot be"), "{nowhere}");
 }

@@ -110,3 +110,10 @@ fn an_hour_that_came_twice_is_kept_with_its_text_and_its_records_are_told_apart_
     let renumbered = export.read(row(1).replacen('7', "4711", 1).as_bytes()).unwrap().unwrap();
     assert_eq!(read(1).identity, renumbered.identity, "an index is a row's place in one export");
 }
+
+#[test]
+fn english_columns_are_found_in_any_order() {
+    let text = "Historic Glucose mmol/L,Record Type,Device Timestamp,Device,Serial Number\n5.4,0,2026-03-24 09:51,F,1";
+    let found = all(Vendor::Libreview, None, text).unwrap();
+    assert_eq!(found, ["source 1774342260000000 glucose [mmol/L] gauge 5.4 offset 60"]);
+}
