@@ -41,7 +41,7 @@ bench: ui servers ## measures, each beside what it is compared with; writes targ
 	target/release/tributary-bench
 
 FUZZ := agent_config body codefree contour csv cursor frame freestyle gateway_config json key_value \
-	lifescan message meter_cursor mqtt senml taidoc topic ultra2
+	lifescan message meter_cursor mqtt nightscout nightscout_cursor senml taidoc topic ultra2
 
 chaos: ui build-for-tests ## nothing lost, nothing doubled: fifteen minutes of faults, into target/chaos.json; LONG=1 for a night
 	.ci/install chaos

@@ -21,6 +21,8 @@ pub mod fuzzing;
 #[cfg(feature = "glucose")]
 pub mod glucose;
 mod lines;
+#[cfg(feature = "nightscout")]
+pub mod nightscout;
 mod record;
 pub mod serial;
 mod settings;
@@ -223,6 +225,8 @@ pub async fn run(
     }
     match settings {
         Settings::File(settings) => file::run(settings, name, cursor, outlet, clock, stop).await,
+        #[cfg(feature = "nightscout")]
+        Settings::Nightscout(settings) => nightscout::run(*settings, name, cursor, outlet, clock, stop).await,
         Settings::Simulate(settings) => simulate::run(settings, name, cursor, outlet, clock, stop).await,
         _ => Ok(Ended::Finished), // every other is a device
     }

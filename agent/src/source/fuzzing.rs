@@ -105,6 +105,24 @@ pub fn meter_cursor(bytes: &[u8]) {
     super::glucose::fuzz_cursor(bytes);
 }
 
+/// Takes `bytes` for what a Nightscout site answers, whatever was asked for.
+///
+/// # Panics
+/// When more comes out than fits an intake.
+#[cfg(feature = "nightscout")]
+pub fn nightscout(bytes: &[u8]) {
+    super::nightscout::fuzz_answer(bytes);
+}
+
+/// Reads `bytes` as what was taken of a Nightscout site.
+///
+/// # Panics
+/// When what was read is not written and read again to the same.
+#[cfg(feature = "nightscout")]
+pub fn nightscout_cursor(bytes: &[u8]) {
+    super::nightscout::fuzz_cursor(bytes);
+}
+
 fn readings_of(parser: &Parser, line: &[u8]) -> usize {
     let found = parser.read(line, Instant(1)).ok().flatten().map_or(0, |taken| taken.samples.len());
     assert!(found <= SERIES.len(), "a reading for each series at most");

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::device::Device;
 #[cfg(feature = "glucose")]
 use super::glucose;
+#[cfg(feature = "nightscout")]
+use super::nightscout;
 use super::{Priority, file, serial, simulate};
 
 /// One `[[source]]` of the configuration.
@@ -30,6 +32,9 @@ pub enum Settings {
     /// A blood glucose meter, on its cable.
     #[cfg(feature = "glucose")]
     GlucoseMeter(glucose::Settings),
+    /// A Nightscout site. Boxed: it has many settings.
+    #[cfg(feature = "nightscout")]
+    Nightscout(Box<nightscout::Settings>),
     /// Lines from a serial port.
     Serial(serial::Settings),
     /// Readings that are made up.
@@ -43,6 +48,8 @@ impl Settings {
             Self::File(_) | Self::Simulate(_) => None,
             #[cfg(feature = "glucose")]
             Self::GlucoseMeter(settings) => Some(settings),
+            #[cfg(feature = "nightscout")]
+            Self::Nightscout(_) => None,
             Self::Serial(settings) => Some(settings),
         }
     }
@@ -52,6 +59,8 @@ impl Settings {
     pub fn resumes(&self) -> bool {
         match self {
             Self::File(_) => true,
+            #[cfg(feature = "nightscout")]
+            Self::Nightscout(_) => true,
             other => other.device().is_some_and(Device::resumes),
         }
     }
@@ -59,6 +68,8 @@ impl Settings {
     fn validate(&self) -> Result<(), BadSetting> {
         match self {
             Self::File(settings) => settings.validate(),
+            #[cfg(feature = "nightscout")]
+            Self::Nightscout(settings) => settings.validate(),
             Self::Simulate(settings) => settings.validate(),
             other => other.device().map_or(Ok(()), Device::validate),
         }

@@ -12,6 +12,7 @@ pub mod codefree;
 pub mod contour;
 pub mod freestyle;
 pub mod lifescan;
+pub mod nightscout;
 pub mod taidoc;
 pub mod ultra2;
 

@@ -52,7 +52,7 @@ impl Device for TaiDoc {
         while let Some(&[0x51, command, low, high, _, _, 0xa3, sum]) = self.heard.first_chunk() {
             let expected = self.heard[..7].iter().map(|byte| u32::from(*byte)).sum::<u32>();
             self.heard.drain(..8);
-            if let Some(data) = self.data(command, low, high).filter(|_| expected & 0xff == sum.into()) {
+            if let Some(data) = self.data(command, low, high).filter(|_| expected & 0xff == u32::from(sum)) {
                 let mut frame = [&[0x51, command][..], &data, &[0xa5]].concat();
                 let sum: u32 = frame.iter().map(|byte| u32::from(*byte)).sum();
                 frame.push(sum.to_le_bytes()[0]);

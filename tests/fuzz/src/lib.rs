@@ -13,6 +13,7 @@ pub use configs::{agent_config, gateway_config};
 pub use mutate::Mutator;
 pub use protocol::{body, frame, message, mqtt, senml, topic};
 pub use sources::{codefree, contour, csv, cursor, freestyle, json, key_value, lifescan, meter_cursor, taidoc, ultra2};
+pub use sources::{nightscout, nightscout_cursor};
 
 /// Something that reads bytes from outside.
 pub type Target = fn(&[u8]);
@@ -34,6 +35,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("message", message),
     ("meter_cursor", meter_cursor),
     ("mqtt", mqtt),
+    ("nightscout", nightscout),
+    ("nightscout_cursor", nightscout_cursor),
     ("senml", senml),
     ("taidoc", taidoc),
     ("topic", topic),

@@ -61,3 +61,13 @@ fn meter(model: &str, bytes: &[u8]) {
 pub fn meter_cursor(bytes: &[u8]) {
     fuzzing::meter_cursor(bytes);
 }
+
+/// Any bytes are records of a Nightscout site, or no list of them.
+pub fn nightscout(bytes: &[u8]) {
+    fuzzing::nightscout(bytes);
+}
+
+/// Any bytes are what was taken of a Nightscout site, or an error.
+pub fn nightscout_cursor(bytes: &[u8]) {
+    fuzzing::nightscout_cursor(bytes);
+}

@@ -69,5 +69,5 @@ macro_rules! targets {
 }
 targets!(
     agent_config body codefree contour csv cursor frame freestyle gateway_config json
-    key_value lifescan message meter_cursor mqtt senml taidoc topic ultra2
+    key_value lifescan message meter_cursor mqtt nightscout nightscout_cursor senml taidoc topic ultra2
 );
