@@ -7,7 +7,7 @@ use super::*;
 /// A world with some of everything, read by both ways.
 fn full(more: &str) -> World {
     let world = World::with_token(more);
-    for step in 0..40 {
+    for step in 0..15 {
         let at = NOW_MS - step * 5 * MINUTE_MS;
         world.site.store().write_v3(Kind::Entries, at, sgv(100));
         world.site.store().write_v1(Kind::Entries, at + MINUTE_MS, sgv(101));
@@ -16,7 +16,7 @@ fn full(more: &str) -> World {
     world
 }
 
-const ALL: usize = 40 * 5;
+const ALL: usize = 15 * 5;
 
 #[tokio::test]
 async fn after_every_fault_at_every_question_each_record_is_there_once() {
