@@ -105,13 +105,14 @@ pub fn meter_cursor(bytes: &[u8]) {
     super::glucose::fuzz_cursor(bytes);
 }
 
-/// Takes `bytes` for what a Nightscout site answers, whatever was asked for.
+/// Takes `bytes` for what a Nightscout site answers, whatever was asked for: as HTTP, and as the text in it.
 ///
 /// # Panics
-/// When more comes out than fits an intake.
+/// When more comes out than fits an intake, or than was to be read.
 #[cfg(feature = "nightscout")]
 pub fn nightscout(bytes: &[u8]) {
     super::nightscout::fuzz_answer(bytes);
+    super::nightscout::fuzz_http(bytes);
 }
 
 /// Reads `bytes` as what was taken of a Nightscout site.

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::{BadSetting, Ended, Outlet, SourceClock, SourceError, SourceName};
 
 mod address;
+mod answer;
 mod auth;
 mod dates;
 mod history;
@@ -273,6 +274,15 @@ pub(super) fn fuzz_answer(bytes: &[u8]) {
             }
         }
     }
+}
+
+/// Bytes from a site's machine are an answer within its bounds, or what is wrong with it. For `super::fuzzing` alone.
+pub(super) fn fuzz_http(mut bytes: &[u8]) {
+    const BYTES_MAX: usize = 65_536;
+    let read = std::pin::pin!(answer::read(&mut bytes, BYTES_MAX));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(read) = read.poll(&mut context) else { panic!("all of it is there") };
+    assert!(read.is_err() || read.is_ok_and(|(_, body, _)| body.len() <= BYTES_MAX));
 }
 
 /// A cursor that can be read is written and read again to the same. For `super::fuzzing` alone.

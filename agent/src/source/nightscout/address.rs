@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hyper::Uri;
 use serde::{Deserialize, Serialize};
 use tokio::net::lookup_host;
 
@@ -41,6 +40,53 @@ impl fmt::Debug for Address {
     }
 }
 
+/// Scheme, host and port.
+struct Origin {
+    secure: bool,
+    host: String,
+    port: u16,
+    authority: String,
+}
+
+impl Origin {
+    /// A URL's origin, and what follows it.
+    fn split(url: &str) -> Option<(Self, &str)> {
+        let (scheme, rest) = url.split_once("://")?;
+        let secure = scheme.eq_ignore_ascii_case("https");
+        if !secure && !scheme.eq_ignore_ascii_case("http") {
+            return None;
+        }
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').filter(|(host, _)| host.parse::<Ipv6Addr>().is_ok())?,
+            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        };
+        let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let is_host = !host.is_empty() && (authority.starts_with('[') || host.bytes().all(is_of_name));
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => {
+                if secure {
+                    443
+                } else {
+                    80
+                }
+            }
+            None => return None,
+            Some(digits) => {
+                digits.parse().ok().filter(|port| *port != 0 && digits.bytes().all(|byte| byte.is_ascii_digit()))?
+            }
+        };
+        let is_good = is_host && path.bytes().all(is_of_path);
+        is_good.then(|| (Self { secure, host: host.to_owned(), port, authority: authority.to_owned() }, path))
+    }
+}
+
+/// Whether a path or a query may have that byte: a line's end or a space would begin something else.
+fn is_of_path(byte: u8) -> bool {
+    byte.is_ascii_graphic()
+}
+
 impl SiteUrl {
     /// Fails, without repeating it, on what is no plain address of a site.
     pub(super) fn address(&self) -> Result<Address, BadSetting> {
@@ -54,25 +100,13 @@ impl SiteUrl {
             ));
         }
         let wrong = || bad("is no address such as https://my-site.example");
-        let uri: Uri = self.0.parse().map_err(|_| wrong())?;
-        let (Some(scheme), Some(authority), Some(host)) = (uri.scheme_str(), uri.authority(), uri.host()) else {
-            return Err(wrong());
-        };
-        let secure = match scheme {
-            "https" => true,
-            "http" => false,
-            _ => return Err(wrong()),
-        };
-        let host = host.trim_matches(['[', ']']).to_owned();
-        let base = uri.path().trim_end_matches('/');
+        let (origin, path) = Origin::split(&self.0).ok_or_else(wrong)?;
+        let base = path.trim_end_matches('/');
         // People copy what an uploader wants to have.
         let base =
             ["/api/v1", "/api/v2", "/api/v3", "/api"].iter().find_map(|end| base.strip_suffix(end)).unwrap_or(base);
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        if host.is_empty() || port == 0 {
-            return Err(wrong());
-        }
-        Ok(Address { secure, host, port, authority: authority.to_string(), base: base.to_owned() })
+        let Origin { secure, host, port, authority } = origin;
+        Ok(Address { secure, host, port, authority, base: base.to_owned() })
     }
 }
 
@@ -84,15 +118,13 @@ impl Address {
 
     /// Where a redirect from here leads, as path and query, if that is here too.
     pub(super) fn redirected(&self, location: &str) -> Option<String> {
-        if location.starts_with('/') && !location.starts_with("//") {
+        if location.starts_with('/') && !location.starts_with("//") && location.bytes().all(is_of_path) {
             return Some(location.to_owned());
         }
-        let uri: Uri = location.parse().ok()?;
-        let secure = uri.scheme_str()? == "https";
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let same_host = uri.host()?.trim_matches(['[', ']']).eq_ignore_ascii_case(&self.host);
-        let is_here = same_host && secure == self.secure && port == self.port;
-        is_here.then(|| uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string))
+        let (there, path) = Origin::split(location)?;
+        let same_host = there.host.eq_ignore_ascii_case(&self.host);
+        let is_here = same_host && there.secure == self.secure && there.port == self.port;
+        is_here.then(|| if path.is_empty() { "/".to_owned() } else { path.to_owned() })
     }
 
     /// The machines behind the name. What is answered was checked, and is what is to be connected to: a name that means
@@ -172,6 +204,12 @@ mod tests {
             ("ftp://a.example", "such as"),
             ("https://", "such as"),
             ("https://a.example:0", "such as"),
+            ("https://a.example:+1", "such as"),
+            ("https://a.example:70000", "such as"),
+            ("https://[::1", "such as"),
+            ("https://[x]", "such as"),
+            ("https://a.example/a b", "such as"),
+            ("https://a.example\r\nx: y", "such as"),
             ("https://hidden@a.example/api/v1/", "api_secret_file"),
             ("https://a.example/?token=hidden", "token_file"),
         ] {

@@ -4,19 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use certs::key_file::read_private;
-use hyper::header::{self, HeaderName, HeaderValue};
 use serde::Deserialize;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::http::Client;
+use super::http::{Client, Shown};
 use super::problem::Problem;
 
 /// A site's answer is trusted this much shorter than it says.
 const MARGIN: Duration = Duration::from_secs(300);
 /// Whatever a site says, a pass is renewed after this.
 const LIFE_MAX: Duration = Duration::from_secs(8 * 3_600);
-const API_SECRET: HeaderName = HeaderName::from_static("api-secret");
 
 /// Where the secret is.
 #[derive(Clone, Debug)]
@@ -37,7 +35,7 @@ pub(super) struct Auth {
 
 /// What is shown.
 struct Pass {
-    header: (HeaderName, HeaderValue),
+    header: Shown,
     /// Until when it is good, where it is not for good.
     until: Option<Instant>,
     /// How often it was shown.
@@ -73,7 +71,7 @@ impl Auth {
     }
 
     /// The header to show; the file is read when there is none, so that a new secret is taken up.
-    pub(super) async fn header(&mut self, client: &mut Client) -> Result<Option<(HeaderName, HeaderValue)>, Problem> {
+    pub(super) async fn header(&mut self, client: &mut Client) -> Result<Option<Shown>, Problem> {
         if let Some(pass) = &mut self.pass
             && pass.until.is_none_or(|until| Instant::now() < until)
         {
@@ -84,7 +82,7 @@ impl Auth {
             Secret::None => return Ok(None),
             Secret::Api(file) => {
                 let secret = read("api_secret_file", file.clone()).await?;
-                (api_secret(&hashed(&secret))?, None)
+                (api_secret(&hashed(&secret)), None)
             }
             Secret::Token(file) => {
                 let token = read("token_file", file.clone()).await?;
@@ -100,33 +98,28 @@ impl Auth {
 }
 
 /// A pass for `token`; an old site has none to give and takes the token itself.
-async fn exchange(client: &mut Client, token: &str) -> Result<((HeaderName, HeaderValue), Option<Instant>), Problem> {
+async fn exchange(client: &mut Client, token: &str) -> Result<(Shown, Option<Instant>), Problem> {
     let path = Zeroizing::new(format!("/api/v2/authorization/request/{token}"));
     let answer = match client.get(&path, None).await?.good("the token") {
-        Err(Problem::Missing) => return Ok((api_secret(token)?, None)),
+        Err(Problem::Missing) => return Ok((api_secret(token), None)),
         answer => answer?.unwrap_or_default(),
     };
     let answer = Zeroizing::new(answer);
     let nonsense = || Problem::Nonsense { what: "the token", problem: "it gives no pass for it".into() };
     let pass: Given = serde_json::from_slice(&answer).map_err(|_| nonsense())?;
     let token = Zeroizing::new(pass.token);
-    let header = secret(&format!("Bearer {}", *token)).ok_or_else(nonsense)?;
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(nonsense());
+    }
+    let value = Zeroizing::new(format!("Bearer {}", *token));
     let life = pass.exp.zip(pass.iat).map(|(exp, iat)| (exp - iat).clamp(0.0, LIFE_MAX.as_secs_f64()));
     let life = life.filter(|life| life.is_finite()).map_or(LIFE_MAX, Duration::from_secs_f64);
     let until = Instant::now() + life.saturating_sub(MARGIN.min(life / 2));
-    Ok(((header::AUTHORIZATION, header), Some(until)))
+    Ok((Shown { name: "authorization", value }, Some(until)))
 }
 
-fn api_secret(text: &str) -> Result<(HeaderName, HeaderValue), Problem> {
-    let value = secret(text).ok_or_else(|| Problem::File("the secret's file holds no text that can be sent".into()))?;
-    Ok((API_SECRET, value))
-}
-
-/// A header's value that no log shows.
-fn secret(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+fn api_secret(text: &str) -> Shown {
+    Shown { name: "api-secret", value: Zeroizing::new(text.to_owned()) }
 }
 
 /// What Nightscout compares: SHA-1 in hex. That is its weakness, and a reason to prefer a token.
@@ -153,11 +146,5 @@ mod tests {
     #[test]
     fn the_secret_is_hashed_as_nightscout_does() {
         assert_eq!(*hashed("this is my long pass phrase"), "b723e97aa97846eb92d5264f084b2823f57c4aa1");
-    }
-
-    #[test]
-    fn no_print_shows_a_secret() {
-        let (_, value) = api_secret("hidden-secret").unwrap();
-        assert!(!format!("{value:?}").contains("hidden"));
     }
 }

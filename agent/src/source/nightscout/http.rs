@@ -1,31 +1,33 @@
 //! Asking a site over HTTP/1.1: one connection, each answer within its time and its size.
 
 use std::io::Read;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
-use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::address::Address;
+use super::answer::{self, Head};
 use super::problem::Problem;
 use super::{dates, tls};
 use crate::source::SourceClock;
 
 /// How often a redirect is followed.
 const REDIRECTS_MAX: usize = 3;
-/// Bytes that an answer's head may have.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Bytes that are read at once.
+const PIECE_BYTES: usize = 8 * 1024;
+
+/// A header that says who asks.
+#[derive(Clone)]
+pub(super) struct Shown {
+    pub(super) name: &'static str,
+    pub(super) value: Zeroizing<String>,
+}
 
 /// What a request may cost.
 #[derive(Clone, Copy, Debug)]
@@ -49,11 +51,8 @@ pub(super) struct Client {
     live: Option<Live>,
 }
 
-/// A connection. Dropping it ends the task that moves its bytes.
-struct Live {
-    sender: SendRequest<String>,
-    _driver: JoinSet<()>,
-}
+/// A connection.
+type Live = BufReader<Box<dyn Io>>;
 
 /// What a site said.
 #[derive(Debug)]
@@ -76,18 +75,14 @@ impl Client {
     }
 
     /// Asks for `endpoint`, and follows redirects to the same place.
-    pub(super) async fn get(
-        &mut self,
-        endpoint: &str,
-        extra: Option<&(HeaderName, HeaderValue)>,
-    ) -> Result<Answer, Problem> {
+    pub(super) async fn get(&mut self, endpoint: &str, shown: Option<&Shown>) -> Result<Answer, Problem> {
         let mut path = self.address.path(endpoint);
         for _ in 0..=REDIRECTS_MAX {
             let reused = self.live.is_some();
-            let mut answer = self.ask(&path, extra).await;
+            let mut answer = self.ask(&path, shown).await;
             // The site may have closed a connection that it had nothing to do on; asking twice changes nothing there.
             if reused && matches!(answer, Err(Problem::Broken(_))) {
-                answer = self.ask(&path, extra).await;
+                answer = self.ask(&path, shown).await;
             }
             let answer = answer?;
             if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
@@ -104,39 +99,43 @@ impl Client {
         self.live = None;
     }
 
-    async fn ask(&mut self, path: &str, extra: Option<&(HeaderName, HeaderValue)>) -> Result<Answer, Problem> {
-        let mut live = match self.live.take().filter(|live| !live.sender.is_closed()) {
+    async fn ask(&mut self, path: &str, shown: Option<&Shown>) -> Result<Answer, Problem> {
+        let mut live = match self.live.take() {
             Some(live) => live,
             None => within(self.limits.connect, "connecting", self.connect()).await?,
         };
-        let request = self.request(path, extra)?;
+        let question = self.question(path, shown);
         let bytes_max = self.limits.bytes_max;
         let exchange = async {
-            live.sender.ready().await.map_err(|error| broken(&error))?;
-            let response = live.sender.send_request(request).await.map_err(|error| broken(&error))?;
-            read(response, bytes_max).await
+            let broken = |error: std::io::Error| Problem::Broken(error.to_string());
+            live.get_mut().write_all(question.as_bytes()).await.map_err(broken)?;
+            live.get_mut().flush().await.map_err(broken)?;
+            answer::read(&mut live, bytes_max).await
         };
-        let (mut answer, packed) = within(self.limits.answer, "an answer", exchange).await?;
-        // Only a connection on which all went well is used again.
-        self.live = Some(live);
-        if packed {
-            let body = std::mem::take(&mut answer.body);
-            let unpacked = tokio::task::spawn_blocking(move || unpack(&body, bytes_max)).await;
+        let (head, body, again) = within(self.limits.answer, "an answer", exchange).await?;
+        // Only a connection on which all went well, and nothing was said unasked, is used again.
+        self.live = (again && live.buffer().is_empty()).then_some(live);
+        let mut answer = Answer::new(&head, body);
+        if is_packed(&head)? && !answer.body.is_empty() {
+            let packed = std::mem::take(&mut answer.body);
+            let unpacked = tokio::task::spawn_blocking(move || unpack(&packed, bytes_max)).await;
             answer.body = unpacked.map_err(|_| Problem::Packed)??;
         }
         Ok(answer)
     }
 
-    fn request(&self, path: &str, extra: Option<&(HeaderName, HeaderValue)>) -> Result<Request<String>, Problem> {
-        let mut request = Request::get(path)
-            .header(header::HOST, &self.address.authority)
-            .header(header::ACCEPT, "application/json")
-            .header(header::ACCEPT_ENCODING, "gzip")
-            .header(header::USER_AGENT, concat!("tributary-agent/", env!("CARGO_PKG_VERSION")));
-        if let Some((name, value)) = extra {
-            request = request.header(name, value);
+    /// What is in it was checked: neither an address nor a path nor a secret has a line's end in it.
+    fn question(&self, path: &str, shown: Option<&Shown>) -> Zeroizing<String> {
+        let (host, version) = (&self.address.authority, env!("CARGO_PKG_VERSION"));
+        let mut question = Zeroizing::new(format!(
+            "GET {path} HTTP/1.1\r\nhost: {host}\r\naccept: application/json\r\naccept-encoding: gzip\r\n\
+             user-agent: tributary-agent/{version}\r\n"
+        ));
+        if let Some(Shown { name, value }) = shown {
+            question.push_str(&Zeroizing::new(format!("{name}: {}\r\n", value.as_str())));
         }
-        request.body(String::new()).map_err(|_| Problem::Connect("`url` has characters that no request takes".into()))
+        question.push_str("\r\n");
+        question
     }
 
     async fn connect(&mut self) -> Result<Live, Problem> {
@@ -155,16 +154,22 @@ impl Client {
         } else {
             Box::new(tcp)
         };
-        let handshake = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(|error| broken(&error))?;
-        let mut driver = JoinSet::new();
-        // What goes wrong on the connection is told to who waits for the answer.
-        driver.spawn(async move { drop(connection.await) });
-        Ok(Live { sender, _driver: driver })
+        Ok(BufReader::with_capacity(PIECE_BYTES, stream))
     }
 }
 
 impl Answer {
+    fn new(head: &Head, body: Vec<u8>) -> Self {
+        let now_ms = head.get("date").and_then(dates::http);
+        Self {
+            status: head.status,
+            body,
+            now_ms,
+            retry_after: head.get("retry-after").and_then(|text| retry_after(text, now_ms)),
+            location: head.get("location").map(str::to_owned),
+        }
+    }
+
     /// The body of a good answer about `what`; none where nothing is new.
     pub(super) fn good(self, what: &'static str) -> Result<Option<Vec<u8>>, Problem> {
         match self.status {
@@ -186,39 +191,12 @@ async fn within<T>(
     timeout(limit, work).await.unwrap_or(Err(Problem::Late { what, limit_s: limit.as_secs() }))
 }
 
-/// The reasons of the library's errors say nothing of the site.
-fn broken(error: &hyper::Error) -> Problem {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    Problem::Broken(format!("{error}{cause}"))
-}
-
-/// An answer as it came, and whether it is packed.
-async fn read(response: Response<Incoming>, bytes_max: usize) -> Result<(Answer, bool), Problem> {
-    let (head, mut incoming) = response.into_parts();
-    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let packed = match text(header::CONTENT_ENCODING) {
-        None | Some("" | "identity") => false,
-        Some("gzip" | "x-gzip") => true,
-        Some(_) => return Err(Problem::Packed),
-    };
-    let now_ms = text(header::DATE).and_then(dates::http);
-    let answer = Answer {
-        status: head.status.as_u16(),
-        body: Vec::new(),
-        now_ms,
-        retry_after: retry_after(&head.headers, now_ms),
-        location: text(header::LOCATION).map(str::to_owned),
-    };
-    let has_body = head.status != StatusCode::NO_CONTENT && head.status != StatusCode::NOT_MODIFIED;
-    let mut body = Vec::new();
-    while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut incoming).poll_frame(context)).await {
-        let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
-        if body.len() + data.len() > bytes_max {
-            return Err(Problem::TooLarge { bytes_max });
-        }
-        body.extend_from_slice(&data);
+fn is_packed(head: &Head) -> Result<bool, Problem> {
+    match head.get("content-encoding") {
+        None | Some("" | "identity") => Ok(false),
+        Some("gzip" | "x-gzip") => Ok(true),
+        Some(_) => Err(Problem::Packed),
     }
-    Ok((Answer { body, ..answer }, packed && has_body))
 }
 
 /// Fails when more comes out than may, whatever little went in.
@@ -230,8 +208,7 @@ fn unpack(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, Problem> {
 }
 
 /// Seconds, or a date by the site's own clock.
-fn retry_after(headers: &HeaderMap, now_ms: Option<i64>) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+fn retry_after(text: &str, now_ms: Option<i64>) -> Option<Duration> {
     match text.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => u64::try_from(dates::http(text)?.saturating_sub(now_ms?)).ok().map(Duration::from_millis),
