@@ -40,8 +40,8 @@ bench: ui servers ## measures, each beside what it is compared with; writes targ
 	$(CARGO) build --profile dist --package tributary-agent --quiet
 	target/release/tributary-bench
 
-FUZZ := agent_config body codefree contour csv cursor frame freestyle gateway_config json key_value \
-	lifescan message meter_cursor mqtt senml taidoc topic ultra2
+FUZZ := agent_config body codefree contour csv cursor dsmr frame freestyle gateway_config json key_value \
+	lifescan message meter_cursor mhz19 modbus mqtt nmea pattern plantower_pms sds011 senml taidoc topic ultra2
 
 chaos: ui build-for-tests ## nothing lost, nothing doubled: fifteen minutes of faults, into target/chaos.json; LONG=1 for a night
 	.ci/install chaos

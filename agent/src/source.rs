@@ -12,7 +12,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub mod clock;
+#[cfg(feature = "energy")]
+mod crc;
+pub mod decimal;
 pub(crate) mod device;
+#[cfg(feature = "energy")]
+pub mod dsmr;
 pub mod fields;
 pub mod file;
 mod format;
@@ -21,7 +26,20 @@ pub mod fuzzing;
 #[cfg(feature = "glucose")]
 pub mod glucose;
 mod lines;
+#[cfg(feature = "environment")]
+pub mod mhz19;
+#[cfg(feature = "energy")]
+pub mod modbus;
+#[cfg(feature = "environment")]
+pub mod nmea;
+#[cfg(any(feature = "energy", feature = "environment"))]
+mod pace;
+mod pattern;
+#[cfg(feature = "environment")]
+pub mod plantower_pms;
 mod record;
+#[cfg(feature = "environment")]
+pub mod sds011;
 pub mod serial;
 mod settings;
 pub mod simulate;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use proto::{Basis, EVENT_BYTES_MAX, Kind, Reading, Series, SeriesName, State, TEXT_BYTES_MAX, Unit, Value};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::decimal::Decimal;
 use super::format::Row;
 use super::times::Stamp;
 use super::{BadSetting, Sample};
@@ -48,7 +49,13 @@ pub struct SeriesSettings {
     /// gauge, counter, delta, state, text or event.
     #[serde(default = "gauge", deserialize_with = "kind_from_word", serialize_with = "kind_to_word")]
     pub kind: Kind,
-    /// Numbers below this are rejected.
+    /// What numbers are multiplied by, as an exact decimal: 0.1 where the field counts tenths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Decimal>,
+    /// What is added to them then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<Decimal>,
+    /// Numbers below this are rejected, once they are scaled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
     /// Numbers above this are rejected.
@@ -110,6 +117,8 @@ struct Field {
     /// Where it is found: a header's name has become a number.
     key: Key,
     series: Arc<Series>,
+    scale: Option<Decimal>,
+    offset: Option<Decimal>,
     range: (f64, f64),
     states: BTreeMap<String, State>,
     urgent: bool,
@@ -193,6 +202,9 @@ impl Field {
                 format!("`{}` is no unit known here; use its UCUM code, such as mg/dL or kW.h", settings.unit);
             return Err(BadSetting::new("unit", problem));
         }
+        if settings.scale.is_some_and(Decimal::is_zero) {
+            return Err(BadSetting::new("scale", "is 0, which leaves nothing of a number"));
+        }
         let range = (settings.min.unwrap_or(f64::NEG_INFINITY), settings.max.unwrap_or(f64::INFINITY));
         if range.0.is_nan() || range.1.is_nan() || range.0 > range.1 {
             return Err(BadSetting::new("min", "is more than `max`"));
@@ -208,6 +220,8 @@ impl Field {
             label: settings.column.clone(),
             key: settings.column.clone(),
             series,
+            scale: settings.scale,
+            offset: settings.offset,
             range,
             states,
             urgent: settings.urgent,
@@ -244,9 +258,13 @@ impl Field {
     }
 
     fn number(&self, text: &str) -> Result<Value, String> {
-        let number: f64 = text.parse().map_err(|_| "is no number with a decimal point, and none of `states`")?;
+        let mut number: f64 = text.parse().map_err(|_| "is no number with a decimal point, and none of `states`")?;
         if !number.is_finite() {
             return Err("is no finite number".into());
+        }
+        if self.scale.is_some() || self.offset.is_some() {
+            let exact = text.parse::<Decimal>().ok().and_then(|decimal| decimal.scaled(self.scale, self.offset));
+            number = exact.ok_or("has more digits than can be scaled exactly")?;
         }
         let (min, max) = self.range;
         match (number < min, number > max) {

@@ -7,6 +7,7 @@ use proto::{Instant, Kind};
 use super::fields::{Key, Mapping, SeriesSettings};
 use super::format::LineFormat;
 use super::lines::Framer;
+use super::pattern::Pattern;
 use super::record::{Parser, TimeField};
 use super::times::TimeSettings;
 
@@ -16,6 +17,7 @@ const LINE_BYTES_MAX: usize = 4_096;
 static CSV: LazyLock<Vec<Parser>> = LazyLock::new(|| parsers(Lines::Csv));
 static JSON: LazyLock<Vec<Parser>> = LazyLock::new(|| parsers(Lines::Json));
 static KEY_VALUE: LazyLock<Vec<Parser>> = LazyLock::new(|| parsers(Lines::KeyValue));
+static PATTERN: LazyLock<Vec<Parser>> = LazyLock::new(|| parsers(Lines::Pattern));
 
 /// How the bytes are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum Lines {
     Json,
     /// `name=value` pairs.
     KeyValue,
+    /// Named parts of a pattern.
+    Pattern,
 }
 
 /// Reads `bytes` in `pieces`, as a wire or a file gives them. Answers how many readings there were.
@@ -38,6 +42,7 @@ pub fn read(lines: Lines, bytes: &[u8], pieces: usize) -> usize {
         Lines::Csv => &*CSV,
         Lines::Json => &*JSON,
         Lines::KeyValue => &*KEY_VALUE,
+        Lines::Pattern => &*PATTERN,
     };
     let (mut framer, mut taken, mut readings) = (Framer::new(LINE_BYTES_MAX), 0, 0);
     for piece in bytes.chunks(pieces.max(1)) {
@@ -70,11 +75,21 @@ pub fn cursor(bytes: &[u8]) {
 #[cfg(feature = "glucose")]
 #[must_use]
 pub fn meter(model: &str, bytes: &[u8], pieces: usize) -> usize {
-    use super::device::{Device, Now, Out};
+    device(&format!("type = \"glucose_meter\"\nmodel = \"{model}\"\ntime_zone = \"Europe/Berlin\""), bytes, pieces)
+}
 
-    let toml = format!("port = \"x\"\nmodel = \"{model}\"\ntime_zone = \"Europe/Berlin\"");
-    let settings: super::glucose::Settings = toml::from_str(&toml).expect("a known model");
-    let mut codec = settings.codec(None).expect("no cursor is no bad one");
+/// Takes `bytes` for what a device says whose settings are `toml`, with or without a port, in `pieces`. Answers how many
+/// readings there were.
+///
+/// # Panics
+/// When these are no settings of a device, or more comes out than bytes can say.
+#[must_use]
+pub fn device(toml: &str, bytes: &[u8], pieces: usize) -> usize {
+    use super::device::{Now, Out};
+
+    let port = if toml.contains("port = ") { "" } else { "port = \"x\"\n" };
+    let settings: super::Settings = toml::from_str(&format!("{port}{toml}")).expect("settings that are read");
+    let mut codec = settings.device().expect("a device").codec(None).expect("no cursor is no bad one");
     let mut now = Now { boot: Instant(0), wall: None };
     let (mut out, mut written) = (Out::default(), 0);
     codec.opened(now, &mut out);
@@ -94,6 +109,15 @@ pub fn meter(model: &str, bytes: &[u8], pieces: usize) -> usize {
     assert!(readings <= bytes.len(), "a reading takes a byte at least");
     assert!(written <= 64 * (bytes.len() + 1), "a question for a byte at most");
     readings
+}
+
+/// Reads `bytes` as what was taken of the meters on an energy meter's bus.
+///
+/// # Panics
+/// When what was read is not written and read again to the same.
+#[cfg(feature = "energy")]
+pub fn dsmr_cursor(bytes: &[u8]) {
+    super::dsmr::fuzz_cursor(bytes);
 }
 
 /// Reads `bytes` as what was taken of meters.
@@ -121,6 +145,7 @@ fn parsers(lines: Lines) -> Vec<Parser> {
         Lines::Csv => LineFormat::Csv { separator: ',' },
         Lines::Json => LineFormat::Json,
         Lines::KeyValue => LineFormat::KeyValue { separator: ' ' },
+        Lines::Pattern => LineFormat::Pattern(Pattern::new("{time}|{v};s={s}%{} {t} [{e}]").expect("a pattern")),
     };
     let key = |name: &str, number: usize| match lines {
         Lines::Csv => Key::Number(number),
@@ -141,5 +166,5 @@ fn parsers(lines: Lines) -> Vec<Parser> {
         Mapping::new(&series).expect("settings that fit together")
     };
     let times = [None, time(None, Some("Europe/Berlin")), time(Some("%Y-%m-%d %H:%M:%S"), Some("America/New_York"))];
-    times.into_iter().map(|time| Parser { format, mapping: mapping(), time, columns: None }).collect()
+    times.into_iter().map(|time| Parser { format: format.clone(), mapping: mapping(), time, columns: None }).collect()
 }

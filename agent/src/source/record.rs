@@ -57,7 +57,7 @@ impl Parser {
         self.split(line).ok()?.and_then(|row| self.stamp(&row).ok()).map(|stamp| stamp.instant)
     }
 
-    fn split<'a>(&self, line: &'a [u8]) -> Result<Option<Row<'a>>, String> {
+    fn split<'a>(&'a self, line: &'a [u8]) -> Result<Option<Row<'a>>, String> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::device::{Codec, Device, Line, Link, check_port};
 use super::fields::{Key, Mapping, SeriesSettings};
 use super::format::LineFormat;
+use super::pattern::Pattern;
 use super::record::{Parser, TimeField};
 use super::times::TimeSettings;
 use super::{BadSetting, SourceError};
@@ -34,8 +35,11 @@ pub struct Settings {
     /// 1 or 2.
     #[serde(default = "stop_bits")]
     pub stop_bits: u8,
-    /// `csv`, `json` or `key_value`.
+    /// `csv`, `json`, `key_value` or `pattern`.
     pub format: Format,
+    /// What a line looks like, for format `pattern`: fixed text, and `{name}` where a value is: `T={t} H={h}%`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
     /// What stands between fields or pairs; left out: a comma for csv, a space for `key_value`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub separator: Option<char>,
@@ -71,6 +75,8 @@ pub enum Format {
     Json,
     /// `name=value` pairs, found by name.
     KeyValue,
+    /// Named parts between fixed text, found by name.
+    Pattern,
 }
 
 fn baud() -> u32 {
@@ -112,9 +118,20 @@ impl Settings {
         self.parser().map(|_| ())
     }
 
+    fn pattern(&self) -> Result<Pattern, BadSetting> {
+        let problem = |problem| BadSetting::new("pattern", problem);
+        let text = self.pattern.as_deref();
+        let text = text.ok_or_else(|| problem("is needed, such as \"T={t} H={h}%\"".to_owned()))?;
+        Pattern::new(text).map_err(problem)
+    }
+
     /// What reads the lines.
     fn parser(&self) -> Result<Parser, BadSetting> {
         let format = match self.format {
+            Format::Pattern => LineFormat::Pattern(self.pattern()?),
+            _ if self.pattern.is_some() => {
+                return Err(BadSetting::new("pattern", "is for format = \"pattern\"; leave it out or set that"));
+            }
             Format::Csv => LineFormat::Csv { separator: self.separator.unwrap_or(',') },
             Format::Json => LineFormat::Json,
             Format::KeyValue => LineFormat::KeyValue { separator: self.separator.unwrap_or(' ') },
@@ -127,15 +144,26 @@ impl Settings {
                 (Format::Csv, Key::Name(_)) => {
                     return Err(BadSetting::new(field, "is to be a number from 1; lines have no header"));
                 }
-                (Format::Json | Format::KeyValue, Key::Number(_)) => {
+                (Format::Json | Format::KeyValue | Format::Pattern, Key::Number(_)) => {
                     return Err(BadSetting::new(field, "is to be a name in quotes"));
                 }
+                (Format::Pattern, Key::Name(name)) => is_part(&format, name, field)?,
                 _ => {}
             }
         }
         let time = self.time.as_ref().map(|time| TimeField::new(time, self.time_zone.as_deref())).transpose()?;
         Ok(Parser { format, mapping, time, columns: self.columns })
     }
+}
+
+/// Whether `name` is in the pattern.
+fn is_part(format: &LineFormat, name: &str, field: String) -> Result<(), BadSetting> {
+    let LineFormat::Pattern(pattern) = format else { return Ok(()) };
+    if pattern.names().any(|known| known == name) {
+        return Ok(());
+    }
+    let names = pattern.names().collect::<Vec<_>>().join(", ");
+    Err(BadSetting::new(field, format!("`{name}` is no part of `pattern`, which has {names}")))
 }
 
 impl Device for Settings {

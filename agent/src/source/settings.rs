@@ -6,6 +6,10 @@ use super::device::Device;
 #[cfg(feature = "glucose")]
 use super::glucose;
 use super::{Priority, file, serial, simulate};
+#[cfg(feature = "energy")]
+use super::{dsmr, modbus};
+#[cfg(feature = "environment")]
+use super::{mhz19, nmea, plantower_pms, sds011};
 
 /// One `[[source]]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -25,11 +29,29 @@ pub struct Configured {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Settings {
+    /// An energy meter's P1 port.
+    #[cfg(feature = "energy")]
+    Dsmr(dsmr::Settings),
     /// A CSV or NDJSON file, at once or in time.
     File(file::Settings),
     /// A blood glucose meter, on its cable.
     #[cfg(feature = "glucose")]
     GlucoseMeter(glucose::Settings),
+    /// An MH-Z19 carbon dioxide sensor.
+    #[cfg(feature = "environment")]
+    Mhz19(mhz19::Settings),
+    /// Registers of devices on Modbus.
+    #[cfg(feature = "energy")]
+    Modbus(modbus::Settings),
+    /// A receiver of satellite positions.
+    #[cfg(feature = "environment")]
+    Nmea(nmea::Settings),
+    /// A Plantower particle sensor.
+    #[cfg(feature = "environment")]
+    PlantowerPms(plantower_pms::Settings),
+    /// An SDS011 particle sensor.
+    #[cfg(feature = "environment")]
+    Sds011(sds011::Settings),
     /// Lines from a serial port.
     Serial(serial::Settings),
     /// Readings that are made up.
@@ -41,8 +63,20 @@ impl Settings {
     pub(super) fn device(&self) -> Option<&dyn Device> {
         match self {
             Self::File(_) | Self::Simulate(_) => None,
+            #[cfg(feature = "energy")]
+            Self::Dsmr(settings) => Some(settings),
             #[cfg(feature = "glucose")]
             Self::GlucoseMeter(settings) => Some(settings),
+            #[cfg(feature = "environment")]
+            Self::Mhz19(settings) => Some(settings),
+            #[cfg(feature = "energy")]
+            Self::Modbus(settings) => Some(settings),
+            #[cfg(feature = "environment")]
+            Self::Nmea(settings) => Some(settings),
+            #[cfg(feature = "environment")]
+            Self::PlantowerPms(settings) => Some(settings),
+            #[cfg(feature = "environment")]
+            Self::Sds011(settings) => Some(settings),
             Self::Serial(settings) => Some(settings),
         }
     }

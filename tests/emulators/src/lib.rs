@@ -8,10 +8,13 @@
 mod manners;
 mod socket;
 
+pub mod air;
 pub mod codefree;
 pub mod contour;
+pub mod dsmr;
 pub mod freestyle;
 pub mod lifescan;
+pub mod modbus;
 pub mod taidoc;
 pub mod ultra2;
 

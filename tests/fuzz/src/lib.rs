@@ -13,6 +13,7 @@ pub use configs::{agent_config, gateway_config};
 pub use mutate::Mutator;
 pub use protocol::{body, frame, message, mqtt, senml, topic};
 pub use sources::{codefree, contour, csv, cursor, freestyle, json, key_value, lifescan, meter_cursor, taidoc, ultra2};
+pub use sources::{dsmr, mhz19, modbus, nmea, pattern, plantower_pms, sds011};
 
 /// Something that reads bytes from outside.
 pub type Target = fn(&[u8]);
@@ -25,6 +26,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("contour", contour),
     ("csv", csv),
     ("cursor", cursor),
+    ("dsmr", dsmr),
     ("frame", frame),
     ("freestyle", freestyle),
     ("gateway_config", gateway_config),
@@ -33,7 +35,13 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("lifescan", lifescan),
     ("message", message),
     ("meter_cursor", meter_cursor),
+    ("mhz19", mhz19),
+    ("modbus", modbus),
     ("mqtt", mqtt),
+    ("nmea", nmea),
+    ("pattern", pattern),
+    ("plantower_pms", plantower_pms),
+    ("sds011", sds011),
     ("senml", senml),
     ("taidoc", taidoc),
     ("topic", topic),

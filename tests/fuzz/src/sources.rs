@@ -17,6 +17,11 @@ pub fn key_value(bytes: &[u8]) {
     lines(Lines::KeyValue, bytes);
 }
 
+/// The same for a pattern.
+pub fn pattern(bytes: &[u8]) {
+    lines(Lines::Pattern, bytes);
+}
+
 /// However the bytes come, they are the same readings.
 fn lines(lines: Lines, bytes: &[u8]) {
     let whole = fuzzing::read(lines, bytes, bytes.len());
@@ -55,6 +60,37 @@ fn meter(model: &str, bytes: &[u8]) {
     for pieces in [1, 7, bytes.len()] {
         let _ = fuzzing::meter(model, bytes, pieces);
     }
+}
+
+macro_rules! devices {
+    ($($(#[$doc:meta])* $name:ident: $($toml:literal)*;)*) => {
+        $($(#[$doc])* pub fn $name(bytes: &[u8]) {
+            for pieces in [1, 7, bytes.len()] {
+                $(let _ = fuzzing::device($toml, bytes, pieces);)*
+            }
+        })*
+    };
+}
+devices! {
+    /// Any bytes are what an MH-Z19 says, or what is wrong with it.
+    mhz19: "type = 'mhz19'";
+    /// The same for devices on Modbus, in either framing.
+    modbus: "type = 'modbus'\nmap = 'sdm630'" "type = 'modbus'\nport = 'tcp://x:1'\nmap = 'sdm630'";
+    /// The same for a satellite receiver.
+    nmea: "type = 'nmea'";
+    /// The same for Plantower sensors.
+    plantower_pms: "type = 'plantower_pms'" "type = 'plantower_pms'\nmodel = 'pms5003t'";
+    /// The same for an SDS011.
+    sds011: "type = 'sds011'";
+}
+
+/// Any bytes are telegrams of a P1 port, or what is wrong with them; or a cursor of one.
+pub fn dsmr(bytes: &[u8]) {
+    for pieces in [1, 7, bytes.len()] {
+        let _ = fuzzing::device("type = 'dsmr'", bytes, pieces);
+        let _ = fuzzing::device("type = 'dsmr'\nversion = 2", bytes, pieces);
+    }
+    fuzzing::dsmr_cursor(bytes);
 }
 
 /// Any bytes are what was taken of meters, or an error.

@@ -68,6 +68,6 @@ macro_rules! targets {
     };
 }
 targets!(
-    agent_config body codefree contour csv cursor frame freestyle gateway_config json
-    key_value lifescan message meter_cursor mqtt senml taidoc topic ultra2
+    agent_config body codefree contour csv cursor dsmr frame freestyle gateway_config json
+    key_value lifescan message meter_cursor mhz19 modbus mqtt nmea pattern plantower_pms sds011 senml taidoc topic ultra2
 );

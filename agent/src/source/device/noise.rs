@@ -4,6 +4,9 @@ use super::Out;
 
 /// Bytes kept of them: enough to recognise a wrong baud rate.
 const KEPT_BYTES: usize = 64;
+/// So many belong to no frame for long enough.
+#[cfg(any(feature = "energy", feature = "environment"))]
+const MUCH_BYTES: u64 = 1_024;
 
 /// Gathers bytes that belong to no frame, so that they become one reject and not one each.
 #[derive(Debug, Default)]
@@ -25,6 +28,14 @@ impl Noise {
         let start = buffer.iter().position(begins).unwrap_or(buffer.len());
         self.skip(&buffer[..start]);
         buffer.drain(..start);
+    }
+
+    /// Tells of it before a frame begins, where that may never be, as with a wrong baud rate.
+    #[cfg(any(feature = "energy", feature = "environment"))]
+    pub(crate) fn tell_much(&mut self, out: &mut Out) {
+        if self.count >= MUCH_BYTES {
+            self.tell(out);
+        }
     }
 
     /// Tells of what was gathered, when the next frame has begun or nothing more came.

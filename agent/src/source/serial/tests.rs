@@ -306,3 +306,44 @@ async fn lines_with_a_time_of_their_own_keep_it() {
     assert!(intakes.iter().any(|intake| intake.rejects.iter().any(|reject| reject.reason.contains("`time`"))));
     running.stop().await;
 }
+
+/// The only reading that a line gives, by settings of a series and of the source.
+fn value_of(line: &str, series: &str, more: &str) -> Result<f64, String> {
+    let toml = format!("port = \"/dev/x\"\n{more}\n[[series]]\ncolumn = \"t\"\nname = \"t\"\n{series}");
+    let settings: Settings = toml::from_str(&toml).map_err(|error| error.to_string())?;
+    let parser = settings.validate().and_then(|()| settings.parser()).map_err(|error| error.to_string())?;
+    match parser.read(line.as_bytes(), proto::Instant(0))?.unwrap().samples[0].reading.value {
+        proto::Value::Number(number) => Ok(number),
+        _ => panic!("a number"),
+    }
+}
+
+#[test]
+fn columns_are_scaled_as_exact_decimals_before_they_are_bounded() {
+    let scaled = |text: &str, series: &str| value_of(&format!("t={text}"), series, "format = \"key_value\"");
+    assert_eq!(scaled("2301", "scale = 0.1"), Ok(230.1));
+    assert_eq!(scaled("3", "scale = 0.1"), Ok(0.3));
+    assert_eq!(scaled("21.5", "offset = -40"), Ok(-18.5));
+    assert_eq!(scaled("614", "scale = 0.05\noffset = -10.2\nmax = 20.5"), Ok(20.5));
+    assert!(scaled("616", "scale = 0.05\noffset = -10.2\nmax = 20.5").unwrap_err().contains("above its `max`"));
+    assert!(scaled("1234567890123456789012", "scale = 0.1").unwrap_err().contains("more digits"));
+    assert!(scaled("1", "scale = 0").unwrap_err().contains("series[0].scale: is 0"));
+    assert!(scaled("1", "scale = \"x\"").is_err());
+}
+
+#[test]
+fn lines_are_taken_apart_by_a_pattern() {
+    let read = |line: &str, pattern: &str| value_of(line, "", &format!("format = \"pattern\"\n{pattern}"));
+    assert_eq!(read("T=21.5 H=40%\r", "pattern = \"T={t} H={h}%\""), Ok(21.5));
+    assert!(read("T=21.5", "pattern = \"T={t} H={h}%\"").unwrap_err().contains("does not match `pattern`"));
+    assert!(read("", "").unwrap_err().contains("pattern: is needed"));
+    assert!(
+        read("", "pattern = \"T={x}\"")
+            .unwrap_err()
+            .contains("series[0].column: `t` is no part of `pattern`, which has x")
+    );
+    assert!(read("", "pattern = \"{t}{x}\"").unwrap_err().contains("pattern: has two parts"));
+    assert!(
+        value_of("", "", "format = \"json\"\npattern = \"{t}\"").unwrap_err().contains("is for format = \"pattern\"")
+    );
+}
