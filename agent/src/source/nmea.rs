@@ -193,7 +193,7 @@ impl Codec for Nmea {
                 if line.too_long { Err("is longer than a sentence may be") } else { self.take(&line.bytes, now, out) };
             // The end of a sentence that had begun before the port was opened is no fault of anyone.
             if let Err(problem) = taken
-                && !(is_first && !line.bytes.starts_with(b"$"))
+                && (!is_first || line.bytes.starts_with(b"$"))
             {
                 out.reject("sentence", problem, &line.bytes);
             }

@@ -189,10 +189,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_pattern_meets_any_line(pattern in "[ab{} =]{0,20}", line in "[ab{} =ä]{0,30}") {
-            if let Ok(pattern) = Pattern::new(&pattern) {
-                if let Ok(parts) = pattern.split(&line) {
-                    prop_assert_eq!(parts.len(), pattern.names().count());
-                }
+            if let Ok(pattern) = Pattern::new(&pattern)
+                && let Ok(parts) = pattern.split(&line)
+            {
+                prop_assert_eq!(parts.len(), pattern.names().count());
             }
         }
 
