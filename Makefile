@@ -7,7 +7,7 @@ FEATURES := seeded-bugs,aws
 # A commit's worth of tests is built with the same profile as the demo, so that nothing is built twice.
 BIN := target/debug
 
-.PHONY: help demo test check test-rust test-ui bench chaos security fuzz servers ui install build build-for-tests clean
+.PHONY: help demo test check terraform containers test-rust test-ui bench chaos security fuzz servers ui install build build-for-tests clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,7 +15,7 @@ help: ## this list
 demo: ui build ## everything at once on this machine with real readings, until Ctrl-C; CHECK=1 proves it instead
 	@$(BIN)/tributary-demo $(if $(CHECK),--check)
 
-test: install check test-rust test-ui ## everything that a change must pass
+test: install check test-rust test-ui terraform containers ## everything that a change must pass
 
 check: ui ## formatting, lints, dependencies, no_std
 	$(CARGO) fmt --all --check
@@ -23,6 +23,12 @@ check: ui ## formatting, lints, dependencies, no_std
 	$(CARGO) clippy --package tributary-agent --package tributary-gateway --quiet -- -D warnings
 	$(CARGO) check --package tributary-proto --no-default-features --quiet
 	.ci/deny
+
+terraform: ## the cloud side, as far as it can be looked at without an account
+	terraform/check
+
+containers: ## images, compose.yaml and systemd units, as far as they can be looked at without an engine
+	gateway/containers/check
 
 test-rust: ui build-for-tests servers ## unit, property, integration and end-to-end tests, and the rigs of `chaos` in their short form
 	$(CARGO) build --profile dist --package tributary-agent --quiet
@@ -40,7 +46,7 @@ bench: ui servers ## measures, each beside what it is compared with; writes targ
 	$(CARGO) build --profile dist --package tributary-agent --quiet
 	target/release/tributary-bench
 
-FUZZ := agent_config body csv cursor frame gateway_config json key_value message mqtt senml topic
+FUZZ := $(basename $(notdir $(wildcard tests/fuzz/libfuzzer/fuzz_targets/*.rs)))
 
 chaos: ui build-for-tests ## nothing lost, nothing doubled: fifteen minutes of faults, into target/chaos.json; LONG=1 for a night
 	.ci/install chaos

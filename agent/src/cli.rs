@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use proto::{Basis, Body, Value};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
@@ -17,8 +18,11 @@ use crate::buffer::Access;
 use crate::config::Config;
 use crate::identity::expired::standing;
 
+mod dry_run;
 mod enrol;
+mod probe;
 mod simulate;
+mod trouble;
 
 /// Reads sensors and glucose devices, keeps every reading, and sends it to the gateway.
 #[derive(Debug, Parser)]
@@ -44,6 +48,10 @@ enum Command {
     /// Look into the buffer
     #[command(subcommand)]
     Buffer(BufferCommand),
+    /// Show what the sources yield, storing and sending nothing
+    DryRun(dry_run::DryRun),
+    /// List serial ports, find out what is at their ends, and print a configuration that reads it
+    Probe(probe::Probe),
     /// Print made-up readings as lines, as a device would send them
     Simulate(simulate::Simulate),
 }
@@ -92,6 +100,8 @@ impl Cli {
             Command::CheckConfig(at) => check(&at.config),
             Command::Status(at) => status(&at.config),
             Command::Buffer(command) => look(command),
+            Command::DryRun(dry_run) => dry_run.run(),
+            Command::Probe(probe) => probe.run(),
             Command::Simulate(simulate) => simulate.run(&mut std::io::stdout().lock()),
         }
     }
@@ -99,25 +109,31 @@ impl Cli {
 
 fn run(config: &Path) -> anyhow::Result<()> {
     let config = Config::read(config)?;
-    log();
+    log(None);
     // One thread serves all sources and the uplink: the agent waits far more than it works.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
-        let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-        let signals = tokio::spawn(cancel_on_signal(terminate, stop.clone()));
+        let signals = cancel_on_signals(&stop)?;
         let result = crate::run(config, stop).await;
         signals.abort();
         result
     })
 }
 
-fn log() {
+/// Logs to standard error; `troubles` are told of what sources complain of.
+fn log(troubles: Option<trouble::Troubles>) {
     // Levels by target. Filters by span or field would bring regular expressions, a tenth of the whole program.
     let asked = std::env::var("TRIBUTARY_LOG").ok().and_then(|filter| filter.parse().ok());
     let usual = || Targets::new().with_default(Level::INFO).with_target("rumqttc", Level::ERROR);
     let written = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(Level::TRACE);
-    written.finish().with(asked.unwrap_or_else(usual)).init();
+    written.finish().with(asked.unwrap_or_else(usual)).with(troubles).init();
+}
+
+/// Cancels `stop` at SIGTERM and Ctrl-C.
+fn cancel_on_signals(stop: &CancellationToken) -> anyhow::Result<JoinHandle<std::io::Result<()>>> {
+    let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    Ok(tokio::spawn(cancel_on_signal(terminate, stop.clone())))
 }
 
 async fn cancel_on_signal(mut terminate: Signal, stop: CancellationToken) -> std::io::Result<()> {
@@ -192,20 +208,30 @@ fn look(command: BufferCommand) -> anyhow::Result<()> {
 fn show(body: &Body) -> anyhow::Result<()> {
     for column in &body.columns {
         for reading in &column.readings {
-            let value = match &reading.value {
-                Value::Number(number) => format!("{number}"),
-                Value::Bool(on) => format!("{on}"),
-                Value::Text(text) => format!("{text:?}"),
-                Value::Json(json) => json.clone(),
-                Value::State(state) => format!("\"{state}\""),
-                Value::Absent => "null".to_owned(),
-            };
+            let value = value_json(&reading.value);
             let basis = if column.basis == Basis::Boot { "boot_us" } else { "unix_us" };
             let (name, unit) = (&column.series.name, &column.series.unit);
             say(format_args!(r#"{{"{basis}":{},"series":"{name}","unit":"{unit}","value":{value}}}"#, reading.time.0))?;
         }
     }
     Ok(())
+}
+
+/// A value as JSON.
+fn value_json(value: &Value) -> String {
+    match value {
+        Value::Number(number) => format!("{number}"),
+        Value::Bool(on) => format!("{on}"),
+        Value::Text(text) => json_text(text),
+        Value::Json(json) => json.clone(),
+        Value::State(state) => format!("\"{state}\""),
+        Value::Absent => "null".to_owned(),
+    }
+}
+
+/// A text as JSON.
+fn json_text(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// One line to whoever asked.

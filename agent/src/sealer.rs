@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::buffer::{Append, Batch, BufferError, Handle};
-use crate::source::{Intake, Priority, Reject, SourceName};
+use crate::source::{Confirm, Intake, NotCommitted, Priority, Reject, Sample, SourceName};
 use crate::uplink::run::Accepted;
 
 /// How large batches grow, and how long they wait.
@@ -35,6 +35,8 @@ impl Default for Settings {
 
 /// Rejects that close a batch at once: a file of bad lines must not gather in memory.
 const REJECTS_MAX: usize = 256;
+/// Intakes that wait for word that they are stored, and close a batch at once.
+const CONFIRMS_MAX: usize = 256;
 /// How long to wait before a failed append is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -47,17 +49,27 @@ struct Gathering {
     priority: Priority,
     readings: Gatherer,
     append: Append,
+    /// Who is told once it is stored.
+    confirms: Vec<Confirm>,
     /// When it must be sealed.
     due: Option<Instant>,
 }
 
 impl Gathering {
     fn new(lane: Lane, priority: Priority) -> Self {
-        Self { lane, priority, readings: Gatherer::default(), append: Append::default(), due: None }
+        let (readings, append) = (Gatherer::default(), Append::default());
+        Self { lane, priority, readings, append, confirms: Vec::new(), due: None }
     }
 
     /// Takes `intake` in. Answers whether it is time to seal.
     fn take_in(&mut self, intake: Intake, boot: BootId, settings: &Settings, now: Instant) -> bool {
+        if intake.confirm.is_asked() {
+            if let Some(error) = intake.samples.iter().find_map(|sample| refusal(sample, boot)) {
+                intake.confirm.tell(Err(NotCommitted::Refused(error.to_string())));
+                return false;
+            }
+            self.confirms.push(intake.confirm);
+        }
         let source = intake.source;
         for sample in intake.samples {
             if !self.readings.has_room_for(&sample.series, sample.basis) {
@@ -71,7 +83,9 @@ impl Gathering {
             self.append.cursors.push((source, cursor));
         }
         let due = *self.due.get_or_insert(now + settings.linger);
-        let full = self.readings.readings() >= settings.readings_max || self.append.rejects.len() >= REJECTS_MAX;
+        let full = self.readings.readings() >= settings.readings_max
+            || self.append.rejects.len() >= REJECTS_MAX
+            || self.confirms.len() >= CONFIRMS_MAX;
         intake.urgent || due <= now || full
     }
 
@@ -97,6 +111,12 @@ impl Gathering {
         self.due = None;
         std::mem::take(&mut self.append)
     }
+}
+
+/// Why no batch takes `sample`. Asked only where someone is to be told that theirs was stored: all of it, or nothing.
+fn refusal(sample: &Sample, boot: BootId) -> Option<EncodeError> {
+    let (series, basis, readings) = (sample.series.as_ref().clone(), sample.basis, vec![sample.reading.clone()]);
+    Body { boot, columns: vec![Column { series, basis, readings }] }.encode().err()
 }
 
 /// Seals `body`, in halves if it is larger than a frame takes; what cannot be sealed even alone is an error.
@@ -209,6 +229,8 @@ impl Store {
     /// Appends what was gathered, and tells the uplink. Waits out what can be waited out.
     async fn put(&self, gathering: &mut Gathering) -> Result<u64, BufferError> {
         let append = gathering.take(self.boot);
+        // Dropped on the ways out on which nothing is stored: then they say that.
+        let confirms = std::mem::take(&mut gathering.confirms);
         if let Some((source, first)) = append.rejects.first() {
             let (rejects, place, reason) = (append.rejects.len(), &first.place, &first.reason);
             warn!(%source, rejects, %place, %reason, "rejected, this and others; see `tributary-agent buffer rejected`");
@@ -234,6 +256,7 @@ impl Store {
                 () = self.stop.cancelled(), if !self.stop.is_cancelled() => {}
             }
         };
+        confirms.into_iter().for_each(|confirm| confirm.tell(Ok(())));
         // An uplink that has ended needs no news: what is stored is found again at the next start.
         let _ = self.accepted.send((gathering.lane, appended)).await;
         Ok(readings)
@@ -241,113 +264,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::buffer::{self, Buffer};
-    use crate::source::Sample;
-    use proto::{Basis, Clock, Instant as Time, Kind, Reading, Series, Value};
-
-    fn sample(name: &str, value: Value) -> Sample {
-        let series = Series { name: name.parse().unwrap(), unit: "1".parse().unwrap(), kind: Kind::Gauge };
-        Sample { series: Arc::new(series), basis: Basis::Source, reading: Reading::new(Time(1), value) }
-    }
-
-    fn intake(samples: Vec<Sample>, urgent: bool, cursor: u8) -> Intake {
-        let source = Arc::from("test");
-        Intake {
-            source,
-            lane: Lane::Live,
-            priority: Priority::Normal,
-            urgent,
-            samples,
-            rejects: vec![],
-            cursor: Some(vec![cursor]),
-        }
-    }
-
-    struct Rig {
-        outlet: mpsc::Sender<Intake>,
-        accepted: mpsc::Receiver<Accepted>,
-        sealer: tokio::task::JoinHandle<Result<u64, BufferError>>,
-        folder: tempfile::TempDir,
-    }
-
-    fn rig(settings: Settings) -> Rig {
-        let folder = tempfile::TempDir::new().unwrap();
-        let place = buffer::Settings { path: folder.path().join("b.db"), bytes_max: 64 << 20, free_bytes_min: 0 };
-        let (handle, _) = Handle::spawn(Buffer::open(place, Clock::default()).unwrap()).unwrap();
-        let (outlet, intake) = mpsc::channel(16);
-        let (sender, accepted) = mpsc::channel(16);
-        let sealer = tokio::spawn(run(settings, BootId([1; 8]), intake, handle, sender, CancellationToken::new()));
-        Rig { outlet, accepted, sealer, folder }
-    }
-
-    #[tokio::test]
-    async fn a_batch_closes_when_it_is_old_big_or_urgent_and_at_the_end() {
-        let slow = Settings { linger: Duration::from_secs(600), readings_max: 3 };
-        let mut rig = rig(slow);
-        rig.outlet.send(intake(vec![sample("a", Value::Number(1.0))], true, 1)).await.unwrap();
-        assert_eq!(rig.accepted.recv().await.unwrap().1.rows.unwrap().count(), 1, "urgent");
-        let three = (0..3).map(|value| sample("a", Value::Number(f64::from(value)))).collect();
-        rig.outlet.send(intake(three, false, 2)).await.unwrap();
-        assert_eq!(rig.accepted.recv().await.unwrap().1.rows.unwrap().count(), 1, "big");
-        rig.outlet.send(intake(vec![sample("a", Value::Number(1.0))], false, 3)).await.unwrap();
-        drop(rig.outlet);
-        assert_eq!(rig.sealer.await.unwrap().unwrap(), 5, "what was taken in is stored at the end");
-        let access = buffer::Access::open(&rig.folder.path().join("b.db")).unwrap();
-        assert_eq!(access.contents().unwrap().held.count(), 3);
-    }
-
-    #[tokio::test]
-    async fn readings_that_outgrow_a_frame_go_in_several_batches_of_one_append() {
-        let mut rig = rig(Settings::default());
-        let long = |letter: char| sample("text", Value::Text(letter.to_string().repeat(8_000)));
-        rig.outlet.send(intake(('a'..='z').map(long).collect(), true, 1)).await.unwrap();
-        let rows = rig.accepted.recv().await.unwrap().1.rows.unwrap();
-        assert!(rows.count() >= 2, "{rows:?}");
-        drop(rig.outlet);
-        assert_eq!(rig.sealer.await.unwrap().unwrap(), 26);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lone_reading_waits_no_longer_than_the_linger() {
-        let mut rig = rig(Settings { linger: Duration::from_millis(250), ..Settings::default() });
-        let start = Instant::now();
-        rig.outlet.send(intake(vec![sample("a", Value::Bool(true))], false, 1)).await.unwrap();
-        rig.accepted.recv().await.unwrap();
-        assert!(start.elapsed() >= Duration::from_millis(250));
-    }
-
-    /// Needs root, for a file system that is full.
-    #[tokio::test]
-    async fn on_a_disk_that_takes_nothing_a_stop_ends_the_wait_and_what_was_not_stored_was_not_accepted() {
-        let disk = tempfile::TempDir::new().unwrap();
-        let mut mount = std::process::Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(disk.path()).status();
-        if !mounted.is_ok_and(|status| status.success()) {
-            println!("skipped: mounting a tiny tmpfs needs root");
-            return;
-        }
-        let place = buffer::Settings { path: disk.path().join("b.db"), bytes_max: 64 << 20, free_bytes_min: 0 };
-        let (handle, _) = Handle::spawn(Buffer::open(place, Clock::default()).unwrap()).unwrap();
-        let ballast = std::fs::write(disk.path().join("ballast"), vec![1; 4 << 20]);
-        assert!(ballast.is_err(), "it is full now");
-        let (outlet, inlet) = mpsc::channel(16);
-        let (sender, _accepted) = mpsc::channel(16);
-        let stop = CancellationToken::new();
-        let sealer = tokio::spawn(run(Settings::default(), BootId([1; 8]), inlet, handle, sender, stop.clone()));
-        // More than the reserve has room for.
-        let long = |letter: u8| sample("text", Value::Text(char::from(letter).to_string().repeat(8_000)));
-        for round in 0..12 {
-            let samples = (0..40).map(|place| long(b'a' + (round + place) % 26)).collect();
-            outlet.send(intake(samples, true, round)).await.unwrap();
-        }
-        drop(outlet);
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        assert!(!sealer.is_finished(), "it waits for room");
-        stop.cancel();
-        let ended = tokio::time::timeout(Duration::from_secs(30), sealer).await;
-        let _ = std::process::Command::new("umount").arg("-l").arg(disk.path()).status();
-        assert!(ended.expect("an end within seconds").unwrap().unwrap() < 480);
-    }
-}
+mod tests;

@@ -1,7 +1,8 @@
 //! The seam that every source stands behind: readings out, and the cursor that lets it resume.
 //!
 //! A source is a folder here: its code, a page on wiring and settings, sample configuration, and recorded input with
-//! what it must become. It knows the [`Outlet`] and nothing behind it.
+//! what it must become. It knows the [`Outlet`] and nothing behind it. Devices at the end of a wire have a seam of their
+//! own, with directions for who adds one: `device`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,21 +12,67 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub mod clock;
+pub mod confirm;
+#[cfg(feature = "vitals")]
+pub mod contec_cms50;
+#[cfg(feature = "energy")]
+mod crc;
+pub mod decimal;
+pub(crate) mod device;
+#[cfg(feature = "glucose")]
+pub mod dexcom_receiver;
+#[cfg(feature = "energy")]
+pub mod dsmr;
+#[cfg(feature = "programs")]
+pub mod exec;
 pub mod fields;
 pub mod file;
+#[cfg(feature = "files")]
+pub mod folder;
 mod format;
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "glucose")]
+pub mod glucose;
 mod lines;
+#[cfg(feature = "environment")]
+pub mod mhz19;
+#[cfg(feature = "energy")]
+pub mod modbus;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
+#[cfg(feature = "nightscout")]
+pub mod nightscout;
+#[cfg(feature = "environment")]
+pub mod nmea;
+#[cfg(feature = "vitals")]
+pub mod nonin_oem3;
+#[cfg(feature = "vitals")]
+mod oximetry;
+#[cfg(any(feature = "energy", feature = "environment"))]
+mod pace;
+mod pattern;
+#[cfg(feature = "environment")]
+pub mod plantower_pms;
 mod record;
+#[cfg(feature = "environment")]
+pub mod sds011;
 pub mod serial;
+mod settings;
 pub mod simulate;
+#[cfg(feature = "programs")]
+pub mod socket;
 mod supervise;
+#[cfg(feature = "programs")]
+pub mod system;
 #[cfg(test)]
 mod testing;
 pub mod times;
 
 pub use clock::SourceClock;
+pub use confirm::{Confirm, Confirmation, NotCommitted};
+use device::Shell;
+pub use settings::{BadSetting, Configured, Settings};
 pub use supervise::supervise;
 
 /// Readings in one [`Intake`]: they are committed in one transaction, so they must stay few.
@@ -95,6 +142,8 @@ pub struct Intake {
     pub rejects: Vec<Reject>,
     /// Where to resume once all of this is committed; none for a source that cannot.
     pub cursor: Option<Vec<u8>>,
+    /// Who is told once it is stored.
+    pub confirm: Confirm,
 }
 
 impl Intake {
@@ -102,7 +151,7 @@ impl Intake {
     fn empty(source: &SourceName, lane: Lane) -> Self {
         let (samples, rejects) = (Vec::new(), Vec::new());
         let (source, priority) = (Arc::clone(source), Priority::default());
-        Self { source, lane, priority, urgent: false, samples, rejects, cursor: None }
+        Self { source, lane, priority, urgent: false, samples, rejects, cursor: None, confirm: Confirm::default() }
     }
 
     /// Whether it holds neither readings nor rejects.
@@ -162,90 +211,30 @@ impl Outlet {
         Ok(())
     }
 
-    /// The same, but gives up when `stop` is cancelled first; whether it was handed over.
+    /// The same for who must know when `intake` is stored: to be waited for now or later, several at a time.
+    ///
+    /// # Errors
+    /// [`Stopping`], as above.
+    pub async fn put_to_confirm(&self, intake: Intake) -> Result<Confirmation, Stopping> {
+        let (confirm, confirmation) = Confirm::new();
+        self.put(Intake { confirm, ..intake }).await?;
+        Ok(confirmation)
+    }
+
+    /// Hands `intake` over and waits until it is stored. Where that must not take long, it is to be `urgent`.
+    ///
+    /// # Errors
+    /// [`NotCommitted`]: then nothing of it was stored.
+    pub async fn put_committed(&self, intake: Intake) -> Result<(), NotCommitted> {
+        self.put_to_confirm(intake).await?.wait().await
+    }
+
+    /// The same as [`Outlet::put`], but gives up when `stop` is cancelled first; whether it was handed over.
     async fn put_or_stop(&self, intake: Intake, stop: &CancellationToken) -> bool {
         tokio::select! {
             put = self.put(intake) => put.is_ok(),
             () = stop.cancelled() => false,
         }
-    }
-}
-
-/// One `[[source]]` of the configuration.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct Configured {
-    /// Names the source in logs and cursors: 1 to 64 of `[A-Za-z0-9._-]`. Another name is another source, which
-    /// starts from the beginning.
-    pub name: String,
-    /// How long its readings are kept when the buffer has no room for all.
-    #[serde(default)]
-    pub priority: Priority,
-    /// What it reads.
-    #[serde(flatten)]
-    pub settings: Settings,
-}
-
-/// What a source reads: `type` says which of these it is.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Settings {
-    /// A CSV or NDJSON file, at once or in time.
-    File(file::Settings),
-    /// Lines from a serial port.
-    Serial(serial::Settings),
-    /// Readings that are made up.
-    Simulate(simulate::Settings),
-}
-
-impl Settings {
-    /// Whether it goes on from a cursor. One that does must not begin anew by itself: it would double what it took in.
-    #[must_use]
-    pub fn resumes(&self) -> bool {
-        match self {
-            Self::File(_) => true,
-            Self::Serial(_) | Self::Simulate(_) => false,
-        }
-    }
-}
-
-/// A setting that cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
-pub struct BadSetting {
-    /// Which one, as a path: `source.meter.series[2].column`.
-    pub field: String,
-    /// What is wrong and what would be right.
-    pub problem: String,
-}
-
-impl BadSetting {
-    fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
-    }
-
-    /// The same, seen from one level further out.
-    fn within(self, outer: &str) -> Self {
-        Self { field: format!("{outer}.{}", self.field), problem: self.problem }
-    }
-}
-
-impl Configured {
-    /// Whether all settings can be, before anything is opened.
-    ///
-    /// # Errors
-    /// [`BadSetting`], which names the source and the setting.
-    pub fn validate(&self) -> Result<(), BadSetting> {
-        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(known) {
-            let name: String = self.name.chars().take(64).collect();
-            return Err(BadSetting::new("source.name", format!("`{name}` is not 1 to 64 of [A-Za-z0-9._-]")));
-        }
-        let checked = match &self.settings {
-            Settings::File(settings) => settings.validate(),
-            Settings::Serial(settings) => settings.validate(),
-            Settings::Simulate(settings) => settings.validate(),
-        };
-        checked.map_err(|error| error.within(&format!("source.{}", self.name)))
     }
 }
 
@@ -270,6 +259,9 @@ pub enum SourceError {
     /// What is kept of the place to resume from makes no sense.
     #[error("the place to resume from is not readable: {0}; rename the source to start from the beginning")]
     Cursor(String),
+    /// What it reads from cannot be used; says what to do.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 /// Runs one source from `cursor` until it has ended or `stop` is cancelled.
@@ -285,9 +277,28 @@ pub async fn run(
 ) -> Result<Ended, SourceError> {
     let Configured { name, settings, .. } = configured;
     let name = SourceName::from(name);
+    if let Some(device) = settings.device() {
+        device.validate()?;
+        let shell = Shell::new(device.link(), device.codec(cursor.as_deref())?, name, outlet, clock, stop);
+        #[cfg(feature = "programs")]
+        let shell = shell.with(device.program());
+        // Whatever happens to the port, it is opened again.
+        shell.run().await;
+        return Ok(Ended::Stopped);
+    }
     match settings {
         Settings::File(settings) => file::run(settings, name, cursor, outlet, clock, stop).await,
-        Settings::Serial(settings) => serial::run(settings, name, cursor, outlet, clock, stop).await,
+        #[cfg(feature = "mqtt")]
+        Settings::Mqtt(settings) => mqtt::run(*settings, name, cursor, outlet, clock, stop).await,
+        #[cfg(feature = "files")]
+        Settings::Folder(settings) => folder::run(settings, name, cursor, outlet, clock, stop).await,
+        #[cfg(feature = "nightscout")]
+        Settings::Nightscout(settings) => nightscout::run(*settings, name, cursor, outlet, clock, stop).await,
         Settings::Simulate(settings) => simulate::run(settings, name, cursor, outlet, clock, stop).await,
+        #[cfg(feature = "programs")]
+        Settings::Socket(settings) => socket::run(settings, name, outlet, clock, stop).await,
+        #[cfg(feature = "programs")]
+        Settings::System(settings) => system::run(settings, name, outlet, clock, stop).await,
+        _ => Ok(Ended::Finished), // every other is a device
     }
 }

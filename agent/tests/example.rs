@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use tributary_agent::config::Config;
@@ -117,4 +118,59 @@ fn the_name_of_a_provisioning_template_is_one_that_aws_iot_takes() {
     for wrong in ["", "a/b", "#", "+", "ä", &"x".repeat(37)] {
         assert!(of(wrong).unwrap_err().to_string().contains("uplink.provisioning_template"), "{wrong}");
     }
+}
+
+/// Where the samples of all sources begin.
+const SAMPLES: &str = "\n# Every kind of source with every setting, as in its sample.toml: to use one, take \"# \" off the \
+    beginning of its lines.\n";
+
+/// Each source's folder and its sample, by name.
+fn samples() -> BTreeMap<String, String> {
+    let folders = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/source")).unwrap();
+    let sample = |folder: std::fs::DirEntry| {
+        let sample = std::fs::read_to_string(folder.path().join("sample.toml")).ok()?;
+        Some((folder.file_name().into_string().unwrap(), sample))
+    };
+    folders.filter_map(|folder| sample(folder.unwrap())).collect()
+}
+
+/// The samples are in the example word for word, so that they need be kept in one place; `GOLDEN_WRITE=1` puts them there.
+#[test]
+fn the_example_has_the_sample_of_every_source() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("agent.example.toml");
+    let found = std::fs::read_to_string(&path).unwrap();
+    let own = found.split(SAMPLES).next().unwrap();
+    let mut expected = format!("{own}{SAMPLES}");
+    for (folder, sample) in samples() {
+        expected.push_str(&format!("\n# agent/src/source/{folder}/sample.toml\n"));
+        for line in sample.lines() {
+            expected.push_str(format!("# {line}").trim_end());
+            expected.push('\n');
+        }
+    }
+    if std::env::var_os("GOLDEN_WRITE").is_some() {
+        std::fs::write(&path, &expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap();
+    assert!(found == expected, "agent.example.toml has not the samples as they are; GOLDEN_WRITE=1 writes it anew");
+}
+
+#[test]
+fn each_sample_in_the_example_is_accepted_once_its_comments_are_taken_off_and_there_is_one_of_every_kind() {
+    let error = toml::from_str::<tributary_agent::source::Settings>("type = \"no_such\"").unwrap_err().to_string();
+    let mut kinds: Vec<&str> = error.split('`').skip(1).step_by(2).filter(|word| *word != "no_such").collect();
+    assert!(kinds.contains(&"serial"), "{error}");
+    let example = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("agent.example.toml")).unwrap();
+    let parts: Vec<&str> = example.split_once(SAMPLES).unwrap().1.split("\n# agent/src/source/").skip(1).collect();
+    assert_eq!(parts.len(), samples().len());
+    for part in parts {
+        let (of, lines) = part.split_once('\n').unwrap();
+        let uncommented = |line: &str| format!("{}\n", line.strip_prefix("# ").or(line.strip_prefix('#')).unwrap());
+        let sources: String = lines.lines().filter(|line| !line.is_empty()).map(uncommented).collect();
+        assert!(sources.contains("[[source]]"), "{of} has a source");
+        // As `check-config` reads it.
+        read(&format!("[device]\nid = \"a\"\n[buffer]\npath = \"b\"\n{sources}"));
+        kinds.retain(|kind| !sources.contains(&format!("\ntype = \"{kind}\"")));
+    }
+    assert!(kinds.is_empty(), "no sample has a source of the kinds {kinds:?}");
 }

@@ -33,6 +33,7 @@ mod rivals;
 mod rounds;
 mod sessions;
 mod shipped;
+mod sources;
 mod stores;
 mod table;
 mod whole_path;
@@ -51,6 +52,7 @@ const GROUPS: &[(&[&str], Measurer)] = &[
     (&["gateway_postgres", "stored_postgres"], pipeline::postgres::plain),
     (&["gateway_timescale", "stored_timescale"], pipeline::postgres::timescale),
     (&["gateway_start", "gateway_rss", "agent_rss_idle", "agent_binary"], footprint::measure),
+    (&["agent_cpu_20", "agent_rss_20"], sources::measure),
     (&["year_query_sqlite", "year_query_postgres", "year_query_timescale"], query::measure),
     (&["whole_path_sqlite", "whole_path_postgres", "whole_path_timescale"], whole_path::measure),
     (&["single_messages", "batching_10", "batching_100", "batching_1000"], batching::measure),

@@ -50,13 +50,26 @@ impl Shipped {
 
     /// Adds `mib` as what the shipped agent weighs; or beside that name, without `limit`, if it was not built.
     pub(crate) fn add(&self, table: &mut Table, name: &str, mib: f64, limit: Limit, note: &str) {
+        self.add_in("MiB", table, name, mib, limit, note);
+    }
+
+    /// The same of another thing that the shipped agent takes, in `unit`.
+    pub(crate) fn add_in(
+        &self,
+        unit: &'static str,
+        table: &mut Table,
+        name: &str,
+        value: f64,
+        limit: Limit,
+        note: &str,
+    ) {
         let place = self.path.strip_prefix(&self.target).unwrap_or(&self.path).display();
         let note = format!("{note}{place}");
         if self.is_shipped {
-            table.add(&Measure::new(name, mib, "MiB").limit(limit).note(note));
+            table.add(&Measure::new(name, value, unit).limit(limit).note(note));
         } else {
             table.skip(name, "what is shipped is not built; `cargo build --profile dist -p tributary-agent`");
-            table.add(&Measure::new(format!("{name}.this_build"), mib, "MiB").note(note));
+            table.add(&Measure::new(format!("{name}.this_build"), value, unit).note(note));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use harness::twenty::{READINGS_PER_S, SOURCES, Twenty};
 use harness::{Agent, Gateway, Pki, shipped, wait_for};
 
 #[test]
@@ -34,6 +35,27 @@ fn an_idle_agent_is_small_and_listens_nowhere_and_the_gateway_is_up_soon() {
     let listening = listening_inodes();
     assert!(listening.len() > 1, "the gateway listens, so the table is not empty");
     assert_eq!(sockets.intersection(&listening).count(), 0, "the agent listens");
+}
+
+#[test]
+fn twenty_sources_with_a_hundred_readings_a_second_leave_the_agent_small_and_none_is_rejected() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::create(&folder.path().join("pki"));
+    let gateway = Gateway::start(&folder.path().join("gateway"), pki.server(), "");
+    let twenty = Twenty::start(folder.path()).unwrap();
+    let files = pki.device("twenty");
+    let mut agent = Agent::new(&folder.path().join("agent"), "twenty", Some(gateway.mqtt_port), &files, &twenty.tables);
+    agent.program = shipped("tributary-agent");
+    agent.start();
+    let arrived = || gateway.get("/api/v1/devices").ok()?["devices"][0]["readings"].as_u64();
+    wait_for("five seconds' worth of readings", Duration::from_secs(40), || {
+        (arrived()? >= 5 * u64::from(READINGS_PER_S)).then_some(())
+    });
+    let kib = agent.process.as_ref().unwrap().resident_kib();
+    println!("agent with {SOURCES} sources: {kib} KiB, {} lines sent", twenty.sent());
+    assert!(kib > 0 && kib <= 12 * 1024, "{kib} KiB");
+    let log = agent.process.as_ref().unwrap().log_text();
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
 }
 
 /// Inodes of a process's sockets.

@@ -15,6 +15,7 @@ mod footprint;
 mod http;
 mod kills;
 mod links;
+mod local_mqtt;
 mod mosquitto;
 mod postgres;
 mod restart;

@@ -49,7 +49,7 @@ pub(super) struct Enrol {
 impl Enrol {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let config = Config::read(&self.at.config)?;
-        log();
+        log(None);
         let uplink = config.uplink().context("there is no [uplink] in this configuration: nowhere to enrol")?;
         let claim = self.read(&uplink.authority_file)?;
         anyhow::ensure!(

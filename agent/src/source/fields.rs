@@ -8,6 +8,7 @@ use std::sync::Arc;
 use proto::{Basis, EVENT_BYTES_MAX, Kind, Reading, Series, SeriesName, State, TEXT_BYTES_MAX, Unit, Value};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::decimal::Decimal;
 use super::format::Row;
 use super::times::Stamp;
 use super::{BadSetting, Sample};
@@ -48,7 +49,13 @@ pub struct SeriesSettings {
     /// gauge, counter, delta, state, text or event.
     #[serde(default = "gauge", deserialize_with = "kind_from_word", serialize_with = "kind_to_word")]
     pub kind: Kind,
-    /// Numbers below this are rejected.
+    /// What numbers are multiplied by, as an exact decimal: 0.1 where the field counts tenths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Decimal>,
+    /// What is added to them then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<Decimal>,
+    /// Numbers below this are rejected, once they are scaled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
     /// Numbers above this are rejected.
@@ -62,19 +69,19 @@ pub struct SeriesSettings {
     pub urgent: bool,
 }
 
-fn plain_unit() -> Unit {
+pub(super) fn plain_unit() -> Unit {
     "1".parse().expect("`1` is a unit: one printable character")
 }
 
-fn gauge() -> Kind {
+pub(super) fn gauge() -> Kind {
     Kind::Gauge
 }
 
-fn kind_from_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
+pub(super) fn kind_from_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
     Cow::<str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
-fn kind_to_word<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn kind_to_word<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(kind.word())
 }
 
@@ -103,16 +110,19 @@ pub(super) struct Mapping {
     fields: Vec<Field>,
 }
 
+/// One series, checked: what its values may be.
 #[derive(Debug)]
-struct Field {
+pub(super) struct Field {
     /// As the settings name it.
     label: Key,
     /// Where it is found: a header's name has become a number.
     key: Key,
-    series: Arc<Series>,
+    pub(super) series: Arc<Series>,
+    scale: Option<Decimal>,
+    offset: Option<Decimal>,
     range: (f64, f64),
     states: BTreeMap<String, State>,
-    urgent: bool,
+    pub(super) urgent: bool,
 }
 
 /// What one record gave.
@@ -184,7 +194,8 @@ impl Mapping {
 }
 
 impl Field {
-    fn new(settings: &SeriesSettings) -> Result<Self, BadSetting> {
+    /// Checks the settings.
+    pub(super) fn new(settings: &SeriesSettings) -> Result<Self, BadSetting> {
         if settings.column == Key::Number(0) {
             return Err(BadSetting::new("column", "columns count from 1"));
         }
@@ -192,6 +203,9 @@ impl Field {
             let problem =
                 format!("`{}` is no unit known here; use its UCUM code, such as mg/dL or kW.h", settings.unit);
             return Err(BadSetting::new("unit", problem));
+        }
+        if settings.scale.is_some_and(Decimal::is_zero) {
+            return Err(BadSetting::new("scale", "is 0, which leaves nothing of a number"));
         }
         let range = (settings.min.unwrap_or(f64::NEG_INFINITY), settings.max.unwrap_or(f64::INFINITY));
         if range.0.is_nan() || range.1.is_nan() || range.0 > range.1 {
@@ -208,6 +222,8 @@ impl Field {
             label: settings.column.clone(),
             key: settings.column.clone(),
             series,
+            scale: settings.scale,
+            offset: settings.offset,
             range,
             states,
             urgent: settings.urgent,
@@ -215,7 +231,7 @@ impl Field {
     }
 
     /// What a cell means, or what is wrong with it: the value itself is not repeated, it may concern a person.
-    fn value(&self, cell: Cell<'_>) -> Result<Option<Value>, String> {
+    pub(super) fn value(&self, cell: Cell<'_>) -> Result<Option<Value>, String> {
         if let Cell::Plain(text) | Cell::Text(text) = &cell
             && let Some(state) = self.states.get(text.trim())
         {
@@ -244,9 +260,13 @@ impl Field {
     }
 
     fn number(&self, text: &str) -> Result<Value, String> {
-        let number: f64 = text.parse().map_err(|_| "is no number with a decimal point, and none of `states`")?;
+        let mut number: f64 = text.parse().map_err(|_| "is no number with a decimal point, and none of `states`")?;
         if !number.is_finite() {
             return Err("is no finite number".into());
+        }
+        if self.scale.is_some() || self.offset.is_some() {
+            let exact = text.parse::<Decimal>().ok().and_then(|decimal| decimal.scaled(self.scale, self.offset));
+            number = exact.ok_or("has more digits than can be scaled exactly")?;
         }
         let (min, max) = self.range;
         match (number < min, number > max) {

@@ -1,4 +1,4 @@
-//! How one line is written (CSV, JSON, key=value), and the fields in it.
+//! How one line is written (CSV, JSON, key=value, a pattern), and the fields in it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use super::fields::{Cell, Key};
+use super::pattern::Pattern;
 
 /// Fields one line may have.
 const FIELDS_MAX: usize = 1_024;
 
 /// How lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LineFormat {
     /// Fields between separators, quoted as in RFC 4180; a field does not span lines.
     Csv { separator: char },
@@ -19,6 +20,8 @@ pub(super) enum LineFormat {
     Json,
     /// `name=value` pairs between separators.
     KeyValue { separator: char },
+    /// Named parts between fixed text.
+    Pattern(Pattern),
 }
 
 /// The fields of one line.
@@ -34,17 +37,18 @@ pub(super) enum Row<'a> {
 
 impl LineFormat {
     /// The fields of `line`, or what is wrong with it.
-    pub(super) fn split<'a>(&self, line: &'a [u8]) -> Result<Row<'a>, String> {
+    pub(super) fn split<'a>(&'a self, line: &'a [u8]) -> Result<Row<'a>, String> {
         let text = std::str::from_utf8(line).map_err(|_| "is not UTF-8 text")?;
-        match *self {
-            Self::Csv { separator } => split_csv(text, separator).map(Row::Fields),
+        match self {
+            Self::Csv { separator } => split_csv(text, *separator).map(Row::Fields),
             Self::Json => {
                 let wrong = |error: serde_json::Error| {
                     format!("is no JSON object: {:?} error at byte {}", error.classify(), error.column())
                 };
                 serde_json::from_str(text).map(Row::Object).map_err(wrong)
             }
-            Self::KeyValue { separator } => split_pairs(text, separator).map(Row::Pairs),
+            Self::KeyValue { separator } => split_pairs(text, *separator).map(Row::Pairs),
+            Self::Pattern(pattern) => pattern.split(text).map(Row::Pairs),
         }
     }
 }
@@ -156,7 +160,8 @@ fn typed<'a>(object: &BTreeMap<String, &'a RawValue>, path: &str) -> Result<Cell
     }
 }
 
-fn cell_of(raw: &str) -> Result<Cell<'_>, String> {
+/// A JSON value as written.
+pub(super) fn cell_of(raw: &str) -> Result<Cell<'_>, String> {
     Ok(match raw.as_bytes().first() {
         Some(b'"') => Cell::Text(serde_json::from_str(raw).map_err(|_| "is no valid text")?),
         Some(b'{') => Cell::Object(raw),

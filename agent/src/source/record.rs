@@ -1,5 +1,7 @@
 //! One line into readings: what files and wires have in common.
 
+use std::borrow::Cow;
+
 use proto::{Basis, Instant};
 
 use super::BadSetting;
@@ -52,12 +54,31 @@ impl Parser {
         }
     }
 
+    /// Finds the columns by their names in a CSV file's header, which it answers with if they are not there.
+    pub(super) fn take_header(&mut self, line: &[u8]) -> Result<(), String> {
+        let text = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
+        let Row::Fields(names) = self.format.split(text).map_err(|problem| format!("it {problem}"))? else {
+            return Ok(());
+        };
+        let time = self.time.as_mut().map(|time| &mut time.key);
+        for key in self.mapping.keys_mut().chain(time) {
+            let Key::Name(name) = key else { continue };
+            let place = names
+                .iter()
+                .position(|found| found.trim() == name)
+                .ok_or_else(|| format!("no column is named `{name}`; it has {}", listed(&names)))?;
+            *key = Key::Number(place + 1);
+        }
+        self.columns = Some(names.len());
+        Ok(())
+    }
+
     /// Only the time of `line`, where it has one that can be read.
     pub(super) fn time_of(&self, line: &[u8]) -> Option<Instant> {
         self.split(line).ok()?.and_then(|row| self.stamp(&row).ok()).map(|stamp| stamp.instant)
     }
 
-    fn split<'a>(&self, line: &'a [u8]) -> Result<Option<Row<'a>>, String> {
+    fn split<'a>(&'a self, line: &'a [u8]) -> Result<Option<Row<'a>>, String> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }
@@ -72,6 +93,17 @@ impl Parser {
         let time = self.time.as_ref().ok_or("has no time")?;
         let text = row.text(&time.key).map_err(|problem| format!("field {} {problem}", time.label))?;
         time.reader.read(text.trim()).map_err(|problem| format!("field {} {problem}", time.label))
+    }
+}
+
+/// The columns' names; what has no letter is no name but a value, which is nobody's business.
+fn listed(names: &[Cow<'_, str>]) -> String {
+    let has_letter = |name: &&Cow<'_, str>| name.chars().any(char::is_alphabetic);
+    let names: Vec<&str> = names.iter().filter(has_letter).map(AsRef::as_ref).collect();
+    if names.is_empty() {
+        "no names at all; set header = false".into()
+    } else {
+        names.join(", ").chars().take(200).collect()
     }
 }
 

@@ -4,23 +4,24 @@
 //! is held open the same adapter comes back under another number. Nothing is ever written to the port.
 
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
+use super::device::{Codec, Device, Line, Link, check_port};
 use super::fields::{Key, Mapping, SeriesSettings};
 use super::format::LineFormat;
+use super::pattern::Pattern;
 use super::record::{Parser, TimeField};
 use super::times::TimeSettings;
-use super::{BadSetting, Ended, Outlet, SourceClock, SourceError, SourceName};
+use super::{BadSetting, SourceError};
 
-mod limit;
-mod port;
-mod wire;
+pub use super::device::Parity;
+
+pub(super) mod lines;
 
 /// A serial port's settings.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The port, by a name that survives replugging: `/dev/serial/by-id/…`.
+    /// The port, by a name that survives replugging: `/dev/serial/by-id/…`; or `tcp://host:port`.
     pub port: String,
     /// Bits per second.
     #[serde(default = "baud")]
@@ -34,8 +35,11 @@ pub struct Settings {
     /// 1 or 2.
     #[serde(default = "stop_bits")]
     pub stop_bits: u8,
-    /// `csv`, `json` or `key_value`.
+    /// `csv`, `json`, `key_value` or `pattern`.
     pub format: Format,
+    /// What a line looks like, for format `pattern`: fixed text, and `{name}` where a value is: `T={t} H={h}%`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
     /// What stands between fields or pairs; left out: a comma for csv, a space for `key_value`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub separator: Option<char>,
@@ -61,19 +65,6 @@ pub struct Settings {
     pub series: Vec<SeriesSettings>,
 }
 
-/// How a character is checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Parity {
-    /// Not at all.
-    #[default]
-    None,
-    /// By a bit that makes the number of ones even.
-    Even,
-    /// By a bit that makes the number of ones odd.
-    Odd,
-}
-
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,6 +75,8 @@ pub enum Format {
     Json,
     /// `name=value` pairs, found by name.
     KeyValue,
+    /// Named parts between fixed text, found by name.
+    Pattern,
 }
 
 fn baud() -> u32 {
@@ -109,9 +102,7 @@ impl Settings {
     /// [`BadSetting`], which names the setting.
     pub fn validate(&self) -> Result<(), BadSetting> {
         let wrong = |field: &str, problem: &str| Err(BadSetting::new(field, problem));
-        if self.port.is_empty() {
-            return wrong("port", "is empty; use a name such as /dev/serial/by-id/…");
-        }
+        check_port(&self.port)?;
         if !(50..=4_000_000).contains(&self.baud) {
             return wrong("baud", "is to be 50 to 4000000");
         }
@@ -121,15 +112,53 @@ impl Settings {
         if !(1..=2).contains(&self.stop_bits) {
             return wrong("stop_bits", "is to be 1 or 2");
         }
+        self.check_lines()
+    }
+
+    /// Whether all settings of lines can be.
+    pub(super) fn check_lines(&self) -> Result<(), BadSetting> {
         if !(16..=65_536).contains(&self.line_bytes_max) {
-            return wrong("line_bytes_max", "is to be 16 to 65536");
+            return Err(BadSetting::new("line_bytes_max", "is to be 16 to 65536"));
         }
         self.parser().map(|_| ())
     }
 
+    /// Lines that come from no port, with everything else as it is by default.
+    #[cfg(feature = "programs")]
+    pub(super) fn of_lines(format: Format, series: Vec<SeriesSettings>) -> Self {
+        Self {
+            port: String::new(),
+            baud: baud(),
+            data_bits: data_bits(),
+            parity: Parity::default(),
+            stop_bits: stop_bits(),
+            format,
+            separator: None,
+            columns: None,
+            time: None,
+            time_zone: None,
+            line_bytes_max: line_bytes_max(),
+            silence_s: 0,
+            trust_first_line: false,
+            pattern: None,
+            series,
+        }
+    }
+
+    fn pattern(&self) -> Result<Pattern, BadSetting> {
+        let problem = |problem| BadSetting::new("pattern", problem);
+        let text = self.pattern.as_deref();
+        let text = text.ok_or_else(|| problem("is needed, such as \"T={t} H={h}%\"".to_owned()))?;
+        Pattern::new(text).map_err(problem)
+    }
+
     /// What reads the lines.
-    fn parser(&self) -> Result<Parser, BadSetting> {
+    pub(super) fn parser(&self) -> Result<Parser, BadSetting> {
         let format = match self.format {
+            Format::Pattern => LineFormat::Pattern(self.pattern()?),
+            _ if self.pattern.is_some() => {
+                return Err(BadSetting::new("pattern", "is for format = \"pattern\"; leave it out or set that"));
+            }
             Format::Csv => LineFormat::Csv { separator: self.separator.unwrap_or(',') },
             Format::Json => LineFormat::Json,
             Format::KeyValue => LineFormat::KeyValue { separator: self.separator.unwrap_or(' ') },
@@ -142,9 +171,10 @@ impl Settings {
                 (Format::Csv, Key::Name(_)) => {
                     return Err(BadSetting::new(field, "is to be a number from 1; lines have no header"));
                 }
-                (Format::Json | Format::KeyValue, Key::Number(_)) => {
+                (Format::Json | Format::KeyValue | Format::Pattern, Key::Number(_)) => {
                     return Err(BadSetting::new(field, "is to be a name in quotes"));
                 }
+                (Format::Pattern, Key::Name(name)) => is_part(&format, name, field)?,
                 _ => {}
             }
         }
@@ -153,22 +183,29 @@ impl Settings {
     }
 }
 
-/// Reads the port until `stop` is cancelled. A port that is not there is waited for.
-///
-/// # Errors
-/// [`SourceError::Setting`] only: whatever happens to the port, it is opened again.
-pub async fn run(
-    settings: Settings,
-    name: SourceName,
-    _cursor: Option<Vec<u8>>,
-    outlet: Outlet,
-    clock: SourceClock,
-    stop: CancellationToken,
-) -> Result<Ended, SourceError> {
-    settings.validate()?;
-    let parser = settings.parser()?;
-    wire::Wire::new(settings, parser, name, outlet, clock, stop).run().await;
-    Ok(Ended::Stopped)
+/// Whether `name` is in the pattern.
+fn is_part(format: &LineFormat, name: &str, field: String) -> Result<(), BadSetting> {
+    let LineFormat::Pattern(pattern) = format else { return Ok(()) };
+    if pattern.names().any(|known| known == name) {
+        return Ok(());
+    }
+    let names = pattern.names().collect::<Vec<_>>().join(", ");
+    Err(BadSetting::new(field, format!("`{name}` is no part of `pattern`, which has {names}")))
+}
+
+impl Device for Settings {
+    fn validate(&self) -> Result<(), BadSetting> {
+        self.validate()
+    }
+
+    fn link(&self) -> Link {
+        let Self { baud, data_bits, parity, stop_bits, .. } = *self;
+        Link { port: self.port.clone(), line: Line { baud, data_bits, parity, stop_bits } }
+    }
+
+    fn codec(&self, _cursor: Option<&[u8]>) -> Result<Box<dyn Codec>, SourceError> {
+        Ok(Box::new(lines::Lines::new(self, self.parser()?)))
+    }
 }
 
 #[cfg(test)]

@@ -73,8 +73,16 @@ enum Way {
 /// The zone of that name; `field` is the setting.
 pub(super) fn zone_of(field: &str, name: Option<&str>) -> Result<Option<TimeZone>, BadSetting> {
     let Some(name) = name else { return Ok(None) };
-    let unknown = |_| BadSetting::new(field, format!("`{name}` is no time zone; use a name such as Europe/Berlin"));
+    let unknown = |_| BadSetting::new(field, format!("`{name}` is no time zone; {}", what_to_do_about_zones()));
     TimeZone::get(name).map(Some).map_err(unknown)
+}
+
+fn what_to_do_about_zones() -> &'static str {
+    if cfg!(feature = "zones") || std::path::Path::new("/usr/share/zoneinfo").exists() {
+        "use a name such as Europe/Berlin"
+    } else {
+        "this system knows none: install its package `tzdata`, or build the agent with the feature `zones`"
+    }
 }
 
 impl TimeReader {
@@ -105,14 +113,7 @@ impl TimeReader {
         match (offset, &self.zone) {
             (Some(Said::Utc), _) => self.at(Offset::UTC.to_timestamp(local), None),
             (Some(Said::Offset(offset)), _) => self.at(offset.to_timestamp(local), Some(offset)),
-            (None, Some(zone)) => {
-                let meant = zone.to_ambiguous_timestamp(local);
-                let ambiguous = meant.is_ambiguous();
-                // A time that was skipped is moved on by the gap, one that came twice is taken the first time (RFC 5545).
-                let mut stamp = self.at(meant.compatible(), None)?;
-                stamp.local_text = ambiguous.then(|| text.into());
-                Ok(stamp)
-            }
+            (None, Some(zone)) => local_at(zone, local, text),
             (None, None) => Err("has no offset from UTC; set `time_zone`".into()),
         }
     }
@@ -133,6 +134,17 @@ impl TimeReader {
         let utc_offset_minutes = offset.and_then(minutes_of);
         Ok(Stamp { instant: Instant(instant.as_microsecond()), utc_offset_minutes, local_text: None })
     }
+}
+
+/// The instant that a clock in `zone` shows as `local`; `text` is how the origin wrote it.
+pub(super) fn local_at(zone: &TimeZone, local: DateTime, text: &str) -> Result<Stamp, String> {
+    let meant = zone.to_ambiguous_timestamp(local);
+    let ambiguous = meant.is_ambiguous();
+    // A time that was skipped is moved on by the gap, one that came twice is taken the first time (RFC 5545).
+    let instant = meant.compatible().map_err(|_| "is beyond the years that can be counted")?;
+    let instant = Instant(instant.as_microsecond());
+    let utc_offset_minutes = offset_at(zone, instant);
+    Ok(Stamp { instant, utc_offset_minutes, local_text: ambiguous.then(|| text.into()) })
 }
 
 /// The offset of `zone` at an instant, in minutes.

@@ -12,7 +12,7 @@ mod sources;
 pub use configs::{agent_config, gateway_config};
 pub use mutate::Mutator;
 pub use protocol::{body, frame, message, mqtt, senml, topic};
-pub use sources::{csv, cursor, json, key_value};
+pub use sources::*;
 
 /// Something that reads bytes from outside.
 pub type Target = fn(&[u8]);
@@ -21,14 +21,41 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("agent_config", agent_config),
     ("body", body),
+    ("clarity", clarity),
+    ("codefree", codefree),
+    ("contec", contec),
+    ("contour", contour),
     ("csv", csv),
     ("cursor", cursor),
+    ("dexcom", dexcom),
+    ("dsmr", dsmr),
+    ("folder_cursor", folder_cursor),
     ("frame", frame),
+    ("freestyle", freestyle),
     ("gateway_config", gateway_config),
+    ("guess", guess),
     ("json", json),
     ("key_value", key_value),
+    ("libreview", libreview),
+    ("lifescan", lifescan),
     ("message", message),
+    ("meter_cursor", meter_cursor),
+    ("mhz19", mhz19),
+    ("modbus", modbus),
     ("mqtt", mqtt),
+    ("mqtt_broker", mqtt_broker),
+    ("mqtt_message", mqtt_message),
+    ("nightscout", nightscout),
+    ("nightscout_cursor", nightscout_cursor),
+    ("nmea", nmea),
+    ("nonin", nonin),
+    ("pattern", pattern),
+    ("plantower_pms", plantower_pms),
+    ("sds011", sds011),
     ("senml", senml),
+    ("sparkplug", sparkplug),
+    ("system", system),
+    ("taidoc", taidoc),
     ("topic", topic),
+    ("ultra2", ultra2),
 ];

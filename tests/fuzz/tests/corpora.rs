@@ -67,4 +67,9 @@ macro_rules! targets {
         }
     };
 }
-targets!(agent_config body csv cursor frame gateway_config json key_value message mqtt senml topic);
+targets!(
+    agent_config body clarity codefree contec contour csv cursor dexcom dsmr folder_cursor frame
+    freestyle gateway_config guess json key_value libreview lifescan message meter_cursor mhz19
+    modbus mqtt mqtt_broker mqtt_message nightscout nightscout_cursor nmea nonin pattern
+    plantower_pms sds011 senml sparkplug system taidoc topic ultra2
+);

@@ -1,6 +1,5 @@
 //! The blocking half: rows of an open file, each with the place behind it.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
@@ -8,8 +7,8 @@ use proto::Instant;
 
 use super::cursor::{Cursor, HEAD_BYTES_MAX};
 use super::{FileError, Settings};
-use crate::source::fields::{Key, Mapping};
-use crate::source::format::{LineFormat, Row};
+use crate::source::fields::Mapping;
+use crate::source::format::LineFormat;
 use crate::source::lines::{Framer, Line};
 use crate::source::record::{Parser, TimeField};
 use crate::source::{Intake, Reject, Sample};
@@ -188,33 +187,7 @@ impl Reader {
         let line = self.next_line()?.map(|line| line.bytes).unwrap_or_default();
         let number = self.lines.max(1);
         let wrong = |problem: String| FileError::Header { path: self.path.clone(), line: number, problem };
-        let text = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&line);
-        let Row::Fields(names) = self.parser.format.split(text).map_err(|problem| wrong(format!("it {problem}")))?
-        else {
-            return Ok(());
-        };
-        let time = self.parser.time.as_mut().map(|time| &mut time.key);
-        for key in self.parser.mapping.keys_mut().chain(time) {
-            let Key::Name(name) = key else { continue };
-            let place = names
-                .iter()
-                .position(|found| found.trim() == name)
-                .ok_or_else(|| wrong(format!("no column is named `{name}`; it has {}", listed(&names))))?;
-            *key = Key::Number(place + 1);
-        }
-        self.parser.columns = Some(names.len());
-        Ok(())
-    }
-}
-
-/// The columns' names; what has no letter is no name but a value, which is nobody's business.
-fn listed(names: &[Cow<'_, str>]) -> String {
-    let has_letter = |name: &&Cow<'_, str>| name.chars().any(char::is_alphabetic);
-    let names: Vec<&str> = names.iter().filter(has_letter).map(AsRef::as_ref).collect();
-    if names.is_empty() {
-        "no names at all; set header = false".into()
-    } else {
-        names.join(", ").chars().take(200).collect()
+        self.parser.take_header(&line).map_err(wrong)
     }
 }
 

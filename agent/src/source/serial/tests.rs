@@ -9,8 +9,9 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::*;
+use crate::source::device::testing::Bench;
 use crate::source::testing::{NOON, Running, assert_golden, configured, told_all};
-use crate::source::{Configured, Intake, Settings as Any};
+use crate::source::{Configured, Intake, Settings as Any, SourceClock};
 
 /// A socket in the wall: a link in a folder of its own, to a terminal that can be unplugged.
 struct Socket {
@@ -252,8 +253,8 @@ async fn a_flood_of_noise_is_counted_rather_than_kept() {
     // Ten of the hundred are kept; some later reject, or one of its own after a second of quiet, tells of the others.
     let mut rejects = Vec::new();
     let told = |reason: &str| -> Option<usize> {
-        let before = reason.split(" more lines were rejected").next()?;
-        reason.contains("more lines were rejected").then(|| before.rsplit(' ').next()?.parse().ok())?
+        let before = reason.split(" more were rejected").next()?;
+        reason.contains("more were rejected").then(|| before.rsplit(' ').next()?.parse().ok())?
     };
     while rejects.iter().map(|reason: &String| told(reason).unwrap_or(0)).sum::<usize>() == 0 {
         rejects.extend(running.next().await.rejects.into_iter().map(|reject| reject.reason));
@@ -305,4 +306,57 @@ async fn lines_with_a_time_of_their_own_keep_it() {
     assert_eq!(told_all(&intakes)[0], format!("source {} power.active [W] gauge 230.4 offset 60", NOON.0));
     assert!(intakes.iter().any(|intake| intake.rejects.iter().any(|reject| reject.reason.contains("`time`"))));
     running.stop().await;
+}
+
+#[test]
+fn bytes_that_are_no_text_are_told_with_the_speed_that_may_be_wrong() {
+    let Any::Serial(settings) = meter(&Socket::new(), TRUSTED).settings else { panic!("a serial source") };
+    let mut bench = Bench::open(settings.codec(None).unwrap());
+    bench.hear(b"\xfe\x80\x1e\xf8\n12;\n");
+    bench.hear(&[0xfe; 5_000]);
+    bench.hear(b"\n");
+    let (told, _) = bench.told();
+    let hinted: Vec<bool> = told.iter().map(|line| line.ends_with("is `baud` what the device is set to?")).collect();
+    assert_eq!(hinted, [true, false, true], "{told:?}");
+}
+
+/// The only reading that a line gives, by settings of a series and of the source.
+fn value_of(line: &str, series: &str, more: &str) -> Result<f64, String> {
+    let toml = format!("port = \"/dev/x\"\n{more}\n[[series]]\ncolumn = \"t\"\nname = \"t\"\n{series}");
+    let settings: Settings = toml::from_str(&toml).map_err(|error| error.to_string())?;
+    let parser = settings.validate().and_then(|()| settings.parser()).map_err(|error| error.to_string())?;
+    match parser.read(line.as_bytes(), proto::Instant(0))?.unwrap().samples[0].reading.value {
+        proto::Value::Number(number) => Ok(number),
+        _ => panic!("a number"),
+    }
+}
+
+#[test]
+fn columns_are_scaled_as_exact_decimals_before_they_are_bounded() {
+    let scaled = |text: &str, series: &str| value_of(&format!("t={text}"), series, "format = \"key_value\"");
+    assert_eq!(scaled("2301", "scale = 0.1"), Ok(230.1));
+    assert_eq!(scaled("3", "scale = 0.1"), Ok(0.3));
+    assert_eq!(scaled("21.5", "offset = -40"), Ok(-18.5));
+    assert_eq!(scaled("614", "scale = 0.05\noffset = -10.2\nmax = 20.5"), Ok(20.5));
+    assert!(scaled("616", "scale = 0.05\noffset = -10.2\nmax = 20.5").unwrap_err().contains("above its `max`"));
+    assert!(scaled("1234567890123456789012", "scale = 0.1").unwrap_err().contains("more digits"));
+    assert!(scaled("1", "scale = 0").unwrap_err().contains("series[0].scale: is 0"));
+    assert!(scaled("1", "scale = \"x\"").is_err());
+}
+
+#[test]
+fn lines_are_taken_apart_by_a_pattern() {
+    let read = |line: &str, pattern: &str| value_of(line, "", &format!("format = \"pattern\"\n{pattern}"));
+    assert_eq!(read("T=21.5 H=40%\r", "pattern = \"T={t} H={h}%\""), Ok(21.5));
+    assert!(read("T=21.5", "pattern = \"T={t} H={h}%\"").unwrap_err().contains("does not match `pattern`"));
+    assert!(read("", "").unwrap_err().contains("pattern: is needed"));
+    assert!(
+        read("", "pattern = \"T={x}\"")
+            .unwrap_err()
+            .contains("series[0].column: `t` is no part of `pattern`, which has x")
+    );
+    assert!(read("", "pattern = \"{t}{x}\"").unwrap_err().contains("pattern: has two parts"));
+    assert!(
+        value_of("", "", "format = \"json\"\npattern = \"{t}\"").unwrap_err().contains("is for format = \"pattern\"")
+    );
 }

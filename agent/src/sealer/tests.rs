@@ -1,0 +1,188 @@
+//! The sealer with a buffer behind it.
+
+use super::*;
+use crate::buffer::{self, Buffer};
+use crate::source::{Outlet, Stopping};
+use proto::{Basis, Clock, Instant as Time, Kind, Reading, Series, Value};
+
+fn sample(name: &str, value: Value) -> Sample {
+    let series = Series { name: name.parse().unwrap(), unit: "1".parse().unwrap(), kind: Kind::Gauge };
+    Sample { series: Arc::new(series), basis: Basis::Source, reading: Reading::new(Time(1), value) }
+}
+
+fn intake(samples: Vec<Sample>, urgent: bool, cursor: u8) -> Intake {
+    let source = Arc::from("test");
+    Intake {
+        source,
+        lane: Lane::Live,
+        priority: Priority::Normal,
+        urgent,
+        samples,
+        rejects: vec![],
+        cursor: Some(vec![cursor]),
+        confirm: Confirm::default(),
+    }
+}
+
+struct Rig {
+    outlet: Outlet,
+    accepted: mpsc::Receiver<Accepted>,
+    sealer: tokio::task::JoinHandle<Result<u64, BufferError>>,
+    folder: tempfile::TempDir,
+}
+
+fn rig(settings: Settings) -> Rig {
+    rig_within(settings, 64 << 20)
+}
+
+fn rig_within(settings: Settings, bytes_max: u64) -> Rig {
+    let folder = tempfile::TempDir::new().unwrap();
+    let place = buffer::Settings { path: folder.path().join("b.db"), bytes_max, free_bytes_min: 0 };
+    let (handle, _) = Handle::spawn(Buffer::open(place, Clock::default()).unwrap()).unwrap();
+    let (outlet, intake) = Outlet::new(16);
+    let (sender, accepted) = mpsc::channel(16);
+    let sealer = tokio::spawn(run(settings, BootId([1; 8]), intake, handle, sender, CancellationToken::new()));
+    Rig { outlet, accepted, sealer, folder }
+}
+
+#[tokio::test]
+async fn a_batch_closes_when_it_is_old_big_or_urgent_and_at_the_end() {
+    let slow = Settings { linger: Duration::from_secs(600), readings_max: 3 };
+    let mut rig = rig(slow);
+    rig.outlet.put(intake(vec![sample("a", Value::Number(1.0))], true, 1)).await.unwrap();
+    assert_eq!(rig.accepted.recv().await.unwrap().1.rows.unwrap().count(), 1, "urgent");
+    let three = (0..3).map(|value| sample("a", Value::Number(f64::from(value)))).collect();
+    rig.outlet.put(intake(three, false, 2)).await.unwrap();
+    assert_eq!(rig.accepted.recv().await.unwrap().1.rows.unwrap().count(), 1, "big");
+    rig.outlet.put(intake(vec![sample("a", Value::Number(1.0))], false, 3)).await.unwrap();
+    drop(rig.outlet);
+    assert_eq!(rig.sealer.await.unwrap().unwrap(), 5, "what was taken in is stored at the end");
+    let access = buffer::Access::open(&rig.folder.path().join("b.db")).unwrap();
+    assert_eq!(access.contents().unwrap().held.count(), 3);
+}
+
+#[tokio::test]
+async fn readings_that_outgrow_a_frame_go_in_several_batches_of_one_append() {
+    let mut rig = rig(Settings::default());
+    let long = |letter: char| sample("text", Value::Text(letter.to_string().repeat(8_000)));
+    rig.outlet.put(intake(('a'..='z').map(long).collect(), true, 1)).await.unwrap();
+    let rows = rig.accepted.recv().await.unwrap().1.rows.unwrap();
+    assert!(rows.count() >= 2, "{rows:?}");
+    drop(rig.outlet);
+    assert_eq!(rig.sealer.await.unwrap().unwrap(), 26);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_reading_waits_no_longer_than_the_linger() {
+    let mut rig = rig(Settings { linger: Duration::from_millis(250), ..Settings::default() });
+    let start = Instant::now();
+    rig.outlet.put(intake(vec![sample("a", Value::Bool(true))], false, 1)).await.unwrap();
+    rig.accepted.recv().await.unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(250));
+}
+
+/// Needs root, for a file system that is full.
+#[tokio::test]
+async fn on_a_disk_that_takes_nothing_a_stop_ends_the_wait_and_what_was_not_stored_was_not_accepted() {
+    let disk = tempfile::TempDir::new().unwrap();
+    let mut mount = std::process::Command::new("mount");
+    let mounted = mount.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(disk.path()).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        println!("skipped: mounting a tiny tmpfs needs root");
+        return;
+    }
+    let place = buffer::Settings { path: disk.path().join("b.db"), bytes_max: 64 << 20, free_bytes_min: 0 };
+    let (handle, _) = Handle::spawn(Buffer::open(place, Clock::default()).unwrap()).unwrap();
+    let ballast = std::fs::write(disk.path().join("ballast"), vec![1; 4 << 20]);
+    assert!(ballast.is_err(), "it is full now");
+    let (outlet, inlet) = Outlet::new(16);
+    let (sender, _accepted) = mpsc::channel(16);
+    let stop = CancellationToken::new();
+    let sealer = tokio::spawn(run(Settings::default(), BootId([1; 8]), inlet, handle, sender, stop.clone()));
+    // More than the reserve has room for.
+    let long = |letter: u8| sample("text", Value::Text(char::from(letter).to_string().repeat(8_000)));
+    for round in 0..12 {
+        let samples = (0..40).map(|place| long(b'a' + (round + place) % 26)).collect();
+        outlet.put(intake(samples, true, round)).await.unwrap();
+    }
+    let unstored = outlet.put_to_confirm(intake(vec![sample("text", Value::Bool(true))], true, 12)).await.unwrap();
+    drop(outlet);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(!sealer.is_finished(), "it waits for room");
+    stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(30), sealer).await;
+    let _ = std::process::Command::new("umount").arg("-l").arg(disk.path()).status();
+    assert!(ended.expect("an end within seconds").unwrap().unwrap() < 480);
+    assert_eq!(unstored.wait().await, Err(NotCommitted::Stopping(Stopping)));
+}
+
+fn text(bytes: usize) -> Value {
+    Value::Text("x".repeat(bytes))
+}
+
+fn cursor_of(folder: &tempfile::TempDir) -> Vec<u8> {
+    let file = rusqlite::Connection::open(folder.path().join("b.db")).unwrap();
+    file.query_row("select position from cursor where source = 'test'", [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn who_asks_is_told_once_it_is_stored_and_not_before() {
+    let mut rig = rig(Settings { linger: Duration::from_millis(20), ..Settings::default() });
+    let path = rig.folder.path().join("b.db");
+    let held = || buffer::Access::open(&path).unwrap().contents().unwrap().held.count();
+    rig.outlet.put_committed(intake(vec![sample("a", Value::Bool(true))], false, 1)).await.unwrap();
+    assert_eq!(held(), 1);
+
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("begin immediate").unwrap(); // nobody else can commit meanwhile
+    let two = [2, 3].map(|cursor| intake(vec![sample("a", Value::Bool(true))], false, cursor));
+    let mut waiting = Vec::new();
+    for intake in two {
+        waiting.push(tokio::spawn(rig.outlet.put_to_confirm(intake).await.unwrap().wait()));
+    }
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert!(!waiting.iter().any(tokio::task::JoinHandle::is_finished), "nothing is stored yet");
+    other.execute_batch("rollback").unwrap();
+    for told in waiting {
+        assert_eq!(told.await.unwrap(), Ok(()));
+    }
+    assert_eq!(held(), 2, "both in one batch");
+    rig.accepted.close();
+    drop(rig.outlet);
+    assert_eq!(rig.sealer.await.unwrap().unwrap(), 3);
+}
+
+#[tokio::test]
+async fn what_no_batch_takes_is_refused_whole_and_costs_nobody_else_anything() {
+    let rig = rig(Settings { linger: Duration::from_millis(20), ..Settings::default() });
+    let good = || sample("a", Value::Bool(true));
+    let before = rig.outlet.put_to_confirm(intake(vec![good()], false, 1)).await.unwrap();
+    let bad = intake(vec![good(), sample("a", text(proto::TEXT_BYTES_MAX + 1))], false, 2);
+    let told = rig.outlet.put_committed(bad).await;
+    assert!(matches!(&told, Err(NotCommitted::Refused(why)) if why.contains("8192")), "{told:?}");
+    assert_eq!(before.wait().await, Ok(()));
+    drop(rig.outlet);
+    assert_eq!(rig.sealer.await.unwrap().unwrap(), 1);
+    assert_eq!(cursor_of(&rig.folder), [1], "nothing of what was refused is stored");
+}
+
+#[tokio::test]
+async fn in_a_full_buffer_what_is_new_is_stored_and_what_is_old_leaves_with_a_gap() {
+    let mut rig = rig_within(Settings::default(), 3 << 20);
+    let news = tokio::spawn(async move {
+        let mut evicted = 0;
+        while let Some((_, appended)) = rig.accepted.recv().await {
+            evicted += appended.evicted.count();
+        }
+        evicted
+    });
+    // Every text is another, as a body may be shortened some day.
+    let long = |round: usize, place: usize| Value::Text(format!("{round} {place} ").repeat(1_100));
+    for round in 0..160 {
+        let samples = (0..4).map(|place| sample("text", long(round, place))).collect();
+        assert_eq!(rig.outlet.put_committed(intake(samples, true, 1)).await, Ok(()), "round {round}");
+    }
+    drop(rig.outlet);
+    assert_eq!(rig.sealer.await.unwrap().unwrap(), 640);
+    assert!(news.await.unwrap() > 20, "the buffer was full");
+}

@@ -1,0 +1,209 @@
+//! One opening of the port.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_serial::{DataBits, SerialPortBuilderExt, SerialStream, StopBits};
+
+#[cfg(feature = "programs")]
+use super::program::{Program, Running};
+use super::{Link, Parity, TCP, ports};
+
+/// An end of input may be a hiccup of the driver: it is believed when it is still there after this.
+const SUSPECT_PAUSE: Duration = Duration::from_millis(5);
+/// How long a TCP connection may take to be made.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// How long what a codec writes may take to be taken: requests are short, and a port that takes nothing is stuck.
+const WRITE_TIME: Duration = Duration::from_secs(3);
+
+/// The open port. Dropping it closes it; nothing waits for output to leave, because that could block.
+pub(super) struct Port {
+    stream: Stream,
+    /// Whether the last read gave nothing.
+    suspect: bool,
+}
+
+enum Stream {
+    Serial(SerialStream),
+    Tcp(TcpStream),
+    #[cfg(feature = "programs")]
+    Program(Running),
+}
+
+/// What a read gave.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// That many bytes.
+    Bytes(usize),
+    /// Nothing in the time given.
+    Silence,
+    /// The port is gone.
+    Lost(String),
+}
+
+impl Port {
+    /// Opens the port for this process alone. Fails with what is wrong and what to do.
+    pub(super) async fn open(link: &Link) -> Result<Self, String> {
+        let stream = match link.port.strip_prefix(TCP) {
+            Some(address) => Stream::Tcp(connect(address).await?),
+            None => Stream::Serial(serial(link).map_err(|error| cannot_open(link, &error))?),
+        };
+        Ok(Self { stream, suspect: false })
+    }
+
+    /// Runs a program in the place of a port. Fails with what is wrong and what to do.
+    #[cfg(feature = "programs")]
+    pub(super) fn start(program: &Program) -> Result<Self, String> {
+        Ok(Self { stream: Stream::Program(Running::start(program)?), suspect: false })
+    }
+
+    /// Waits for bytes, at most so long. It may be dropped while waiting; nothing is lost then.
+    pub(super) async fn read(&mut self, buffer: &mut [u8], patience: Duration) -> Heard {
+        loop {
+            let read = async {
+                match &mut self.stream {
+                    Stream::Serial(stream) => stream.read(buffer).await,
+                    Stream::Tcp(stream) => stream.read(buffer).await,
+                    #[cfg(feature = "programs")]
+                    Stream::Program(program) => program.read(buffer).await,
+                }
+            };
+            match timeout(patience, read).await {
+                Err(_) => return Heard::Silence,
+                Ok(Ok(0)) if self.suspect || matches!(self.stream, Stream::Tcp(_)) => {
+                    return Heard::Lost("the port has ended".into());
+                }
+                Ok(Ok(0)) => {
+                    #[cfg(feature = "programs")]
+                    if let Stream::Program(program) = &mut self.stream {
+                        return Heard::Lost(program.ended().await);
+                    }
+                    self.suspect = true;
+                    sleep(SUSPECT_PAUSE).await;
+                }
+                Ok(Ok(count)) => {
+                    self.suspect = false;
+                    return Heard::Bytes(count);
+                }
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Heard::Lost(error.to_string()),
+            }
+        }
+    }
+
+    /// Gives `bytes` to the system, which sends them.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let write = async {
+            match &mut self.stream {
+                Stream::Serial(stream) => stream.write_all(bytes).await,
+                Stream::Tcp(stream) => stream.write_all(bytes).await,
+                #[cfg(feature = "programs")]
+                Stream::Program(_) => Ok(()), // who reads lines writes nothing
+            }
+        };
+        match timeout(WRITE_TIME, write).await {
+            Ok(written) => written.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("takes no bytes for {} s; is flow control on?", WRITE_TIME.as_secs())),
+        }
+    }
+}
+
+async fn connect(address: &str) -> Result<TcpStream, String> {
+    let connected = timeout(CONNECT_TIME, TcpStream::connect(address)).await;
+    let stream = match connected {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            return Err(format!("cannot connect: {error}; check `port` and that the device listens there"));
+        }
+        Err(_) => return Err(format!("does not answer for {} s; check `port`", CONNECT_TIME.as_secs())),
+    };
+    // Requests are single short writes that wait for an answer; where it cannot be set they are merely slower.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+fn serial(link: &Link) -> Result<SerialStream, tokio_serial::Error> {
+    let line = link.line;
+    let data_bits = match line.data_bits {
+        5 => DataBits::Five,
+        6 => DataBits::Six,
+        7 => DataBits::Seven,
+        _ => DataBits::Eight,
+    };
+    let parity = match line.parity {
+        Parity::None => tokio_serial::Parity::None,
+        Parity::Even => tokio_serial::Parity::Even,
+        Parity::Odd => tokio_serial::Parity::Odd,
+    };
+    let stop_bits = if line.stop_bits == 2 { StopBits::Two } else { StopBits::One };
+    let builder = tokio_serial::new(&link.port, line.baud);
+    builder.data_bits(data_bits).parity(parity).stop_bits(stop_bits).open_native_async()
+}
+
+/// What is wrong with a port that cannot be opened, and what to do about it.
+fn cannot_open(link: &Link, error: &tokio_serial::Error) -> String {
+    use tokio_serial::ErrorKind::{Io, NoDevice};
+
+    let (root, port) = (Path::new("/"), Path::new(&link.port));
+    let advice = match error.kind() {
+        Io(io::ErrorKind::NotFound) => format!("is it plugged in? {}", ports::named(root)),
+        Io(io::ErrorKind::PermissionDenied) => ports::how_to_be_let_in(root, port),
+        // What the library calls this is a port that somebody else has locked, or taken for himself alone.
+        NoDevice | Io(io::ErrorKind::ResourceBusy) => {
+            let holder = ports::holder(port).unwrap_or_else(|| "another program".to_owned());
+            format!("{holder} has it open, and a port has room for one")
+        }
+        _ => format!("check `port`, its baud rate ({}) and the cable", link.line.baud),
+    };
+    format!("cannot open: {error}; {advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::device::Line;
+
+    /// One end of a terminal pair reports the other end's going as an input/output error, as an unplugged adapter does.
+    #[tokio::test]
+    async fn an_error_and_a_lasting_end_of_input_are_both_a_loss() {
+        let (near, far) = SerialStream::pair().unwrap();
+        let mut port = Port { stream: Stream::Serial(near), suspect: false };
+        assert!(matches!(port.read(&mut [0; 8], Duration::from_millis(20)).await, Heard::Silence));
+        drop(far);
+        let heard = timeout(Duration::from_secs(20), port.read(&mut [0; 8], Duration::from_secs(60))).await.unwrap();
+        assert!(matches!(&heard, Heard::Lost(problem) if problem.contains("os error 5")), "{heard:?}");
+
+        let (near, far) = SerialStream::pair().unwrap();
+        let mut port = Port { stream: Stream::Serial(far), suspect: false };
+        drop(near);
+        let heard = timeout(Duration::from_secs(20), port.read(&mut [0; 8], Duration::from_secs(60))).await.unwrap();
+        assert!(matches!(&heard, Heard::Lost(_)), "{heard:?}");
+    }
+
+    #[tokio::test]
+    async fn a_port_that_cannot_be_opened_says_what_to_do() {
+        let problem_of = async |port: &str| {
+            let link = Link { port: port.into(), line: Line::plain(9_600) };
+            Port::open(&link).await.err().expect("no such port")
+        };
+        let missing = problem_of("/dev/serial/by-id/none").await;
+        assert!(missing.contains("is it plugged in?") && missing.ends_with(&ports::named(Path::new("/"))), "{missing}");
+        assert!(problem_of("/dev/null").await.contains("check `port`"));
+        assert!(problem_of("tcp://127.0.0.1:1").await.contains("that the device listens there"));
+    }
+
+    #[tokio::test]
+    async fn a_port_that_somebody_has_open_is_said_to_be_taken_and_by_whom() {
+        let mut socket = emulators::Socket::new().unwrap();
+        let meter = emulators::taidoc::TaiDoc::new(Vec::new());
+        socket.plug_in(meter, emulators::Manners::good()).unwrap();
+        let link = Link { port: socket.path.to_str().unwrap().into(), line: Line::plain(9_600) };
+        let _open = Port::open(&link).await.unwrap();
+        let problem = Port::open(&link).await.err().expect("it is taken");
+        assert!(problem.contains("this agent itself, for another source has it open"), "{problem}");
+    }
+}

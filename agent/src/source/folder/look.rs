@@ -1,0 +1,212 @@
+//! What is in the folder, and which of it has come to rest.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use proto::Instant;
+
+use super::memory::{FILES_MAX, hash};
+use super::{After, Order};
+
+/// Names in a folder that are looked at.
+const NAMES_MAX: usize = 10_000;
+/// Names tried for a file that is moved where others of its name are already.
+const COPIES_MAX: u32 = 1_000;
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    /// A hash of its name.
+    pub(super) name: u64,
+    /// Its size and the time it was last written, as one number; never 0.
+    pub(super) stamp: u64,
+    /// When it was last written, nanoseconds since the Unix epoch.
+    modified: u128,
+}
+
+/// The files of `folder` whose names end so, in order. Names that begin with a dot are for those who are still writing.
+pub(super) fn list(folder: &Path, ending: &str, order: Order) -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for (count, entry) in std::fs::read_dir(folder)?.enumerate() {
+        let (entry, path) = entry.map(|entry| (entry.file_name(), entry.path()))?;
+        let ends = path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
+        if count >= NAMES_MAX || found.len() > FILES_MAX {
+            break;
+        }
+        if !ends || entry.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        match stamp(&path) {
+            Ok(Some((stamp, modified))) => {
+                found.push(Found { path, name: hash(entry.as_encoded_bytes()), stamp, modified });
+            }
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // gone meanwhile
+            Err(error) => return Err(error),
+        }
+    }
+    match order {
+        Order::Name => found.sort_by(|one, other| one.path.cmp(&other.path)),
+        Order::Modified => found.sort_by(|one, other| (one.modified, &one.path).cmp(&(other.modified, &other.path))),
+    }
+    Ok(found)
+}
+
+/// A plain file's stamp and time; none for what is no plain file, links included.
+fn stamp(path: &Path) -> io::Result<Option<(u64, u128)>> {
+    let about = std::fs::symlink_metadata(path)?;
+    if !about.is_file() {
+        return Ok(None);
+    }
+    let modified = about.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let bytes = [about.len().to_le_bytes().as_slice(), &modified.to_le_bytes()].concat();
+    Ok(Some((hash(&bytes).max(1), modified)))
+}
+
+/// Takes a file away that was read, if it is still what was read.
+pub(super) fn put_away(found: &Found, after: After) -> io::Result<bool> {
+    if stamp(&found.path)?.is_none_or(|(stamp, _)| stamp != found.stamp) {
+        return Ok(false);
+    }
+    let (Some(folder), Some(name)) = (found.path.parent(), found.path.file_name()) else { return Ok(false) };
+    match after {
+        After::Keep => return Ok(false),
+        After::Remove => std::fs::remove_file(&found.path)?,
+        After::Move => {
+            let done = folder.join("done");
+            match std::fs::create_dir(&done) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            let free = |copy: &u32| {
+                let mut name = name.to_owned();
+                if *copy > 0 {
+                    name.push(format!(".{copy}"));
+                }
+                let place = done.join(name);
+                matches!(place.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
+                    .then_some(place)
+            };
+            let place = (0..COPIES_MAX).find_map(|copy| free(&copy)).ok_or(io::ErrorKind::AlreadyExists)?;
+            std::fs::rename(&found.path, place)?;
+        }
+    }
+    Ok(true)
+}
+
+/// Which files have kept their stamp, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    files: HashMap<u64, Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    stamp: u64,
+    since: Instant,
+    /// Whether it was read to its end as it is now.
+    read: bool,
+}
+
+impl Rest {
+    /// Those of `found` that have been still for `settle` and were not read as they are.
+    pub(super) fn ready(&mut self, found: &[Found], settle: Duration, now: Instant) -> Vec<Found> {
+        self.files.retain(|name, _| found.iter().any(|file| file.name == *name));
+        let still = |file: &&Found| {
+            let seen = self.files.entry(file.name).or_insert(Seen { stamp: file.stamp, since: now, read: false });
+            if seen.stamp != file.stamp {
+                *seen = Seen { stamp: file.stamp, since: now, read: false };
+            }
+            let for_us = u128::from(now.0.saturating_sub(seen.since.0).unsigned_abs());
+            !seen.read && for_us >= settle.as_micros()
+        };
+        found.iter().filter(still).cloned().collect()
+    }
+
+    /// That file was read to its end, or is not to be read as it is.
+    pub(super) fn done(&mut self, file: &Found) {
+        if let Some(seen) = self.files.get_mut(&file.name) {
+            seen.read = seen.stamp == file.stamp;
+        }
+    }
+}
+
+/// How a file is named in rejects and logs: as it is, or without letters where its name may say whose it is.
+pub(super) fn label(path: &Path, redacted: bool) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if !redacted {
+        return name.chars().take(100).collect();
+    }
+    let mut label = String::new();
+    for letter in name.chars().take(100) {
+        if letter.is_ascii_digit() || "-_.".contains(letter) {
+            label.push(letter);
+        } else if !label.ends_with('…') {
+            label.push('…');
+        }
+    }
+    label
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_people_are_in_no_label() {
+        let label_of = |redacted| label(Path::new("/in/Jane Doe_glucose_5-11-2026.csv"), redacted);
+        assert_eq!(label_of(true), "…_…_5-11-2026.…");
+        assert_eq!(label_of(false), "Jane Doe_glucose_5-11-2026.csv");
+    }
+
+    #[test]
+    fn a_file_is_ready_once_it_has_kept_its_size_and_again_when_it_has_changed() {
+        let file = |stamp| [Found { path: "/a".into(), name: 1, stamp, modified: 0 }];
+        let (mut rest, settle) = (Rest::default(), Duration::from_secs(5));
+        let mut ready = |stamp, second: i64| {
+            let ready = rest.ready(&file(stamp), settle, Instant(second * 1_000_000));
+            ready.iter().for_each(|file| rest.done(file));
+            ready.len()
+        };
+        assert_eq!([ready(1, 0), ready(2, 4), ready(2, 8), ready(2, 9), ready(2, 30)], [0, 0, 0, 1, 0]);
+        assert_eq!([ready(3, 31), ready(3, 35), ready(3, 36)], [0, 0, 1]);
+    }
+
+    #[test]
+    fn only_plain_files_of_that_ending_are_found_in_the_order_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["b.csv", "a.CSV", ".hidden.csv", "c.csv.part", "d.txt"] {
+            std::fs::write(path(name), name).unwrap();
+        }
+        std::fs::create_dir(path("dir.csv")).unwrap();
+        std::os::unix::fs::symlink(path("b.csv"), path("link.csv")).unwrap();
+        let old = std::fs::File::options().write(true).open(path("b.csv")).unwrap();
+        old.set_modified(UNIX_EPOCH + Duration::from_secs(1_000)).unwrap();
+        let names = |order| {
+            let found = list(folder.path(), "csv", order).unwrap();
+            found.iter().map(|file| label(&file.path, false)).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Order::Name), ["a.CSV", "b.csv"]);
+        assert_eq!(names(Order::Modified), ["b.csv", "a.CSV"]);
+    }
+
+    #[test]
+    fn a_file_that_is_moved_replaces_no_other_and_one_that_changed_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in ["", ".1"] {
+            std::fs::write(folder.path().join("a.csv"), round).unwrap();
+            let found = list(folder.path(), "csv", Order::Name).unwrap();
+            assert!(put_away(&found[0], After::Move).unwrap());
+            assert_eq!(std::fs::read_to_string(folder.path().join(format!("done/a.csv{round}"))).unwrap(), round);
+        }
+        std::fs::write(folder.path().join("a.csv"), "before").unwrap();
+        let found = list(folder.path(), "csv", Order::Name).unwrap();
+        std::fs::write(folder.path().join("a.csv"), "behind it").unwrap();
+        assert!(!put_away(&found[0], After::Remove).unwrap());
+        assert!(folder.path().join("a.csv").exists());
+    }
+}

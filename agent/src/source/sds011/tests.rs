@@ -1,0 +1,80 @@
+use emulators::air::Air;
+use emulators::{Manners, Socket};
+
+use super::*;
+use crate::source::device::testing::Bench;
+use crate::source::testing::{NOON, Running, configured};
+use crate::source::{Configured, SourceClock};
+
+/// A published frame: 123.6 and 261.8 µg/m³.
+const FRAME: [u8; 10] = [0xaa, 0xc0, 0xd4, 0x04, 0x3a, 0x0a, 0xa1, 0x60, 0x1d, 0xab];
+
+fn bench(toml: &str) -> Bench {
+    let settings: Settings = toml::from_str(&format!("port = \"/dev/x\"\n{toml}")).unwrap();
+    settings.validate().unwrap();
+    Bench::open(settings.codec(None).unwrap())
+}
+
+#[test]
+fn the_sample_is_valid_and_shows_every_default() {
+    #[derive(Deserialize)]
+    struct Sample {
+        source: Vec<Configured>,
+    }
+    let text = std::fs::read_to_string("src/source/sds011/sample.toml").unwrap();
+    let sample: Sample = toml::from_str(&text).unwrap();
+    sample.source[0].validate().unwrap();
+    let crate::source::Settings::Sds011(full) = &sample.source[0].settings else { panic!("sds011") };
+    let short: Settings = toml::from_str(&format!("port = {:?}", full.port)).unwrap();
+    assert_eq!(&short, full);
+    assert_eq!(Settings { silence_s: 1, ..short.clone() }.validate().unwrap_err().field, "silence_s");
+    assert_eq!(Settings { port: String::new(), ..short }.validate().unwrap_err().field, "port");
+}
+
+#[test]
+fn the_published_frame_is_read_among_noise_damage_and_others_of_its_kind() {
+    let mut bench = bench("");
+    bench.hear_in_pieces(&FRAME, 3);
+    let good = ["boot 1000000 pm2.5 [ug/m3] gauge 123.6", "boot 1000000 pm10 [ug/m3] gauge 261.8"];
+    assert_eq!(bench.told().0, good);
+    let mut damaged = FRAME;
+    damaged[2] ^= 1;
+    // The start of a frame, noise, a damaged one and two good ones.
+    bench.hear(&[&FRAME[..4], &[0xaa, 1], &damaged[..], &FRAME[..], &FRAME[..]].concat());
+    let told = bench.told().0;
+    assert_eq!(told[..4], [good, good].concat());
+    assert!(told.iter().any(|line| line == "rejected frame: has a wrong checksum"), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("6 bytes belong to no frame")), "{told:?}");
+}
+
+#[test]
+fn one_in_a_while_is_taken_and_silence_is_noticed() {
+    let mut bench = bench("every_s = 60");
+    bench.hear(&[FRAME, FRAME, FRAME].concat());
+    assert_eq!(bench.told().0.len(), 2);
+    assert_eq!(bench.wait().as_secs(), 120);
+    assert!(bench.hung_up().unwrap().contains("is it powered"));
+    bench.reopen();
+    bench.hear(&FRAME);
+    assert_eq!(bench.told().0.len(), 2);
+}
+
+#[tokio::test]
+async fn a_sensor_that_is_unplugged_in_mid_frame_is_read_on() {
+    let mut socket = Socket::new().unwrap();
+    let toml = format!("name = \"dust\"\ntype = \"sds011\"\nport = {:?}", socket.path);
+    let mut running = Running::start(&configured(&toml), None, &SourceClock::invented(NOON), 4);
+    let mut measured = Vec::new();
+    for (first, unplug_after) in [(0_u16, Some(45)), (10, None)] {
+        let all: Vec<(u16, u16)> = (first..first + 10).map(|number| (number, 100 + number)).collect();
+        socket.plug_in(Air::sds011(&all), Manners { unplug_after, piece_bytes: 7, ..Manners::good() }).unwrap();
+        let whole = unplug_after.map_or(10, |bytes| bytes / 10);
+        while measured.len() < 2 * (usize::from(first.min(4)) + whole) {
+            measured.extend(running.next().await.samples.into_iter().map(|sample| sample.reading.value));
+        }
+    }
+    let tenths = |tenths: u16| proto::Value::Number(f64::from(tenths) / 10.0);
+    let expected: Vec<_> = (0..4).chain(10..20).flat_map(|number| [tenths(number), tenths(100 + number)]).collect();
+    assert_eq!(measured, expected);
+    running.stop().await;
+}

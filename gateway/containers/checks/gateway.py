@@ -1,0 +1,148 @@
+"""What the image of the gateway has in it, run as it would be: as nobody, who can write nowhere but to its state; and the
+proxy in front of it, with nginx."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import ssl
+import stat
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common import BUILT, HERE, UNPACKED, Skipped, attempt, free_port, holds, need, run, running, until
+
+NOBODY = 65532
+
+
+def _identities(folder: Path) -> None:
+    certs = need(BUILT / "tributary-certs", "cargo build -p tributary-certs")
+    run(certs, "init", "--dir", folder / "authority")
+    run(certs, "issue", "--dir", folder / "authority", "--server", "localhost", "--out", folder / "gateway")
+    shutil.copy(folder / "authority/ca.crt", folder / "ca.crt")
+
+
+def _settings(at: str, port: int) -> str:
+    return f"""[listener]
+address = "127.0.0.1:0"
+certificate_file = "{at}/gateway.crt"
+key_file = "{at}/gateway.key"
+authority_file = "{at}/ca.crt"
+[http]
+address = "127.0.0.1:{port}"
+[store]
+path = "{at}/../../var/lib/tributary/gateway.db"
+"""
+
+
+@contextmanager
+def _image() -> Iterator[tuple[Path, int]]:
+    """The image's content in a folder, with the libraries of a program that is not static, and settings."""
+    if os.geteuid() != 0:
+        raise Skipped("only root may make a folder the root of others")
+    gateway = need(BUILT / "tributary-gateway", "cargo build -p tributary-gateway")
+    busybox = need(UNPACKED / "bin/busybox", "gateway/containers/fetch")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        image, port = Path(folder, "image"), free_port()
+        run(HERE / "assemble", gateway, busybox, "/etc/ssl/certs/ca-certificates.crt", image)
+        # In the image it is static; what was built for this machine brings its libraries along.
+        for library in re.findall(r"(/\S+\.so\S*)", run("ldd", gateway)):
+            Path(image, library[1:]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, image / library[1:])
+        # What an engine puts into each container.
+        (image / "dev").mkdir()
+        os.mknod(image / "dev/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        os.chmod(image / "dev/null", 0o666)
+        _identities(Path(folder))
+        settings = image / "etc/tributary"
+        for name in ("gateway.crt", "gateway.key", "ca.crt"):
+            shutil.copy(Path(folder, name), settings)
+        (settings / "gateway.toml").write_text(_settings("/etc/tributary", port))
+        for path in settings.iterdir():
+            os.chown(path, NOBODY, NOBODY)
+        yield image, port
+
+
+def image() -> str:
+    """It starts, is healthy by its own tool, and can write to its state and to nothing else."""
+    with _image() as (root, port):
+        within = ("chroot", f"--userspec={NOBODY}:{NOBODY}", root)
+        writable = run("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "find", root, "-writable", "-not", "-type", "l")
+        strange = {line for line in writable.split() if not line.startswith((f"{root}/var/lib/tributary", f"{root}/etc/tributary", f"{root}/dev/"))}
+        holds(not strange, f"nobody can write to {sorted(strange)}")
+        ask = (*within, "/bin/wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{port}/healthz")
+        holds(attempt(*ask).returncode != 0, "the health check is content where no gateway runs")
+        with running(*within, "/bin/tributary-gateway", "run", "--config", "/etc/tributary/gateway.toml") as program:
+            last = []
+            until(lambda: last.append(attempt(*ask)) or last[-1].returncode == 0 or program.poll() is not None, "health")
+            holds(program.poll() is None, f"the gateway ended with {program.returncode}")
+        holds(program.returncode == 0, f"told to stop, the gateway ended with {program.returncode}")
+        holds(not (root / "bin/sh").exists(), "there is a shell")
+    return "runs as nobody, without a shell; healthy by its own tool"
+
+
+def settings() -> str:
+    """The settings that go with compose.yaml are settings; their files are not here."""
+    gateway = need(BUILT / "tributary-gateway", "cargo build -p tributary-gateway")
+    done = attempt(gateway, "check-config", "--config", HERE / "compose/gateway.example.toml")
+    holds("cannot open /etc/tributary/" in done.stdout, done.stdout)
+    return "compose/gateway.example.toml"
+
+
+def proxy() -> str:
+    """It carries what our own page asks, and what nobody asks from elsewhere; metrics stay inside."""
+    nginx = need(UNPACKED / "usr/sbin/nginx", "gateway/containers/fetch")
+    gateway = need(BUILT / "tributary-gateway", "cargo build -p tributary-gateway")
+    with tempfile.TemporaryDirectory() as name:
+        folder, inside, outside = Path(name), free_port(), free_port()
+        _identities(folder)
+        (folder / "var/lib/tributary").mkdir(parents=True)
+        settings = _settings(str(folder), inside).replace(f"{folder}/../..", str(folder))
+        (folder / "gateway.toml").write_text(settings)
+        # The same file with this check's places in it.
+        text = (HERE / "proxy.conf").read_text()
+        for old, new in (("/tmp/", f"{name}/"), ("8443", f"127.0.0.1:{outside}"), ("127.0.0.1:8080", f"127.0.0.1:{inside}"), ("/etc/tributary", name)):
+            holds(old in text, f"proxy.conf has no {old}")
+            text = text.replace(old, new)
+        (folder / "proxy.conf").write_text(text)
+        # As in the image: both are nobody.
+        nobody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups") if os.geteuid() == 0 else ()
+        if nobody:
+            run("chown", "--recursive", f"{NOBODY}:{NOBODY}", folder)
+        context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+        host = f"localhost:{outside}"
+
+        def ask(path: str, **headers: str) -> tuple[int, str]:
+            request = urllib.request.Request(f"https://{host}{path}", headers=headers)
+            try:
+                with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                return error.code, ""
+            except urllib.error.URLError:
+                return 0, ""
+
+        with (
+            running(*nobody, gateway, "run", "--config", folder / "gateway.toml"),
+            running(*nobody, nginx, "-c", folder / "proxy.conf", "-e", folder / "log", "-g", "daemon off;"),
+        ):
+            until(lambda: ask("/healthz")[0] == 200, "an answer through the proxy")
+            expected = [
+                (200, "/", {}, "the dashboard"),
+                (200, "/api/v1/devices", {"Origin": f"https://{host}"}, "our own page's question"),
+                (403, "/api/v1/devices", {"Origin": "https://elsewhere.example"}, "a question that another page had a browser ask"),
+                (403, "/api/v1/devices", {"Origin": f"http://{host}"}, "a question of a page that came without TLS"),
+                (403, "/api/v1/devices", {"Origin": f"https://{host}.elsewhere.example"}, "a page whose name begins with ours"),
+                (404, "/metrics", {}, "metrics"),
+            ]
+            for status, path, headers, what in expected:
+                holds((got := ask(path, **headers)[0]) == status, f"{what} is answered with {got}, not {status}")
+            json.loads(ask("/api/v1/devices")[1])
+    return f"{len(expected)} answers, by nginx and the gateway"

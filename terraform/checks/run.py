@@ -1,0 +1,208 @@
+"""All that can be said of terraform/ without an account: see terraform/README.md, "Checks"."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from provider import serving
+
+HERE = Path(__file__).resolve().parent
+TERRAFORM = HERE.parent
+ROOT = TERRAFORM.parent
+TOOLS = ROOT / "target/terraform"
+PROVIDER = TOOLS / "cdktf-provider-aws-21.22.1.tgz"
+USED = re.compile(r'^(resource|data) "(aws_\w+)"', re.M)
+SECONDS_MAX = 300
+
+
+class Fault(Exception):
+    """Something is wrong with terraform/; its words say what."""
+
+
+class Skipped(Exception):
+    """It could not be looked at; its words say why."""
+
+
+def run(*command: str | Path, cwd: Path = TERRAFORM, **environment: str) -> str:
+    """What a command prints; a Fault with it where the command fails or does not end."""
+    words = [str(word) for word in command]
+    # A configuration of Terraform's command line is a person's own, and not needed here.
+    around = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    try:
+        done = subprocess.run(words, cwd=cwd, env=around | environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=SECONDS_MAX, check=False)  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise Fault(f"{words[0]} did not end within {SECONDS_MAX} s") from error
+    if done.returncode != 0:
+        raise Fault(done.stdout.strip() or f"{words[0]} ended with {done.returncode}")
+    return done.stdout
+
+
+def terraform() -> str:
+    """Where Terraform is, or OpenTofu, which takes the same."""
+    for name in ("terraform", "tofu"):
+        if found := shutil.which(name):
+            return found
+    raise Skipped("neither terraform nor tofu is on this machine")
+
+
+def modules() -> list[Path]:
+    """Each folder with a configuration of its own: modules first, then environments."""
+    return sorted({path.parent for path in TERRAFORM.glob("modules/*/*.tf")}) + sorted(
+        {path.parent for path in TERRAFORM.glob("environments/*/*.tf")}
+    )
+
+
+def used() -> set[str]:
+    """Each resource and data source that is used anywhere."""
+    found = set()
+    for path in TERRAFORM.rglob("*.tf"):
+        for kind, name in USED.findall(path.read_text()):
+            found.add(name if kind == "resource" else f"data.{name}")
+    return found
+
+
+def formatting() -> str:
+    """As `terraform fmt` writes it."""
+    run(terraform(), "fmt", "-check", "-diff", "-recursive", "-no-color")
+    return "as terraform fmt writes it"
+
+
+def described() -> str:
+    """Each variable says what it is and of what type, each output what it is."""
+    variables, outputs = 0, 0
+    for path in TERRAFORM.rglob("*.tf"):
+        for kind, name, body in re.findall(r'^(variable|output) "(\w+)" \{\n(.*?)^\}', path.read_text(), re.M | re.S):
+            variables, outputs = variables + (kind == "variable"), outputs + (kind == "output")
+            for wanted in ("description", "type") if kind == "variable" else ("description",):
+                if not re.search(rf"^  {wanted} +=", body, re.M):
+                    raise Fault(f"{path.relative_to(TERRAFORM)}: {kind} {name} has no {wanted}")
+    if not variables or not outputs:
+        raise Fault("there are no variables or outputs where they are looked for")
+    return f"{variables} variables, {outputs} outputs"
+
+
+def against_the_schema() -> str:
+    """Every resource, block, argument, type and reference against the AWS provider's schema; then the modules' tests."""
+    program = terraform()
+    tests = 0
+    with serving(PROVIDER, used()) as found, tempfile.TemporaryDirectory() as data:
+        for module in modules():
+            at = found | {"TF_DATA_DIR": f"{data}/{module.name}", "CHECKPOINT_DISABLE": "1"}
+            run(program, "init", "-backend=false", "-input=false", "-no-color", cwd=module, **at)
+            run(program, "validate", "-no-color", cwd=module, **at)
+            if (module / "tests").is_dir():
+                told = run(program, "test", "-no-color", cwd=module, **at)
+                if not (passed := re.search(r"^Success! (\d+) passed, 0 failed", told, re.M)):
+                    raise Fault(f"{module.name}: no test ran\n{told}")
+                tests += int(passed[1])
+    if tests == 0:
+        raise Fault("no test ran at all")
+    return f"{len(modules())} modules and environments, {len(used())} kinds of resources, {tests} tests"
+
+
+def settings() -> str:
+    """What gateways are handed over, by the gateway itself."""
+    gateway = Path(os.environ.get("TRIBUTARY_GATEWAY") or ROOT / "target/debug/tributary-gateway")
+    if not gateway.exists():
+        raise Skipped("no tributary-gateway has been built: cargo build -p tributary-gateway")
+    program = terraform()
+    cases = json.loads((HERE / "settings.json").read_text())
+    template = TERRAFORM / "modules/gateway/gateway.toml.tftpl"
+    for name, variables in cases.items():
+        with tempfile.TemporaryDirectory() as folder:
+            variables |= {"folder": folder, "state": folder}
+            Path(folder, "main.tf").write_text(
+                f'output "it" {{\n  value = templatefile("{template}", jsondecode(file("variables.json")))\n}}\n'
+            )
+            Path(folder, "variables.json").write_text(json.dumps(variables))
+            run(program, "init", "-input=false", "-no-color", cwd=Path(folder))
+            run(program, "apply", "-auto-approve", "-input=false", "-no-color", cwd=Path(folder))
+            written = run(program, "output", "-raw", "it", cwd=Path(folder))
+            Path(folder, "gateway.toml").write_text(written.replace("@INSTANCE@", "task-1"))
+            # Its files are not there; but a setting that it does not know, or that cannot be, comes first.
+            try:
+                run(gateway, "check-config", "--config", f"{folder}/gateway.toml")
+            except Fault as fault:
+                if f"cannot open {folder}/" not in str(fault):
+                    raise Fault(f"{name}: {fault}") from fault
+    return f"{len(cases)} configurations, taken by {gateway.name}"
+
+
+def cloudformation() -> str:
+    """Device Defender's template against AWS's own schema."""
+    run(TOOLS / "python/bin/cfn-lint", "--regions", "eu-central-1", "--", "modules/iot/defender.yaml")
+    return "modules/iot/defender.yaml"
+
+
+def rules() -> str:
+    """checkov's rules; each exception stands beside what it is about, with its reason."""
+    told = run(TOOLS / "python/bin/checkov", "--directory", ".", "--framework", "terraform", "--compact", "--soft-fail",
+               "--skip-download", "--download-external-modules", "false", "--output", "json", LOG_LEVEL="ERROR")  # fmt: skip
+    found = json.loads(told)
+    summary, results = found["summary"], found["results"]
+    if summary["passed"] == 0 or summary["parsing_errors"]:
+        raise Fault(f"checkov did not read all: {summary}")
+    faults = {f"{one['check_id']} {one['repo_file_path']}:{one['file_line_range'][0]} {one['check_name']}" for one in results["failed_checks"]}
+    bare = {f"{one['check_id']} {one['repo_file_path']}: an exception without a reason" for one in results["skipped_checks"]
+            if len(one["check_result"].get("suppress_comment") or "") < 20}  # fmt: skip
+    if faults | bare:
+        raise Fault("\n".join(sorted(faults | bare)))
+    return f"{summary['passed']} passed, {summary['skipped']} excepted with a reason"
+
+
+def metrics() -> str:
+    """What is alarmed of is counted by gateways, under that name, and is carried to where the alarm looks."""
+    counted = set()
+    for source in ("gateway/src/metrics.rs", "gateway/src/api/metrics.rs"):
+        counted |= set(re.findall(r'"(tributary_\w+)"', (ROOT / source).read_text()))
+    carried_by = re.search(r'regex: "(tributary_.*)"', (TERRAFORM / "modules/gateway/metrics.yaml.tftpl").read_text())
+    if not counted or carried_by is None:
+        raise Fault("there are no metrics where they are looked for")
+    alarmed = set(re.findall(r'"(tributary_\w+)"', (TERRAFORM / "modules/alarms/alarms.tf").read_text()))
+    on_one_host = set(re.findall(r"tributary_\w+", (ROOT / "gateway/containers/compose/alarms.yaml").read_text()))
+    carried = {name for name in counted if re.fullmatch(carried_by[1], name)}
+    if unknown := (alarmed | on_one_host) - counted:
+        raise Fault(f"no gateway counts {sorted(unknown)}")
+    if lost := alarmed - carried:
+        raise Fault(f"CloudWatch never hears of {sorted(lost)}")
+    if len(carried) != carried_by[1].count("|") + 1:
+        raise Fault("the collector carries a name that no gateway counts")
+    return f"{len(alarmed | on_one_host)} alarmed, {len(carried)} carried, {len(counted)} counted"
+
+
+CHECKS: list[tuple[str, Callable[[], str]]] = [
+    ("formatting", formatting),
+    ("described", described),
+    ("schema", against_the_schema),
+    ("settings", settings),
+    ("metrics", metrics),
+    ("cloudformation", cloudformation),
+    ("checkov", rules),
+]
+
+
+def main() -> int:
+    """1 where something is wrong. What was skipped is said, and is never taken for fine."""
+    wrong = 0
+    for name, check in CHECKS:
+        try:
+            print(f"ok: {name}: {check()}", flush=True)
+        except Skipped as why:
+            print(f"skipped: {name}: {why}", flush=True)
+        except Fault as fault:
+            wrong = 1
+            print(f"fault: {name}:\n{fault}\n", flush=True)
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,4 @@
+//! See `fuzz::nightscout`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::nightscout(bytes));
