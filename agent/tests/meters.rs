@@ -1,13 +1,14 @@
 //! Devices with a memory, read by an agent that is killed at any moment; and an agent whose devices are not there.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says its seed")]
-#![cfg(all(feature = "glucose", feature = "vitals"))]
+#![cfg(all(feature = "energy", feature = "glucose", feature = "vitals"))]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use emulators::dexcom::{Generation, Receiver};
+use emulators::dsmr::Dsmr;
 use emulators::lifescan::LifeScan;
 use emulators::{Device, Manners, Socket, Test};
 use proto::{Body, Value};
@@ -175,6 +176,24 @@ fn an_agent_that_is_killed_at_random_while_it_reads_a_dexcom_receiver_accepts_ea
         assert_eq!(of(&lines, series), each(step, value), "{series}: {}", rig.log());
     }
     assert_eq!(of(&lines, "receiver.display_offset").len(), 1, "it did not change");
+}
+
+#[test]
+fn an_agent_that_is_killed_at_random_while_an_energy_meter_pushes_takes_each_reading_of_gas_once() {
+    // Each telegram repeats the hour's gas, and an hour has a hundred telegrams: most hours are told of in three runs.
+    let mut rig = Rig::new("type = \"dsmr\"\nversion = 5\ntime_zone = \"Europe/Amsterdam\"\n");
+    let begins = |records: u16| u32::from(records - RECORDS) * 18;
+    let left = |records: u16| if records < RECORDS + KILLS * MORE { 18 * u32::from(MORE) } else { 1_000 };
+    let meter = |records: u16| Dsmr { left: left(records), sent: begins(records) };
+    let hours = usize::try_from(begins(RECORDS + KILLS * MORE) / 100).unwrap();
+    let lines = rig.kill(meter, "gas.1", hours + 1);
+    let gas = of(&lines, "gas.1");
+    let mut once = gas.clone();
+    once.dedup();
+    assert_eq!(gas, once, "an hour was taken twice: {}", rig.log());
+    assert!(gas.len() > hours, "{} of more than {hours} hours: {}", gas.len(), rig.log());
+    let hour = 3_600_000_000;
+    assert!(gas.iter().all(|(time, value)| time % hour == 0 && value == "0.107"), "{gas:?}");
 }
 
 /// Says nothing, whatever it is asked.

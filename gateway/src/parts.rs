@@ -49,6 +49,7 @@ impl Parts {
     /// Opens all that `config` names, and starts it.
     pub(crate) async fn start(config: Config, stop: &CancellationToken) -> anyhow::Result<(Self, Addresses)> {
         let claims = Claims::with_grace(config.expired_grace());
+        let seen = renewal::stamps(&config.listener);
         let (tls, _) = renewal::read(&config.listener, &claims)?;
         let http_tls = renewal::read_http(&config.http)?.map(api::Tls::new);
         let Store { ledger, others, reader, feed, roller, trail } = open_store(&config).await?;
@@ -73,7 +74,7 @@ impl Parts {
             broker.as_ref().map(Broker::counters),
         );
         metrics.extend(metrics::people(&http.counters()));
-        let watchers = watch(&config, claims, http_tls, &listener.control(), &auditor, stop)?;
+        let watchers = watch(&config, seen, claims, http_tls, &listener.control(), &auditor, stop)?;
         let hopeless = CancellationToken::new();
         let ledgers = std::iter::once(ledger).chain(others);
         let (recorder, recorders) = record(ledgers, receipt_key.as_ref(), &hopeless)?;
@@ -152,6 +153,7 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
 /// Those who see that a certificate, a list or the registry is another than it was.
 fn watch(
     config: &Config,
+    seen: renewal::Stamps,
     claims: Claims,
     http_tls: Option<api::Tls>,
     control: &Control,
@@ -161,7 +163,7 @@ fn watch(
     let (control, auditor, stop) = (|| control.clone(), || auditor.clone(), || stop.clone());
     let registry = Registry::new(config.side()?);
     Ok(vec![
-        tokio::spawn(renewal::watch(config.listener.clone(), claims.clone(), control(), auditor(), stop())),
+        tokio::spawn(renewal::watch(config.listener.clone(), seen, claims.clone(), control(), auditor(), stop())),
         tokio::spawn(renewal::watch_http(config.http.clone(), http_tls, auditor(), stop())),
         tokio::spawn(enrol::watch::keep(registry, claims, control(), auditor(), now, stop())),
     ])

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use rustls::ServerConfig;
@@ -18,9 +18,12 @@ use crate::audit::entry::{Actor, Detail, Event};
 use crate::config::{Http, Listener};
 use crate::enrol::Claims;
 use crate::ingest::listener::{Control, RevokedBy, tls};
+use crate::trouble::Trouble;
 
 /// How often the files are looked at. A revocation is in force within this and the time of a handshake.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// What could not be read is read again after so long, changed or not.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// TLS as the files say now, and the serials that they revoke.
 ///
@@ -58,21 +61,24 @@ pub(crate) fn read_http(files: &Http) -> anyhow::Result<Option<Arc<ServerConfig>
     Ok(Some(config.context("the certificate and key of [http] cannot be used; do they belong together?")?))
 }
 
-/// Watches the files until `stop`; changes reach new handshakes, and revoked devices are cut off.
+/// Watches the files until `stop`; changes reach new handshakes, and revoked devices are cut off. `seen` is how they were
+/// before they were read last.
 pub(crate) async fn watch(
     files: Listener,
+    seen: Stamps,
     claims: Claims,
     control: Control,
     auditor: Auditor,
     stop: CancellationToken,
 ) {
-    let mut watched = Watched::new(stamps(&files));
+    let mut watched = Watched::new(seen);
     while watched.changed(|| stamps(&files), &stop).await {
         let wanted = (files.clone(), claims.clone());
         let read =
             tokio::task::spawn_blocking(move || read(&wanted.0, &wanted.1)).await.context("read certificate files");
         match read.and_then(|read| read) {
             Ok((config, revoked)) => {
+                watched.is_read();
                 control.set_tls(config);
                 let revocations = revoked.len();
                 let closed = control.revoke(RevokedBy::Lists, revoked);
@@ -86,7 +92,10 @@ pub(crate) async fn watch(
                     auditor.note(Event::Revoked, Actor::Gateway, Some(&device), detail);
                 }
             }
-            Err(error) => unusable(&error, "certificate files changed but cannot be used; the old stay", &auditor),
+            Err(error) => {
+                let what = "certificate files changed but cannot be used; the old stay";
+                unusable(&error, what, &mut watched, &auditor);
+            }
         }
     }
 }
@@ -100,6 +109,7 @@ pub(crate) async fn watch_http(files: Http, door: Option<api::Tls>, auditor: Aud
         let read = tokio::task::spawn_blocking(move || read_http(&wanted)).await.context("read certificate files");
         match read.and_then(|read| read) {
             Ok(config) => {
+                watched.is_read();
                 config.into_iter().for_each(|config| door.set(config));
                 info!("the certificate of [http] was read again");
                 let detail = Detail::none().text("what", "the certificate of [http] was read again");
@@ -107,47 +117,71 @@ pub(crate) async fn watch_http(files: Http, door: Option<api::Tls>, auditor: Aud
             }
             Err(error) => {
                 let what = "certificate files of [http] changed but cannot be used; the old stay";
-                unusable(&error, what, &auditor);
+                unusable(&error, what, &mut watched, &auditor);
             }
         }
     }
 }
 
-fn unusable(error: &anyhow::Error, what: &'static str, auditor: &Auditor) {
+fn unusable(error: &anyhow::Error, what: &'static str, watched: &mut Watched, auditor: &Auditor) {
     let error = format!("{error:#}");
+    if !watched.is_unreadable(&error) {
+        return;
+    }
     error!(error, "{what}");
     let detail = Detail::none().text("what", what);
     auditor.note(Event::SettingsChanged, Actor::Gateway, None, detail.text("why", &error));
 }
 
 /// When each file was last written; none for one that is not there.
-type Stamps = Vec<Option<SystemTime>>;
+pub(crate) type Stamps = Vec<Option<SystemTime>>;
 
-/// Files as they were when they were last looked at.
-struct Watched(Stamps);
+/// Files as they were when they were last looked at. What could not be read is read again even if nobody changes it: a
+/// process may have had no descriptor left, and a revocation must not wait for the next.
+struct Watched {
+    seen: Stamps,
+    /// [`LOOK_EVERY`], and [`AGAIN_AFTER`].
+    paces: (Duration, Duration),
+    again_at: Option<Instant>,
+    /// Whether they are looked at for that reason alone.
+    is_again: bool,
+    trouble: Trouble,
+}
 
 impl Watched {
     fn new(seen: Stamps) -> Self {
-        Self(seen)
+        Self { seen, paces: (LOOK_EVERY, AGAIN_AFTER), again_at: None, is_again: false, trouble: Trouble::none() }
     }
 
-    /// Waits until they are others than before. False once `stop` is there.
+    fn is_read(&mut self) {
+        self.trouble.is_over(Instant::now());
+    }
+
+    /// Notes that they cannot be used; whether that is to be said.
+    fn is_unreadable(&mut self, why: &str) -> bool {
+        self.again_at = Some(Instant::now() + self.paces.1);
+        self.trouble.is_news(why, Instant::now()) || !self.is_again
+    }
+
+    /// Waits until they are others than before, or are to be read again. False once `stop` is there.
     async fn changed(&mut self, look: impl Fn() -> Stamps, stop: &CancellationToken) -> bool {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(self.paces.0) => {}
                 () = stop.cancelled() => return false,
             }
             let now = look();
-            if now != self.0 {
-                self.0 = now;
+            self.is_again = now == self.seen;
+            if !self.is_again || self.again_at.is_some_and(|at| Instant::now() >= at) {
+                (self.seen, self.again_at) = (now, None);
                 return true;
             }
         }
     }
 }
 
-fn stamps(files: &Listener) -> Stamps {
+/// How the listener's files are now.
+pub(crate) fn stamps(files: &Listener) -> Stamps {
     let all: [Option<&PathBuf>; 4] =
         [Some(&files.certificate_file), Some(&files.key_file), Some(&files.authority_file), files.crl_file.as_ref()];
     all.into_iter().flatten().map(stamp).collect()
@@ -159,4 +193,31 @@ fn stamps_http(files: &Http) -> Stamps {
 
 fn stamp(file: &PathBuf) -> Option<SystemTime> {
     std::fs::metadata(file).and_then(|file| file.modified()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_could_not_be_read_is_read_again_though_nobody_changes_it_and_is_told_of_once() {
+        let stop = CancellationToken::new();
+        let at = |second| vec![Some(SystemTime::UNIX_EPOCH + Duration::from_secs(second))];
+        let again_after = Duration::from_millis(50);
+        let mut watched = Watched { paces: (Duration::from_millis(5), again_after), ..Watched::new(at(1)) };
+        assert!(watched.changed(|| at(2), &stop).await);
+        assert!(watched.is_unreadable("no descriptor is left"));
+        for _ in 0..3 {
+            let began = Instant::now();
+            assert!(watched.changed(|| at(2), &stop).await);
+            assert!(began.elapsed() >= again_after, "{:?}", began.elapsed());
+            assert!(!watched.is_unreadable("no descriptor is left"), "it was said");
+        }
+        assert!(watched.changed(|| at(3), &stop).await);
+        assert!(watched.is_unreadable("no descriptor is left"), "of a file that was changed it is said again");
+        assert!(watched.changed(|| at(3), &stop).await);
+        watched.is_read();
+        let again = tokio::time::timeout(again_after * 10, watched.changed(|| at(3), &stop)).await;
+        assert!(again.is_err(), "it was read, and nobody has changed it");
+    }
 }

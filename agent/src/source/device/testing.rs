@@ -61,6 +61,22 @@ impl Bench {
         std::mem::take(&mut self.out.write)
     }
 
+    /// Something chatters that is no device: `bytes` five times a second, for `seconds` or until it is given up. Why it was.
+    pub(crate) fn chatter(&mut self, bytes: &[u8], seconds: u32) -> Option<String> {
+        for _ in 0..seconds * 5 {
+            self.hear(bytes);
+            self.pass(Duration::from_millis(200));
+            if self.out.wake_at.is_some_and(|at| at <= self.now.boot) {
+                self.out.wake_at = None;
+                self.codec.due(self.now, &mut self.out);
+            }
+            if let Some(why) = self.hung_up() {
+                return Some(why);
+            }
+        }
+        None
+    }
+
     /// Whether there is a deadline.
     pub(crate) fn is_waiting(&self) -> bool {
         self.out.wake_at.is_some()

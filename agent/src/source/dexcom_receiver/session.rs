@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proto::Instant;
+
 use super::fields::error_of;
 use super::frame::{
     ACK, DISPLAY_TIME_OFFSET, PAGE_RANGE, PAGES, RANGE_BYTES, REFUSED, SYSTEM_TIME, frame, next, range_of, serial_of,
@@ -18,6 +20,8 @@ pub(super) use fuzz::fuzz;
 
 /// How long an answer may take, and pause.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long something may go on talking that is no answer: another device is at this port.
+const TALK_MAX: Duration = Duration::from_secs(20);
 /// How long must nothing come before a question is repeated, so that what was under way is not taken for the answer.
 const HUSH: Duration = Duration::from_millis(300);
 /// How often a question is asked.
@@ -48,6 +52,8 @@ pub(super) struct Session {
     unreadable: [Option<u32>; KINDS.len()],
     /// The page for want of which it was last hung up on, of which turn, and how often.
     stuck: (usize, u32, u32),
+    /// When patience ends, whatever is heard until then; none before something is.
+    until: Option<Instant>,
 }
 
 /// What the open question is for.
@@ -89,6 +95,7 @@ impl Session {
             seeks: false,
             unreadable: [None; KINDS.len()],
             stuck: (0, 0, 0),
+            until: None,
         }
     }
 
@@ -111,7 +118,14 @@ impl Session {
         self.tries += 1;
         self.phase = Phase::Asked;
         out.write(&self.question);
+        self.until = None;
         out.wake_at(now.after(PATIENCE));
+    }
+
+    /// Waits for a pause of that length in what is heard, and for [`TALK_MAX`] in all.
+    fn wait(&mut self, pause: Duration, now: Now, out: &mut Out) {
+        let until = *self.until.get_or_insert(now.after(TALK_MAX));
+        out.wake_at(now.after(pause).min(until));
     }
 
     fn begin(&mut self, now: Now, out: &mut Out) {
@@ -219,9 +233,9 @@ impl Codec for Session {
         match self.phase {
             Phase::Asked => {
                 self.buffer.extend_from_slice(bytes);
-                out.wake_at(now.after(PATIENCE));
+                self.wait(PATIENCE, now, out);
             }
-            Phase::Hushing => return out.wake_at(now.after(HUSH)),
+            Phase::Hushing => return self.wait(HUSH, now, out),
             // What a receiver says unasked is no answer.
             Phase::Resting => return,
         }

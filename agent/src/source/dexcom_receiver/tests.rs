@@ -89,6 +89,14 @@ fn expected(numbers: std::ops::Range<u32>) -> Vec<String> {
 }
 
 #[test]
+fn a_port_where_something_else_talks_is_given_up_and_what_it_says_is_told() {
+    let mut bench = bench(None);
+    let why = bench.chatter(b"$GPGSV,3,1,11*7x\r\n", 200).expect("it listens for ever");
+    assert!(why.contains("is it a Dexcom receiver"), "{why}");
+    assert!(!bench.told().0.is_empty(), "nothing is told");
+}
+
+#[test]
 fn the_sample_is_valid_and_settings_that_cannot_be_are_named() {
     #[derive(Deserialize)]
     struct Sample {

@@ -77,9 +77,19 @@ impl Journey {
         let settings = self.settings.clone();
         let listed = blocking(move || list(&settings.path, settings.ending(), settings.order)).await;
         let path = || self.settings.path.display().to_string();
-        let found = listed.map_err(|error| FileError::Io { act: "look into", path: path(), error })?;
-        for file in &mut self.memory.files {
-            file.gone |= !found.iter().any(|other| other.name == file.name);
+        let (found, more) = listed.map_err(|error| FileError::Io { act: "look into", path: path(), error })?;
+        // What is not in a part of the list may be there all the same.
+        if more && self.settings.after == After::Keep {
+            let path = path();
+            return Err(SourceError::Unusable(format!(
+                "{path} holds more than {FILES_MAX} files, so that it cannot be known which were read: take files away that \
+                 were, or set `after` to \"move\" or \"remove\""
+            )));
+        }
+        if !more {
+            for file in &mut self.memory.files {
+                file.gone |= !found.iter().any(|other| other.name == file.name);
+            }
         }
         self.told.retain(|name, _| found.iter().any(|file| file.name == *name));
         Ok(found)

@@ -27,16 +27,19 @@ pub(super) struct Found {
     modified: u128,
 }
 
-/// The files of `folder` whose names end so, in order. Names that begin with a dot are for those who are still writing.
-pub(super) fn list(folder: &Path, ending: &str, order: Order) -> io::Result<Vec<Found>> {
-    let mut found = Vec::new();
+/// The files of `folder` whose names end so, in order, and whether there are more than that. Names that begin with a dot are
+/// for those who are still writing.
+pub(super) fn list(folder: &Path, ending: &str, order: Order) -> io::Result<(Vec<Found>, bool)> {
+    let (mut found, mut more) = (Vec::new(), false);
     for (count, entry) in std::fs::read_dir(folder)?.enumerate() {
         let (entry, path) = entry.map(|entry| (entry.file_name(), entry.path()))?;
         let ends = path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
-        if count >= NAMES_MAX || found.len() > FILES_MAX {
+        let is_ours = ends && !entry.as_encoded_bytes().starts_with(b".");
+        if count >= NAMES_MAX || (is_ours && found.len() == FILES_MAX) {
+            more = true;
             break;
         }
-        if !ends || entry.as_encoded_bytes().starts_with(b".") {
+        if !is_ours {
             continue;
         }
         match stamp(&path) {
@@ -52,7 +55,7 @@ pub(super) fn list(folder: &Path, ending: &str, order: Order) -> io::Result<Vec<
         Order::Name => found.sort_by(|one, other| one.path.cmp(&other.path)),
         Order::Modified => found.sort_by(|one, other| (one.modified, &one.path).cmp(&(other.modified, &other.path))),
     }
-    Ok(found)
+    Ok((found, more))
 }
 
 /// A plain file's stamp and time; none for what is no plain file, links included.
@@ -187,7 +190,7 @@ mod tests {
         let old = std::fs::File::options().write(true).open(path("b.csv")).unwrap();
         old.set_modified(UNIX_EPOCH + Duration::from_secs(1_000)).unwrap();
         let names = |order| {
-            let found = list(folder.path(), "csv", order).unwrap();
+            let (found, _) = list(folder.path(), "csv", order).unwrap();
             found.iter().map(|file| label(&file.path, false)).collect::<Vec<_>>()
         };
         assert_eq!(names(Order::Name), ["a.CSV", "b.csv"]);
@@ -199,12 +202,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for round in ["", ".1"] {
             std::fs::write(folder.path().join("a.csv"), round).unwrap();
-            let found = list(folder.path(), "csv", Order::Name).unwrap();
+            let (found, _) = list(folder.path(), "csv", Order::Name).unwrap();
             assert!(put_away(&found[0], After::Move).unwrap());
             assert_eq!(std::fs::read_to_string(folder.path().join(format!("done/a.csv{round}"))).unwrap(), round);
         }
         std::fs::write(folder.path().join("a.csv"), "before").unwrap();
-        let found = list(folder.path(), "csv", Order::Name).unwrap();
+        let (found, _) = list(folder.path(), "csv", Order::Name).unwrap();
         std::fs::write(folder.path().join("a.csv"), "behind it").unwrap();
         assert!(!put_away(&found[0], After::Remove).unwrap());
         assert!(folder.path().join("a.csv").exists());

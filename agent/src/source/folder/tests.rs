@@ -287,3 +287,30 @@ async fn a_folder_that_is_not_there_is_an_error_that_names_it() {
     let error = running.task.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("/no/such/folder") && error.contains("check"), "{error}");
 }
+
+/// What is known of files is bounded, and a part of a list does not say which are gone.
+#[tokio::test(start_paused = true)]
+async fn where_more_files_lie_than_are_known_none_is_read_twice_nor_passed_over_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |number: i32| folder.path().join(format!("{number:04}.csv"));
+    let drop_in = |numbers: std::ops::Range<i32>| {
+        numbers.for_each(|number| std::fs::write(path(number), rows([number])).unwrap());
+    };
+    let source = csv(folder.path(), "");
+    drop_in(0..400);
+    let first = all_of(&source, None).await;
+    assert_eq!(numbers(&first).len(), 400);
+    drop_in(400..700);
+    let running = Running::start(&source, last_cursor(&first), &SourceClock::invented(NOON), 64);
+    let error = running.task.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("more than 500 files") && error.contains("`after`"), "{error}");
+    (0..250).for_each(|number| std::fs::remove_file(path(number)).unwrap());
+    let second = all_of(&source, last_cursor(&first)).await;
+    assert_eq!(numbers(&second), (400..700).map(f64::from).collect::<Vec<_>>());
+    // Those that are moved are read however many there are.
+    let moving = tempfile::tempdir().unwrap();
+    (0..600).for_each(|number| std::fs::write(moving.path().join(format!("{number:04}.csv")), rows([number])).unwrap());
+    let mut all = numbers(&all_of(&csv(moving.path(), "after = \"move\""), None).await);
+    all.sort_by(f64::total_cmp);
+    assert_eq!(all, (0..600).map(f64::from).collect::<Vec<_>>());
+}

@@ -44,12 +44,12 @@ impl Harvest {
     /// The number of the record to ask for next, of a meter that numbers them from 0; none when no more are needed. A
     /// meter is known to number them from the newest or from the oldest once all of it was read for the first time.
     pub(super) fn wanted(&mut self) -> Option<u16> {
-        self.walks = self.meter.known() > 0;
+        self.walks = self.meter.known() > 0 && self.meter.ascending.is_some();
         let next = self.ids.len();
         if self.met || next >= self.count.min(RECORDS_MAX) {
             return None;
         }
-        let from_oldest = self.walks && self.meter.ascending;
+        let from_oldest = self.walks && self.meter.ascending == Some(true);
         u16::try_from(if from_oldest { self.count - 1 - next } else { next }).ok()
     }
 
@@ -62,7 +62,7 @@ impl Harvest {
             self.ids.push(record.id);
             self.records.push(record);
         }
-        if self.walks || !self.meter.ascending {
+        if self.walks || self.meter.ascending == Some(false) {
             self.meet(self.ids.len());
         }
         self.met || self.records.len() == RECORDS_MAX
@@ -87,14 +87,28 @@ impl Harvest {
         if self.met || self.walks {
             return;
         }
-        if self.meter.known() == 0 {
+        // Read before, when times did not tell: then it was taken to go from the newest on.
+        let is_unsure = self.meter.known() > 0 && self.meter.ascending.is_none();
+        if self.meter.known() == 0 || is_unsure {
             self.meter.ascending = rises(&self.records);
         }
-        if self.meter.ascending {
+        if self.meter.ascending != Some(true) {
+            self.meet_anywhere();
+        }
+        // Where times do not tell even now, known records do: they follow upon what is new in one order alone.
+        let is_turned = is_unsure && self.meter.ascending.is_none() && !self.met;
+        if self.meter.ascending == Some(true) || is_turned {
             self.ids.reverse();
             self.records.reverse();
-            (1..=self.ids.len()).for_each(|length| self.meet(length));
+            if is_unsure {
+                self.meter.turn();
+            }
+            self.meet_anywhere();
         }
+    }
+
+    fn meet_anywhere(&mut self) {
+        (1..=self.ids.len()).for_each(|length| self.meet(length));
     }
 
     /// Hands over what is new, oldest first, each commit with the memory of what was taken up to it.
@@ -116,11 +130,13 @@ impl Harvest {
     }
 }
 
-/// Whether most records are later than the one before them: single ones may not be, where a clock was set.
-fn rises(records: &[Record]) -> bool {
+/// Whether most records are later than the one before them, or earlier: single ones may not be, where a clock was set. None
+/// where as many are the one as the other, as of a single record.
+fn rises(records: &[Record]) -> Option<bool> {
     let times: Vec<DateTime> = records.iter().filter_map(|record| Some(record.measured.as_ref().ok()?.at)).collect();
     let count = |is: fn(&(&DateTime, &DateTime)) -> bool| times.iter().zip(times.iter().skip(1)).filter(is).count();
-    count(|(one, next)| next > one) > count(|(one, next)| next < one)
+    let (later, earlier) = (count(|(one, next)| next > one), count(|(one, next)| next < one));
+    (later != earlier).then_some(later > earlier)
 }
 
 #[cfg(test)]
@@ -183,6 +199,23 @@ mod tests {
             // The memory was erased: all that follows is new.
             assert_eq!(read(&mut harvest, &[40, 41], ascending, walks).0, [40, 41]);
             assert_eq!(read(&mut harvest, &[40, 41, 42], ascending, walks).0, [42]);
+        }
+    }
+
+    #[test]
+    fn a_meter_that_was_first_read_with_a_single_record_or_two_of_one_minute_is_read_on_in_its_order() {
+        for (ascending, walks) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut harvest = Harvest::default();
+            for (held, new) in
+                [(&[7][..], &[7][..]), (&[7], &[]), (&[7, 8, 9], &[8, 9]), (&[7, 8, 9], &[]), (&[7, 8, 9, 10], &[10])]
+            {
+                assert_eq!(read(&mut harvest, held, ascending, walks).0, new, "ascending {ascending}, walks {walks}");
+            }
+            let mut harvest = Harvest::default();
+            // The clock was set back in between: their times say nothing of the order.
+            for (held, new) in [(&[8, 9, 5][..], &[8, 9, 5][..]), (&[8, 9, 5, 6], &[6]), (&[8, 9, 5, 6, 7], &[7])] {
+                assert_eq!(read(&mut harvest, held, ascending, walks).0.len(), new.len(), "{ascending}, walks {walks}");
+            }
         }
     }
 

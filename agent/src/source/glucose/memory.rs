@@ -34,8 +34,8 @@ pub(super) struct Meter {
     count: usize,
     /// Its newest records, newest first.
     heads: Vec<u64>,
-    /// Whether it numbers or sends its records from the oldest on.
-    pub(super) ascending: bool,
+    /// Whether it numbers or sends its records from the oldest on; none before their times have shown it.
+    pub(super) ascending: Option<bool>,
 }
 
 impl Default for Memory {
@@ -92,6 +92,11 @@ impl Meter {
     /// How many records of a meter are enough to meet those that are known.
     pub(super) fn known(&self) -> usize {
         self.heads.len()
+    }
+
+    /// It goes the other way than it was taken to go: its newest is what was taken for the oldest.
+    pub(super) fn turn(&mut self) {
+        self.heads.reverse();
     }
 
     /// Nothing that was taken is still there.

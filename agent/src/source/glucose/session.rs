@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use proto::Instant;
 
 use super::harvest::Harvest;
 use super::memory::Memory;
@@ -13,6 +14,11 @@ use crate::source::device::{Codec, Now, Out};
 const TRIES_MAX: u32 = 3;
 /// How long must nothing come before a question is repeated, so that what was under way is not taken for the answer.
 const HUSH: Duration = Duration::from_millis(300);
+/// How long something may go on talking that is no answer, or an answer that never ends: another device is at this port. A
+/// memory of 500 lines takes half a minute at 9600 baud.
+const TALK_MAX: Duration = Duration::from_secs(120);
+/// The same of what comes after an answer that makes no sense.
+const HUSH_MAX: Duration = Duration::from_secs(10);
 
 /// What one kind of meter says and understands. It sees no clock; the session does.
 pub(super) trait Protocol: Send {
@@ -58,6 +64,8 @@ pub(super) struct Session {
     /// The question that is open, how long its answer may take, and how often it was asked.
     question: (Vec<u8>, Duration, u32),
     phase: Phase,
+    /// When patience ends, whatever is heard until then; none before something is.
+    until: Option<Instant>,
 }
 
 /// What the deadline is for.
@@ -75,15 +83,16 @@ impl Session {
     pub(super) fn new(protocol: Box<dyn Protocol>, zone: TimeZone, memory: Memory, every: Duration) -> Self {
         let harvest = Harvest::new(memory);
         let question = (Vec::new(), HUSH, 0);
-        Self { protocol, sheet: Sheet::new(zone), harvest, every, question, phase: Phase::Resting }
+        Self { protocol, sheet: Sheet::new(zone), harvest, every, question, phase: Phase::Resting, until: None }
     }
 
     fn follow(&mut self, step: Step, now: Now, out: &mut Out) {
         if step != Step::More {
             self.harvest.noise.tell(out);
+            self.until = None;
         }
         match step {
-            Step::More => out.wake_at(now.after(self.question.1)),
+            Step::More => self.wait(self.question.1, TALK_MAX, now, out),
             Step::Listen => {
                 (self.question, self.phase) = ((Vec::new(), HUSH, 1), Phase::Asked);
                 out.wake_never();
@@ -114,9 +123,15 @@ impl Session {
             Step::Bad(problem, bytes) => {
                 out.reject("answer", problem, &bytes);
                 self.phase = Phase::Hushing;
-                out.wake_at(now.after(HUSH));
+                self.wait(HUSH, HUSH_MAX, now, out);
             }
         }
+    }
+
+    /// Waits for a pause of that length in what is heard, and for `most` in all.
+    fn wait(&mut self, pause: Duration, most: Duration, now: Now, out: &mut Out) {
+        let until = *self.until.get_or_insert(now.after(most));
+        out.wake_at(now.after(pause).min(until));
     }
 
     /// Repeats the open question, or gives up for now.
@@ -127,6 +142,7 @@ impl Session {
                 .hang_up("the meter does not answer as it should; is it connected, switched on, and of this model?");
         }
         *tries += 1;
+        self.until = None;
         out.write(&self.protocol.again(question));
         out.wake_at(now.after(*patience));
         self.phase = Phase::Asked;
@@ -150,7 +166,7 @@ impl Codec for Session {
                 let step = self.protocol.heard(bytes, &mut self.harvest);
                 self.follow(step, now, out);
             }
-            Phase::Hushing => out.wake_at(now.after(HUSH)),
+            Phase::Hushing => self.wait(HUSH, HUSH_MAX, now, out),
             // What a meter says unasked is no answer.
             Phase::Resting => {}
         }
@@ -158,7 +174,13 @@ impl Codec for Session {
 
     fn due(&mut self, now: Now, out: &mut Out) {
         match self.phase {
-            Phase::Asked | Phase::Hushing => self.ask_again(now, out),
+            Phase::Asked | Phase::Hushing => {
+                self.harvest.noise.tell(out);
+                if self.until.is_some_and(|until| until <= now.boot) {
+                    out.reject("answer", "never ends; is another device at this port?", &[]);
+                }
+                self.ask_again(now, out);
+            }
             Phase::Resting => self.begin(now, out),
         }
     }

@@ -50,6 +50,16 @@ fn the_samples_are_valid() {
 }
 
 #[test]
+fn a_port_where_something_else_talks_is_given_up_and_what_it_says_is_told() {
+    for model in emulated::ALL {
+        let mut bench = bench(model, None);
+        let why = bench.chatter(b"$GPGSV,3,1,11*7x\r", 900).unwrap_or_else(|| panic!("{model:?}: it listens for ever"));
+        assert!(why.contains("of this model"), "{why}");
+        assert!(!bench.told().0.is_empty(), "{model:?}: nothing is told");
+    }
+}
+
+#[test]
 fn settings_that_cannot_be_are_named() {
     let field = |toml: &str| {
         let settings: Settings = toml::from_str(toml).unwrap();

@@ -31,6 +31,7 @@ pub(super) fn decide(db: Db<'_>, asked: &Asked<'_>, now: Instant) -> Result<Deci
     match by {
         Claimant::Code(claim) => decide_code(db, asked, claim, now),
         Claimant::Shared => decide_shared(db, asked, now),
+        Claimant::Device if was_revoked(db, device)? => Ok(Decision::NotAllowed),
         Claimant::Device => issue_within_bounds(db, device, now),
         Claimant::Expired { serial, .. } if is_newest(db, asked, serial)? && !is_taken(db, asked, now)? => {
             issue_within_bounds(db, device, now)
@@ -67,14 +68,16 @@ fn decide_code(db: Db<'_>, asked: &Asked<'_>, claim: &[u8; 32], now: Instant) ->
         return Ok(Decision::NoClaim);
     }
     match used_by {
+        Some(key) if key == asked.key && was_revoked(db, asked.device)? => Ok(Decision::NotAllowed),
         Some(key) if key == asked.key => Ok(Decision::Issue),
         Some(_) => Ok(Decision::ClaimUsed),
         None if expires_us < now.0 => Ok(Decision::NoClaim),
         // Nobody takes over the name of a device that lives by a code that was not made for it.
         None if device.is_none() && is_taken(db, asked, now)? => Ok(Decision::NotAllowed),
         None => {
-            let sql = "update claim set used_us = ?2, used_by = ?3 where id = ?1";
-            db.prepare(sql).execute(params![id, now.0, asked.key])?;
+            // From now on it is this device's: the same key gets no other name by it.
+            let sql = "update claim set used_us = ?2, used_by = ?3, device = ?4 where id = ?1";
+            db.prepare(sql).execute(params![id, now.0, asked.key, asked.device.as_str()])?;
             Ok(Decision::Issue)
         }
     }
@@ -89,8 +92,8 @@ fn decide_shared(db: Db<'_>, asked: &Asked<'_>, now: Instant) -> Result<Decision
         Some(_) => return Ok(Decision::Waiting),
         None => {}
     }
-    // A rule admits new devices; who takes the name of one that lives is for the operator to see.
-    if is_ruled_in(db, asked.device)? && !is_taken(db, asked, now)? {
+    // A rule admits new devices; who takes the name of one that lives, or was cut off, is for the operator to see.
+    if is_ruled_in(db, asked.device)? && !is_taken(db, asked, now)? && !was_revoked(db, asked.device)? {
         return Ok(Decision::Issue);
     }
     let waiting: i64 = db.prepare("select count(*) from enrolment where state = 0").one(NOTHING, |row| row.get(0))?;
@@ -107,6 +110,14 @@ fn is_taken(db: Db<'_>, asked: &Asked<'_>, now: Instant) -> Result<bool, SqlErro
     let sql = "select count(*) from certificate where device = ?1 and revoked_us is null and not_after_us >= ?2";
     let count: i64 = db.prepare(sql).one(params![asked.device.as_str(), now.0], |row| row.get(0))?;
     Ok(count > 0)
+}
+
+/// Whether the last certificate that the device was issued was revoked: it was cut off, and only what the operator makes
+/// for it since, a code or a word, lets it in again.
+fn was_revoked(db: Db<'_>, device: &DeviceId) -> Result<bool, SqlError> {
+    let sql = "select revoked_us from certificate where device = ?1 order by issued_us desc, not_after_us desc limit 1";
+    let newest = db.prepare(sql).first(params![device.as_str()], |row| row.get::<Option<i64>>(0))?;
+    Ok(newest.flatten().is_some())
 }
 
 fn is_ruled_in(db: Db<'_>, device: &DeviceId) -> Result<bool, SqlError> {

@@ -98,7 +98,33 @@ fn nobody_takes_the_name_of_a_device_that_lives_by_what_was_not_made_for_it() {
     assert_eq!(rig.ask(Claimant::Shared, "a", 3, 0), Decision::Waiting);
     assert_eq!(rig.ask(Claimant::Shared, "c", 3, 0), Decision::Issue);
     rig.registry.revoke(&[held("07", "a", later(90 * 24))], START).unwrap();
-    assert_eq!(rig.ask(Claimant::Shared, "a", 4, 0), Decision::Issue, "its name is free again");
+    assert_eq!(rig.ask(Claimant::Shared, "a", 4, 0), Decision::Waiting, "it was cut off: a rule lets nobody in again");
+}
+
+#[test]
+fn a_code_for_any_device_is_that_devices_once_it_is_used() {
+    let mut rig = Rig::new();
+    rig.claim(None);
+    rig.issued("a", 1, "07");
+    assert_eq!(rig.ask(Claimant::Code(CODE), "b", 2, 0), Decision::Issue);
+    assert_eq!(rig.ask(Claimant::Code(CODE), "a", 2, 0), Decision::NoClaim, "nor a device that lives");
+    assert_eq!(rig.ask(Claimant::Code(CODE), "c", 2, 0), Decision::NoClaim, "nor a new one");
+    assert_eq!(rig.ask(Claimant::Code(CODE), "b", 2, 0), Decision::Issue, "its answer may have been lost");
+}
+
+#[test]
+fn a_device_that_was_cut_off_comes_back_by_what_the_operator_makes_for_it_alone() {
+    let mut rig = Rig::new();
+    rig.claim(Some("a"));
+    assert_eq!(rig.ask(Claimant::Code(CODE), "a", 1, 0), Decision::Issue);
+    rig.issued("a", 1, "07");
+    rig.registry.revoke(&[held("07", "a", later(90 * 24))], later(1)).unwrap();
+    assert_eq!(rig.ask(Claimant::Device, "a", 2, 1), Decision::NotAllowed, "by a connection that still stands");
+    assert_eq!(rig.ask(Claimant::Code(CODE), "a", 1, 1), Decision::NotAllowed, "by the code that it came with");
+    rig.registry.add_claim(&[3; 32], Some(&id("a")), later(2), later(3)).unwrap();
+    assert_eq!(rig.ask(Claimant::Code([3; 32]), "a", 2, 2), Decision::Issue);
+    rig.issued_at("a", 2, "08", 2);
+    assert_eq!(rig.ask(Claimant::Device, "a", 3, 3), Decision::Issue);
 }
 
 #[test]
@@ -166,7 +192,15 @@ fn a_copy_of_a_replaced_or_revoked_certificate_waits_for_the_operators_word_or_a
     rig.registry.revoke(&[held("02", "a", later(150 * 24))], later(100 * 24)).unwrap();
     assert_eq!(rig.ask(expired("a", "02"), "a", 7, 151 * 24), Decision::Waiting, "revoked");
     rig.registry.add_rule("a", START).unwrap();
-    assert_eq!(rig.ask(expired("a", "01"), "a", 6, 151 * 24), Decision::Issue);
+    assert_eq!(
+        rig.ask(expired("a", "01"), "a", 6, 151 * 24),
+        Decision::Waiting,
+        "a rule lets in nobody who was cut off"
+    );
+    rig.issued("b", 1, "11");
+    rig.issued_at("b", 2, "12", 60 * 24);
+    rig.registry.add_rule("b", START).unwrap();
+    assert_eq!(rig.ask(expired("b", "11"), "b", 6, 151 * 24), Decision::Issue, "of one that was not, it does");
 }
 
 #[test]
