@@ -9,6 +9,7 @@ use rustls::ClientConfig;
 
 mod alone;
 mod pairs;
+mod payloads;
 mod reads;
 mod together;
 
@@ -47,6 +48,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     alone::run(plan, &mut matrix)?;
     together::run(&mut matrix)?;
     reads::run(&mut matrix)?;
+    payloads::run(&mut matrix)?;
     let Matrix { site, stored, mut found, .. } = matrix;
     let expected: Vec<_> = NAMES.iter().map(|name| (*name).to_owned()).zip(stored).collect();
     found.count("rights_readings_of_their_own", usize::try_from(stored.iter().sum::<u64>())?);
