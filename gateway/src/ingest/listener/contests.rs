@@ -2,7 +2,11 @@
 //!
 //! The rule: the newer one wins, once a minute. For that long nobody else gets the place while it stands, so that two copies
 //! of a device do not cut each other off without end; who tries all the same is told that the server is busy, and the first
-//! such try is an alarm. A device that moved does not come to that: nothing of it is left where it was.
+//! such try is an alarm.
+//!
+//! A connection lives if it was heard a moment ago, or, however quiet it was, if its client hears that it lost its place and
+//! closes its side. A device that comes again because its link is dead, or that moved, does not come to that: nobody is left
+//! at the other end of the old one to answer, or the end that was there has been seen to leave before.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

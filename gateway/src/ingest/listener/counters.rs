@@ -19,6 +19,8 @@ pub struct Counters {
     pub connects_refused: Count,
     /// Connections that a newer one of the same device ended.
     pub takeovers: Count,
+    /// Of these, those whose client was still there: a certificate in use twice.
+    pub takeovers_contested: Count,
     /// Publishes handed to the pipeline, last wills included.
     pub publishes: Count,
     /// Publishes that their sender has no right to.
