@@ -15,7 +15,7 @@ impl Cases<'_> {
         let kinds = [
             ("P-384, good", Kind::Ec("P-384"), Outcome::LetIn),
             ("Ed25519, good", Kind::Ed25519, Outcome::LetIn),
-            ("RSA of 1024 bits", Kind::Rsa(1_024, 2), Outcome::Alert(DECRYPT)),
+            ("RSA of 1024 bits", Kind::Rsa(1_024, 2), Outcome::Alert(UNSUPPORTED)),
             ("RSA of 2048 bits", Kind::Rsa(2_048, 2), Outcome::Alert(UNSUPPORTED)),
             ("RSA of 8192 bits", Kind::Rsa(8_192, 5), Outcome::Alert(UNSUPPORTED)),
             ("P-224", Kind::Ec("P-224"), Outcome::Alert(DECRYPT)),

@@ -4,19 +4,22 @@
 use std::time::Instant;
 
 use anyhow::Context;
-use proto::Channel;
+use harness::Pki;
 use serde_json::Value;
 
-use super::{Matrix, NAMES, topic};
+use super::{Matrix, NAMES};
 use crate::site::PATIENCE;
 use crate::wire::{Heard, Wire, publish};
 
-/// Who speaks, and in whose name: places among the names.
-const SENDER: usize = 2;
+/// Who speaks: a device that was denied nothing before.
+pub(super) const SENDER: &str = "speaker-1";
+/// In whose name: a place among the names.
 const OTHER: usize = 15;
 
-pub(super) fn run(matrix: &mut Matrix) -> anyhow::Result<()> {
-    let (me, other) = (NAMES[SENDER], NAMES[OTHER]);
+/// Answers how many readings of the sender are to be stored.
+pub(super) fn run(matrix: &mut Matrix, pki: &Pki) -> anyhow::Result<u64> {
+    let (me, other, mut stored) = (SENDER, NAMES[OTHER], 0);
+    let (config, to) = (crate::wire::config(&pki.device(me))?, format!("trib/1/{me}/senml"));
     let misnamed = [
         format!("{other}/power"),
         format!("{other}:power"),
@@ -33,7 +36,7 @@ pub(super) fn run(matrix: &mut Matrix) -> anyhow::Result<()> {
         format!("{other}-power"),
     ];
     for version in [4, 5] {
-        let mut wire = Wire::connect(matrix.port(), &matrix.configs[SENDER], version, me)?;
+        let mut wire = Wire::connect(matrix.port(), &config, version, me)?;
         for (name, is_free) in misnamed.iter().map(|name| (name, false)).chain(free.iter().map(|name| (name, true))) {
             let reading = String::from_utf8(matrix.reading())?;
             // The name in two parts, as a base name and the rest; a good record before it does not save the pack.
@@ -41,11 +44,11 @@ pub(super) fn run(matrix: &mut Matrix) -> anyhow::Result<()> {
             let good = reading.trim_matches(['[', ']']).to_owned();
             let bad = good.replace(r#""n":"cell""#, &format!(r#""bn":"{base}","n":"{rest}""#));
             let pack = format!("[{good},{bad}]");
-            wire.send(&publish(version, &topic(SENDER, Channel::Senml), Some(7), false, pack.as_bytes()))?;
+            wire.send(&publish(version, &to, Some(7), false, pack.as_bytes()))?;
             let heard = wire.hear();
             let is_settled = heard == Heard::Packet(0x40, vec![0, 7]);
             matrix.cell("rights_payload", is_settled, || format!("{name}, version {version}: {heard:02x?}"));
-            matrix.stored[SENDER] += if is_free { 2 } else { 0 };
+            stored += if is_free { 2 } else { 0 };
         }
         wire.send(&[0xE0, 0])?;
         wire.leave();
@@ -65,7 +68,7 @@ pub(super) fn run(matrix: &mut Matrix) -> anyhow::Result<()> {
     matrix.cell("rights_payload", raised.iter().any(is_raised), || format!("alarms: {}", ledger["alarms"]));
     let is_told = told(matrix, me)?;
     matrix.cell("rights_payload", is_told, || "it is not in the audit trail".to_owned());
-    Ok(())
+    Ok(stored)
 }
 
 /// Whether the audit trail says, soon, that `device` was kept from it.
