@@ -144,7 +144,7 @@ fn listener(counters: &Arc<Counters>) -> Vec<Metric> {
         ("tributary_handshakes_failed_total", "TLS handshakes failed.", |counters| counters.handshakes_failed.get()),
         ("tributary_connects_refused_total", "CONNECTs refused.", |counters| counters.connects_refused.get()),
         ("tributary_takeovers_total", "Connections ended by a newer one.", |counters| counters.takeovers.get()),
-        ("tributary_takeovers_contested_total", "Of these, those whose client was still there.", |counters| {
+        ("tributary_takeovers_contested_total", "Of these, those whose client still answered.", |counters| {
             counters.takeovers_contested.get()
         }),
         ("tributary_publishes_total", "Publishes taken in.", |counters| counters.publishes.get()),

@@ -157,7 +157,7 @@ async fn of_two_quiet_clients_with_one_certificate_that_answer_when_they_are_sen
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    assert_eq!(takeovers, 1, "the first who comes back is told");
+    assert_eq!(takeovers, 3, "once or twice may be chance");
     assert!(matches!(rig.event().await, Event::Contested { device } if device == crate::rig::device("meter-7")));
     there.send(&[0xC0, 0]).await;
     assert_eq!(there.packet().await, (0xD0, vec![]), "who took the place still has it");

@@ -186,7 +186,8 @@ async fn session(
     let was_there = matches!(end, End::TakenOver) && !has_left(&mut stream).await;
     let was_lively = was_there && drive.heard.elapsed() < shared.settings.lively;
     if was_lively {
-        contested(shared, &session.device);
+        shared.control.contested(&session.device);
+        shared.counters.takeovers_contested.add();
     }
     let device = session.device.clone();
     let is_revoked = matches!(end, End::Revoked);
@@ -211,15 +212,10 @@ async fn session(
     }
     let answered = farewell(shared, &mut stream, &mut outbox, end.reason().is_some()).await;
     if was_there && !was_lively && answered {
-        // It was quiet, and there all the same.
-        contested(shared, &device);
+        // It was quiet, and somebody is there all the same.
+        shared.control.answered(&device);
+        shared.counters.takeovers_contested.add();
     }
-}
-
-/// A connection that lived has lost its place to another.
-fn contested(shared: &Shared, device: &DeviceId) {
-    shared.control.contested(device);
-    shared.counters.takeovers_contested.add();
 }
 
 /// Two connections of this device live: says so, once a minute at most.

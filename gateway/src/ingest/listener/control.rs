@@ -59,6 +59,11 @@ impl Control {
         self.0.seats().contests.lost(device, Instant::now());
     }
 
+    /// A quiet connection of `device` lost its place to another, and answered.
+    pub(super) fn answered(&self, device: &DeviceId) {
+        self.0.seats().contests.answered(device, Instant::now());
+    }
+
     /// Takes the device's seat, and ends the connection that has it.
     pub(super) fn enter(
         &self,
