@@ -52,7 +52,8 @@ impl Watch {
         let buffer = agent.buffer().display().to_string();
         let mut own: Vec<PathBuf> =
             ["", "-journal", "-wal", "-shm", ".reserve", ".lock"].map(|end| format!("{buffer}{end}").into()).into();
-        own.extend([agent.folder.join("agent.log"), "/dev/null".into()]);
+        // The folder itself is opened for a moment, to be synced.
+        own.extend([agent.folder.clone(), agent.folder.join("agent.log"), "/dev/null".into()]);
         let Files { authority, certificate, key } = files.clone();
         Self {
             id: agent.process.as_ref().map_or(0, harness::process::Process::id),
