@@ -16,6 +16,7 @@ pub mod receipts;
 pub mod renewal;
 pub mod signer;
 mod tls;
+pub mod trust;
 mod validity;
 
 pub use self::configs::tls;

@@ -139,11 +139,14 @@ fn listener(counters: &Arc<Counters>) -> Vec<Metric> {
         MetricKind::Gauge,
         (|counters| counters.connections_open.get()) as Read,
     );
-    let totals: [(&'static str, &'static str, Read); 10] = [
+    let totals: [(&'static str, &'static str, Read); 11] = [
         ("tributary_connections_total", "CONNECTs accepted.", |counters| counters.connections.get()),
         ("tributary_handshakes_failed_total", "TLS handshakes failed.", |counters| counters.handshakes_failed.get()),
         ("tributary_connects_refused_total", "CONNECTs refused.", |counters| counters.connects_refused.get()),
         ("tributary_takeovers_total", "Connections ended by a newer one.", |counters| counters.takeovers.get()),
+        ("tributary_takeovers_contested_total", "Of these, those whose client still answered.", |counters| {
+            counters.takeovers_contested.get()
+        }),
         ("tributary_publishes_total", "Publishes taken in.", |counters| counters.publishes.get()),
         ("tributary_publishes_denied_total", "Publishes without a right.", |counters| counters.publishes_denied.get()),
         ("tributary_publishes_over_quota_total", "Publishes refused: too many a second.", |counters| {

@@ -77,7 +77,7 @@ impl Parts {
         let watchers = watch(&config, seen, claims, http_tls, &listener.control(), &auditor, stop)?;
         let hopeless = CancellationToken::new();
         let ledgers = std::iter::once(ledger).chain(others);
-        let (recorder, recorders) = record(ledgers, receipt_key.as_ref(), &hopeless)?;
+        let (recorder, recorders) = record(ledgers, receipt_key.as_ref(), &auditor, &hopeless)?;
 
         let (stop_rollups, stop_api) = (CancellationToken::new(), CancellationToken::new());
         let rollups = rollup::keep(roller, config.rollups(), now, &ROLLUPS, stop_rollups.clone());
@@ -173,12 +173,14 @@ fn watch(
 fn record(
     ledgers: impl Iterator<Item = Box<dyn Ledger>>,
     receipt_key: Option<&Arc<ReceiptKey>>,
+    auditor: &Auditor,
     hopeless: &CancellationToken,
 ) -> anyhow::Result<(Recorder, Vec<Thread>)> {
     let (mut all, mut threads) = (None::<Recorder>, Vec::new());
     for ledger in ledgers {
-        let (recorder, thread) = Recorder::spawn_until(ledger, now, &TOTALS, receipt_key.cloned(), hopeless.clone())
-            .context("start a recorder's thread")?;
+        let (key, auditor, hopeless) = (receipt_key.cloned(), auditor.clone(), hopeless.clone());
+        let (recorder, thread) =
+            Recorder::spawn_until(ledger, now, &TOTALS, key, auditor, hopeless).context("start a recorder's thread")?;
         threads.push(thread);
         all = Some(match all {
             Some(all) => all.and(recorder),

@@ -258,6 +258,8 @@ pub enum Outcome {
     Recorded,
     /// Already there: nothing changed.
     Known,
+    /// A pack that bears another device's name: kept in quarantine, and alarmed.
+    Misnamed,
     /// Not recorded.
     Refused(Refusal),
 }

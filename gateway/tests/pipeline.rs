@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tributary_gateway::audit::Auditor;
 use tributary_gateway::ingest::pipeline::{Recorder, judge_all};
 use tributary_gateway::ingest::totals::Totals;
 use tributary_gateway::ingest::{Arrival, ConnectionId, Event, Link, Messages, Ticket, Verdict};
@@ -77,7 +78,8 @@ impl Rig {
         let (fails, tries, hopeless) = (Arc::default(), Arc::default(), CancellationToken::new());
         let ledger = Failing { writer, fails: Arc::clone(&fails), tries: Arc::clone(&tries) };
         let totals: &'static Totals = Box::leak(Box::new(Totals::zero()));
-        let (recorder, thread) = Recorder::spawn_until(ledger, now, totals, None, hopeless.clone()).unwrap();
+        let (recorder, thread) =
+            Recorder::spawn_until(ledger, now, totals, None, Auditor::none(), hopeless.clone()).unwrap();
         let (events, arriving) = mpsc::channel(64);
         let judge = tokio::spawn(judge_all(arriving, recorder, None, now));
         Self { events, fails, tries, hopeless, recorder: thread, judge, reader, _folder: folder }
@@ -270,4 +272,27 @@ async fn an_answer_of_many_receipts_arrives_whole() {
         }
     }
     assert_eq!(told, RANGES);
+}
+
+#[tokio::test]
+async fn a_pack_in_another_devices_name_is_settled_and_not_stored_and_others_go_on() {
+    let rig = Rig::start();
+    let _receipts = rig.connect(1).await;
+    let (other, _messages) = Link::new("meter-8".parse().unwrap(), ConnectionId(2));
+    rig.events.send(Event::Opened(other)).await.unwrap();
+    let pack = |name: &str| format!(r#"[{{"n":"{name}","u":"W","t":1790000000,"v":7}}]"#).into_bytes();
+    let misnamed = rig.publish(1, Channel::Senml, pack("meter-8/power")).await;
+    assert_eq!(verdict(misnamed).await, Some(Verdict::Settled), "committed, then acknowledged");
+    let own = rig.publish(1, Channel::Senml, pack("meter-7/power")).await;
+    assert_eq!(verdict(own).await, Some(Verdict::Settled));
+    let ledger = rig.ledger();
+    let raised: Vec<_> = ledger.alarms.iter().map(|alarm| (alarm.kind.as_str(), alarm.count)).collect();
+    assert_eq!(raised, [("identity_mismatch", 1)]);
+    let look =
+        |device: &'static str| rig.reader.view(Moment::now() + PATIENCE, move |view| view.quarantined(Some(device)));
+    assert_eq!(look("meter-7").unwrap().len(), 1);
+    assert!(look("meter-8").unwrap().is_empty(), "it is the sender's");
+    let devices = rig.reader.view(Moment::now() + PATIENCE, |view| view.devices()).unwrap();
+    let readings: Vec<_> = devices.iter().map(|device| (device.id.as_str(), device.readings)).collect();
+    assert_eq!(readings, [("meter-7", 1), ("meter-8", 0)]);
 }

@@ -32,7 +32,7 @@ pub fn is_claim(id: &DeviceId) -> bool {
 pub struct Enrol {
     /// Ties the answer to the request.
     pub nonce: Nonce,
-    /// Who it wants to be. A claim may know better, and a certificate does.
+    /// Who it wants to be: with a certificate of its own, who that names.
     pub device: DeviceId,
     /// A PKCS#10 request in DER, signed with the key that the certificate is to be about.
     #[serde(deserialize_with = "at_most::<REQUEST_BYTES_MAX, _, _>")]
@@ -91,6 +91,8 @@ pub enum EnrolRefusal {
     NotAllowed,
     /// Nobody here issues certificates.
     NoAuthority,
+    /// The certificate it asks with names another device than it wants to be.
+    OtherDevice,
 }
 
 message!(Enrol "enrolment", Enrolled "answer to an enrolment");

@@ -57,9 +57,12 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
             }
         }
     }
-    let bad: std::collections::BTreeSet<_> =
-        cases.iter().filter(|case| case.is_bad() && case.open.is_none()).map(|case| &case.name).collect();
-    found.count("bad_handshakes", bad.len());
+    let bad = cases.iter().filter(|case| case.is_bad() && case.open.is_none());
+    let (by_tls, later): (Vec<&Case>, Vec<&Case>) = bad.partition(|case| case.is_refused_by_tls());
+    found.count("bad_handshakes", by_tls.len());
+    // What follows from the certificate alone never comes as far as a packet.
+    let later: Vec<&str> = later.iter().map(|case| case.name.as_str()).collect();
+    found.check(later == [cases::BY_CONNECT], || format!("refused after the handshake only: {later:?}"));
     floods::slow(&mut bench, &shown, &mut found)?;
     floods::half_open(plan, &mut bench, &shown, &mut found)?;
     parts::run(plan, &mut bench, &mut workshop, &shown, &mut found)?;

@@ -3,7 +3,8 @@
 //! go on. And what a device's identity must survive: rotations under load, and cuts at each step.
 //!
 //! `tributary-security` runs all parts in full, `--short` a commit's worth; `--only A,B` just those. It writes
-//! `target/security.json`, and fails when an answer was not the one that is due.
+//! `target/security.json`, and fails when an answer was not the one that is due, or when something could not be run here:
+//! `--allow-skips` passes over that on a person's machine, and not where `CI` is `true`.
 
 #![allow(clippy::print_stdout, reason = "a command that answers a person")]
 
@@ -56,14 +57,18 @@ fn main() -> ExitCode {
 /// Answers whether every answer was the one that is due.
 fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<bool> {
     let (mut short, mut seed, mut only, mut path) = (false, None, Vec::new(), PathBuf::from("target/security.json"));
+    let mut allows_skips = false;
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| anyhow::anyhow!("{argument} wants a value"));
         match argument.as_str() {
             "--short" => short = true,
+            "--allow-skips" => allows_skips = true,
             "--seed" => seed = Some(value()?.parse()?),
             "--only" => only = value()?.split(',').map(str::to_owned).collect(),
             "--report" => path = value()?.into(),
-            other => anyhow::bail!("{other}: not known; --short, --seed N, --only A,B, --report FILE are"),
+            other => {
+                anyhow::bail!("{other}: not known; --short, --allow-skips, --seed N, --only A,B, --report FILE are")
+            }
         }
     }
     let known = ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>();
@@ -72,7 +77,7 @@ fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<bool> {
     }
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) * 7_919 + 1);
     println!("SEED={seed}: --seed {seed} repeats this run");
-    let mut report = Report::new(seed, short);
+    let mut report = Report::new(seed, short, may_skip(allows_skips, std::env::var("CI").ok().as_deref()));
     for (name, part) in ALL.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name)) {
         let folder = tempfile::tempdir()?;
         let began = std::time::Instant::now();
@@ -82,4 +87,21 @@ fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<bool> {
     }
     report.write(&path)?;
     Ok(report.is_clean())
+}
+
+/// Whether what cannot be run here may be left out: where a person says so, and never in CI, which has all of it.
+fn may_skip(is_allowed: bool, ci: Option<&str>) -> bool {
+    is_allowed && ci != Some("true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_out_in_ci_whatever_is_said() {
+        assert!(may_skip(true, None) && may_skip(true, Some("false")));
+        assert!(!may_skip(true, Some("true")));
+        assert!(!may_skip(false, None) && !may_skip(false, Some("true")));
+    }
 }

@@ -1,10 +1,9 @@
-//! What the agent opens while it runs: no port that listens, no destination but its uplink, no file but its own. Looked at
-//! in `/proc` many times a second, and call by call where `strace` is there. And what cannot be opened at all: none of our
-//! crates has unsafe code, but for one of the tests.
+//! What the agent opens while it runs: no port that listens, no destination but its uplink and its sources, no file but its
+//! own. Looked at in `/proc` many times a second, and call by call where `strace` is there. And what cannot be opened at
+//! all: none of our crates has unsafe code, but for one of the tests.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use harness::pki::Files;
@@ -14,11 +13,15 @@ use harness::{Agent, Database, Gateway, Pki};
 mod calls;
 mod descriptors;
 mod forbidden;
+mod local;
+mod network;
 mod sockets;
+mod watch;
 
 use crate::part::{Found, Plan};
 use crate::site::PATIENCE;
-use sockets::{Kind, Socket};
+use sockets::Kind;
+use watch::{Expected, Watch};
 
 const DEVICE: &str = "meter-7";
 /// Between two looks.
@@ -32,25 +35,43 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     let pki = Pki::create(&plan.folder.join("pki"));
     let mut gateway = Gateway::start(&plan.folder.join("gateway"), pki.server(), "");
     counter_check(&gateway, &mut found)?;
+    let is_traced = alone(plan, &pki, &mut gateway, &mut found)?;
+    network::run(plan, &pki, &gateway, &mut found)?;
+    local::run(plan, &pki, &gateway, &mut found)?;
+    if !is_traced {
+        found.skipped.push("calls were not looked at: strace is missing (Debian: strace)".to_owned());
+    }
+    Ok(found)
+}
+
+/// An agent that reads a file, a line and a simulation: all that it connects to is its uplink. Whether its calls were
+/// looked at.
+fn alone(plan: &Plan, pki: &Pki, gateway: &mut Gateway, found: &mut Found) -> anyhow::Result<bool> {
     let device = pki.device(DEVICE);
     let (mut agent, mut port, log) = prepare(plan, gateway.mqtt_port, &device)?;
     agent.start();
-    let mut watch = Watch::new(&agent, &device, &port, gateway.mqtt_port);
+    let mut watch = Watch::new(&agent, &device, Expected::only(gateway.mqtt_port));
+    watch.own.extend(std::fs::canonicalize(&port.path));
+    watch.own.push(agent.folder.join("offered.csv"));
+    watch.readable.push(port.path.clone());
     let span = Duration::from_secs(if plan.short { 1 } else { 4 });
-    watch.look(span, &mut port, &mut found)?;
+    let mut lines: u64 = 0;
+    let mut line = || lines += u64::from(port.send(&format!("value={lines}")));
+    watch.look(span, &mut line, found)?;
     // What it does when nobody is there, and when somebody is again.
     gateway.kill();
-    watch.look(span / 2, &mut port, &mut found)?;
+    watch.look(span / 2, &mut line, found)?;
     gateway.restart();
-    watch.look(span, &mut port, &mut found)?;
-    arrived(&gateway, &mut found)?;
+    watch.look(span, &mut line, found)?;
+    arrived(gateway, found)?;
     agent.stop();
-    watch.conclude(&mut found);
-    match log {
-        Some(log) => calls::judge(&log, &watch.allowed(&plan.folder), gateway.mqtt_port, &mut found)?,
-        None => found.skipped.push("calls were not looked at: strace is missing (Debian: strace)".to_owned()),
+    watch.conclude(found);
+    found.measured("agent_destinations", watch.destinations.len() as u64);
+    found.check(watch.destinations.len() == 1, || "it was never seen to connect to its uplink".to_owned());
+    if let Some(log) = &log {
+        calls::judge(log, &watch.allowed(&agent.folder), &watch.expected, found)?;
     }
-    Ok(found)
+    Ok(log.is_some())
 }
 
 /// What is looked for is found where it is: the gateway listens on two ports, and so does a socket of UDP that is ours.
@@ -98,80 +119,4 @@ fn arrived(gateway: &Gateway, found: &mut Found) -> anyhow::Result<()> {
     }
     found.check(stored > ROWS, || format!("{stored} readings came, of a file of {ROWS} and two other sources"));
     Ok(())
-}
-
-/// What was seen of one agent.
-struct Watch {
-    id: u32,
-    own: Vec<PathBuf>,
-    readable: Vec<PathBuf>,
-    gateway: u16,
-    looks: u64,
-    lines: u64,
-    listening: u64,
-    destinations: BTreeSet<String>,
-    strange: BTreeSet<String>,
-    most: usize,
-}
-
-impl Watch {
-    fn new(agent: &Agent, files: &Files, port: &Port, gateway: u16) -> Self {
-        let buffer = agent.buffer().display().to_string();
-        let mut own: Vec<PathBuf> =
-            ["", "-journal", "-wal", "-shm", ".reserve", ".lock"].map(|end| format!("{buffer}{end}").into()).into();
-        own.extend(std::fs::canonicalize(&port.path));
-        own.extend([agent.folder.join("agent.log"), agent.folder.join("offered.csv"), "/dev/null".into()]);
-        let Files { authority, certificate, key } = files.clone();
-        Self {
-            id: agent.process.as_ref().map_or(0, harness::process::Process::id),
-            own,
-            readable: vec![authority, certificate, key, agent.config(), port.path.clone()],
-            gateway,
-            looks: 0,
-            lines: 0,
-            listening: 0,
-            destinations: BTreeSet::new(),
-            strange: BTreeSet::new(),
-            most: 0,
-        }
-    }
-
-    /// Looks again and again, while the line goes on.
-    fn look(&mut self, span: Duration, port: &mut Port, found: &mut Found) -> anyhow::Result<()> {
-        let began = Instant::now();
-        while began.elapsed() < span {
-            let all = sockets::of(self.id)?;
-            self.listening += all.iter().filter(|socket| socket.listens()).count() as u64;
-            self.strange.extend(all.iter().filter(|socket| socket.is_strange()).map(|socket| format!("{socket:?}")));
-            self.destinations.extend(all.iter().filter_map(Socket::destination));
-            let open = descriptors::of(self.id)?;
-            self.most = self.most.max(open.len());
-            self.strange.extend(descriptors::strange(&open, &self.own, &self.readable));
-            self.looks += 1;
-            self.lines += u64::from(port.send(&format!("value={}", self.lines)));
-            std::thread::sleep(LOOK_EVERY);
-        }
-        let children = descriptors::children(self.id);
-        found.check(children.is_empty(), || format!("it has started {children:?}"));
-        Ok(())
-    }
-
-    /// Files that the calls may name.
-    fn allowed(&self, folder: &Path) -> Vec<PathBuf> {
-        self.own.iter().chain(&self.readable).cloned().chain([folder.join("agent")]).collect()
-    }
-
-    fn conclude(&self, found: &mut Found) {
-        let wanted = format!("127.0.0.1:{}", self.gateway);
-        found.measured("agent_listening_sockets", self.listening);
-        found.measured("agent_destinations", self.destinations.len() as u64);
-        found.measured("agent_looked_at", self.looks);
-        found.measured("agent_descriptors_most", self.most as u64);
-        found.check(self.listening == 0, || format!("{} times something listened", self.listening));
-        found.check(self.destinations.iter().eq([&wanted]), || {
-            format!("it connects to {:?}, where {wanted} is its uplink", self.destinations)
-        });
-        self.strange.iter().for_each(|what| found.wrong(format!("the agent has open: {what}")));
-        found.check(self.looks >= 20, || format!("it was looked at {} times only", self.looks));
-    }
 }

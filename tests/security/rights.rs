@@ -9,6 +9,7 @@ use rustls::ClientConfig;
 
 mod alone;
 mod pairs;
+mod payloads;
 mod reads;
 mod together;
 
@@ -47,8 +48,10 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Found> {
     alone::run(plan, &mut matrix)?;
     together::run(&mut matrix)?;
     reads::run(&mut matrix)?;
+    let spoken = payloads::run(&mut matrix, &pki)?;
     let Matrix { site, stored, mut found, .. } = matrix;
-    let expected: Vec<_> = NAMES.iter().map(|name| (*name).to_owned()).zip(stored).collect();
+    let mut expected: Vec<_> = NAMES.iter().map(|name| (*name).to_owned()).zip(stored).collect();
+    expected.push((payloads::SENDER.to_owned(), spoken));
     found.count("rights_readings_of_their_own", usize::try_from(stored.iter().sum::<u64>())?);
     // One reading more or less than what each was let publish of its own would be a cross write.
     if let Err(error) = site.conclude(&expected) {

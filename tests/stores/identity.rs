@@ -1,5 +1,7 @@
 //! A batch is known by its device, epoch and number; a pack by its hash.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use bytes::Bytes;
 use gateway::store::{Item, Outcome, Pack};
 use proto::message::{Refusal, Settlement};
@@ -83,6 +85,69 @@ pub(crate) fn a_pack_is_known_by_its_hash_or_by_its_packet_among_the_last_64(bac
     bed.record((10..74).map(|packet_id| pack(4, Some(packet_id), false, false)));
     assert_eq!(bed.record([pack(2, Some(1), true, false)]), [recorded], "65 packs ago");
     assert_eq!(bed.record([pack(5, None, false, false), pack(5, None, false, false)]), [recorded, recorded]);
+}
+
+/// How much later it is than at the beginning.
+static LATER_US: AtomicI64 = AtomicI64::new(0);
+
+pub(crate) fn a_pack_that_bears_another_devices_name_is_kept_aside_whole_and_alarmed(backend: &dyn Backend) {
+    let mut bed = backend.fresh_at(|| Instant(NOW + LATER_US.load(Ordering::SeqCst)));
+    let named = |device: &str, names: &[&str]| {
+        let of = |name: &&str| {
+            let mut column = column(Basis::Source, [(NOW, Value::Number(1.0))]);
+            column.series.name = name.parse().unwrap();
+            column
+        };
+        let payload = Bytes::from(format!("{device}: {names:?}"));
+        Item::Pack(Pack {
+            device: device.parse().unwrap(),
+            hash: BodyHash::of(&payload),
+            absolute: true,
+            packet_id: None,
+            resent: false,
+            arrived: Instant(NOW),
+            columns: names.iter().map(of).collect(),
+            payload,
+        })
+    };
+    // Whoever was heard once is known, and so is who has a certificate and was not heard yet; nobody else is.
+    bed.record([Item::Presence { device: "meter-8".parse().unwrap(), connected: true }]);
+    let certified = "insert into certificate (serial, tenant, device, key, issued_us, not_after_us, chain)
+                     values ('07', 1, 'meter-9', KEY, 1, 2, KEY)";
+    bed.beside().run(&certified.replace("KEY", &bed.beside().bytes("00")));
+    let misnamed = [
+        named("meter-7", &["meter-8/power"]),
+        named("meter-7", &["glucose", "urn:dev:os:32473-meter-8:power"]),
+        named("meter-7", &["meter-9:power"]),
+    ];
+    assert_eq!(bed.record(misnamed.clone()), [Outcome::Misnamed; 3]);
+    let free = [
+        named("meter-7", &["meter-10/power", "hall:t"]),
+        named("meter-7", &["meter-7/power", "urn:dev:os:32473-meter-7:power", "meter-8", "meter-8.power"]),
+        named("meter-8", &["meter-8/power"]),
+        // Its own, although it could be read as another's.
+        named("pump-meter-8", &["urn:dev:ops:32473-pump-meter-8:power"]),
+    ];
+    assert_eq!(bed.record(free), [Outcome::Recorded; 4]);
+    assert_eq!(bed.record([misnamed[0].clone()]), [Outcome::Misnamed], "as often as it comes");
+    let kept = bed.ask(|view| view.quarantined(Some("meter-7")));
+    assert_eq!(kept.len(), 3, "and kept once, whole: {kept:?}");
+    for (entry, other) in kept.iter().rev().zip(["meter-8", "meter-8", "meter-9"]) {
+        assert!(entry.reason.contains(&format!("identity: its names are those of {other}")), "{entry:?}");
+    }
+    assert_eq!(bed.alarms(), [alarm("identity_mismatch", 4)]);
+    assert_eq!(bed.device().readings, 6, "of the sender, nothing that bore another's name");
+    // Who was nobody, is known soon after it has come.
+    bed.record([Item::Presence { device: "meter-10".parse().unwrap(), connected: true }]);
+    LATER_US.store(10_000_000, Ordering::SeqCst);
+    assert_eq!(bed.record([named("meter-7", &["meter-10/power", "hall:u"])]), [Outcome::Misnamed]);
+    // Full quarantine is the one way in which it is not settled.
+    bed.beside().run(
+        "insert into quarantine (tenant, device, channel, hash, arrived_us, reason, size_bytes, bytes)
+         select tenant, device, channel, hash, arrived_us, reason, 16777216, bytes from quarantine",
+    );
+    let refused = bed.record([named("meter-7", &["meter-8/current"])]);
+    assert_eq!(refused, [Outcome::Refused(Refusal::QuarantineFull)]);
 }
 
 pub(crate) fn a_restart_keeps_everything_and_takes_all_devices_for_disconnected(backend: &dyn Backend) {

@@ -28,6 +28,7 @@ macro_rules! behaviours {
                 a_batch_whose_row_was_collapsed_is_known_whatever_its_hash,
                 every_order_of_delivery_ends_in_the_same_ledger_and_the_same_readings,
                 a_pack_is_known_by_its_hash_or_by_its_packet_among_the_last_64,
+                a_pack_that_bears_another_devices_name_is_kept_aside_whole_and_alarmed,
                 a_restart_keeps_everything_and_takes_all_devices_for_disconnected,
                 a_transaction_that_fails_leaves_nothing_behind,
                 a_transaction_that_fails_while_much_of_it_is_on_its_way_leaves_nothing_behind,

@@ -17,6 +17,7 @@ use super::configs::{provider, timed, verifier};
 use super::expired::is_over;
 use super::keep::Keep;
 use super::receipts::ReceiptKey;
+use super::trust::Trust;
 use super::{Key, Tls};
 use crate::clock::BootClock;
 use crate::uplink::Settings;
@@ -66,8 +67,7 @@ impl Enrolment<'_> {
                 Ok(issued) => issued,
                 Err(why) => return self.after_a_no(why, &keep, key, clock).await,
             };
-            let anchors = std::fs::read_to_string(&self.uplink.authority_file).unwrap_or_default();
-            if issued.anchors.iter().any(|Certificate(anchor)| !anchors.contains(pem(anchor).trim())) {
+            if Trust::of(self.uplink).lacks_an_anchor(&issued) {
                 warn!("the gateway trusts authorities that {} does not name", self.uplink.authority_file.display());
             }
             if let (Some(file), Some(key)) = (&self.uplink.receipt_key_file, &issued.receipt_key) {
@@ -192,6 +192,7 @@ fn in_words(why: EnrolRefusal) -> &'static str {
         EnrolRefusal::Claim => "the claim is over, or it is for another device; have the operator make a new one",
         EnrolRefusal::NotAllowed => "the operator does not want this device, or another has its id",
         EnrolRefusal::NoAuthority => "that gateway issues no certificates",
+        EnrolRefusal::OtherDevice => "the certificate that was asked with is another device's",
     }
 }
 

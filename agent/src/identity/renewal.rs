@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::expired::is_over;
 use super::keep::{Keep, KeepError};
 use super::key::Key;
+use super::trust::Trust;
 
 /// How long an answer is waited for before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(3_600);
@@ -37,6 +38,7 @@ pub struct Renewal {
     device: DeviceId,
     certificate: PathBuf,
     key: Key,
+    trust: Trust,
     /// A request that is being made: a token may take its time to sign it.
     making: Option<(Nonce, Making)>,
     asked: Option<Nonce>,
@@ -45,11 +47,11 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// Of the `certificate` for `key`.
+    /// Of the `certificate` for `key`, of a device that trusts whom `trust` says.
     #[must_use]
-    pub fn new(device: &DeviceId, certificate: &Path, key: &Key) -> Self {
+    pub fn new(device: &DeviceId, certificate: &Path, key: &Key, trust: Trust) -> Self {
         let (device, certificate, key) = (device.clone(), certificate.into(), key.clone());
-        Self { device, certificate, key, making: None, asked: None, not_before: None }
+        Self { device, certificate, key, trust, making: None, asked: None, not_before: None }
     }
 
     /// What is to be done now, while connected. `wall` is the time of day, if it is known. What takes longer than a
@@ -116,8 +118,12 @@ impl Renewal {
         };
         let chain: String =
             issued.chain.iter().map(|Certificate(der)| certs::signing_request::certificate_pem(der)).collect();
-        let (certificate, key) = (self.certificate.clone(), self.key.clone());
-        let kept = spawn_blocking(move || Keep::open(&certificate, &key)?.put_next(&chain)).await;
+        let (certificate, key, trust) = (self.certificate.clone(), self.key.clone(), self.trust.clone());
+        let keep = move || {
+            trust.compare(&issued);
+            Keep::open(&certificate, &key)?.put_next(&chain)
+        };
+        let kept = spawn_blocking(keep).await;
         match kept {
             Ok(Ok(())) => {
                 info!("the next certificate is here; connecting with it");

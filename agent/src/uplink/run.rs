@@ -19,6 +19,7 @@ use crate::identity::Tls;
 use crate::identity::expired::Comeback;
 use crate::identity::receipts::ReceiptKey;
 use crate::identity::renewal::{Renewal, Step};
+use crate::identity::trust::Trust;
 
 mod sending;
 
@@ -59,7 +60,7 @@ pub async fn run(uplink: Uplink, stop: CancellationToken) -> Result<(), BufferEr
     let Uplink { device, settings, tls, buffer, contents, receipt_key, clock, accepted } = uplink;
     let session = Session::new(settings.pace, &contents, seed(), Instant::now());
     let kept = clock.clock();
-    let renewal = Renewal::new(&device, &settings.certificate_file, tls.key());
+    let renewal = Renewal::new(&device, &settings.certificate_file, tls.key(), Trust::of(&settings));
     let (forged, connection) = (Forged::default(), None);
     let comeback = Comeback::new(&device, &settings, &tls, &clock);
     let mut shell = Shell {

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use proto::enrol::{Certificate, Enrol, EnrolRefusal, Enrolled, Issued, Outcome, is_claim};
-use proto::{Channel, DeviceId};
+use proto::{Channel, DeviceId, Topic};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::sync::mpsc;
@@ -144,7 +144,7 @@ impl Clerk {
     }
 
     fn outcome(&mut self, ask: &Ask, request: &Enrol) -> Outcome {
-        // Who has a certificate is who it says, whatever it writes.
+        // Who has a certificate is who that says, and asks for nobody else.
         let device = match &ask.by {
             Claimant::Device => &ask.session,
             Claimant::Expired { device, .. } => device,
@@ -156,6 +156,9 @@ impl Clerk {
         let Ok(key) = certs::authority::key_of_request(&request.request) else {
             return Outcome::Refused(EnrolRefusal::Request);
         };
+        if *device != request.device {
+            return self.is_another(device, &request.device, &key);
+        }
         let asked = Asked { by: &ask.by, device, key: &key };
         let decision = match self.registry.decide(&asked, (self.now)()) {
             Ok(decision) => decision,
@@ -176,6 +179,17 @@ impl Clerk {
             Decision::NoClaim => self.refused(device, &key, EnrolRefusal::Claim),
             Decision::ClaimUsed => self.refused(device, &key, EnrolRefusal::ClaimUsed),
         }
+    }
+
+    /// `device` asked to be `wanted`.
+    fn is_another(&self, device: &DeviceId, wanted: &DeviceId, key: &[u8]) -> Outcome {
+        let why = EnrolRefusal::OtherDevice;
+        warn!(device.id = %device, %wanted, "a device asked for the certificate of another, and got none");
+        // As often as the device likes: repeats are counted.
+        let topic = Topic::new(device.clone(), Channel::Enrol).to_string();
+        let detail = Detail::none().text("topic", &topic).text("why", &format!("it asks to be {wanted}"));
+        self.auditor.denied(Event::DeniedPublish, device, detail.text("key", &fingerprint(key)));
+        Outcome::Refused(why)
     }
 
     fn refused(&self, device: &DeviceId, key: &[u8], why: EnrolRefusal) -> Outcome {
@@ -233,3 +247,6 @@ fn later(device: &DeviceId, error: &dyn std::error::Error) -> Outcome {
     error!(device.id = %device, %error, "a request for a certificate could not be answered; the device asks again");
     Outcome::Later(TRY_AGAIN_S)
 }
+
+#[cfg(test)]
+mod tests;

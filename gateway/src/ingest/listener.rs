@@ -38,6 +38,7 @@ mod descriptors;
 mod drive;
 mod end;
 mod envelope;
+mod farewell;
 mod forbidden;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -18,6 +18,7 @@ use super::record::record;
 use super::signing::ReceiptKey;
 use super::totals::Totals;
 use super::{ConnectionId, Event, Link, RefusalCode, Ticket, Verdict};
+use crate::audit::Auditor;
 use crate::enrol::Desk;
 use crate::seeded::Bug;
 use crate::store::{Item, Ledger, Outcome};
@@ -145,11 +146,12 @@ impl Recorder {
         now: Now,
         totals: &'static Totals,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        Self::spawn_until(ledger, now, totals, None, CancellationToken::new())
+        Self::spawn_until(ledger, now, totals, None, Auditor::none(), CancellationToken::new())
     }
 
-    /// As [`Recorder::spawn`]; receipts are signed with `key`, if there is one. And once `hopeless` is cancelled, a store that takes nothing is not tried again: the
-    /// thread ends, what it has is dropped without a verdict, and devices keep it.
+    /// As [`Recorder::spawn`]; receipts are signed with `key`, if there is one, and `auditor` hears of devices that speak in
+    /// another's name. And once `hopeless` is cancelled, a store that takes nothing is not tried again: the thread ends, what
+    /// it has is dropped without a verdict, and devices keep it.
     ///
     /// # Errors
     /// When the system has no thread to give.
@@ -158,10 +160,12 @@ impl Recorder {
         now: Now,
         totals: &'static Totals,
         key: Option<Arc<ReceiptKey>>,
+        auditor: Auditor,
         hopeless: CancellationToken,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
-        let recording = Recording { ledger, links: HashMap::new(), now, totals, key, hopeless, is_failing: false };
+        let links = HashMap::new();
+        let recording = Recording { ledger, links, now, totals, key, auditor, hopeless, is_failing: false };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || recording.run(inbox))?;
         Ok((Self(vec![sender]), thread))
     }
@@ -173,6 +177,7 @@ struct Recording<L> {
     now: Now,
     totals: &'static Totals,
     key: Option<Arc<ReceiptKey>>,
+    auditor: Auditor,
     hopeless: CancellationToken,
     /// Whether the store took nothing the last time.
     is_failing: bool,
@@ -228,6 +233,7 @@ impl<L: Ledger> Recording<L> {
         }
         let outcomes = self.record_however_long(&items)?;
         self.totals.committed(&items, &outcomes);
+        self.tell_of_misnamed(&items, &outcomes);
         self.send_receipts(&items, &outcomes, &messages);
         for (message, range) in messages {
             let verdict = self.verdict(&message, outcomes.get(range).unwrap_or_default());

@@ -133,6 +133,7 @@ impl Totals {
                     self.readings.add(columns.iter().map(|column| column.readings.len() as u64).sum());
                 }
                 Outcome::Known => self.known.add(1),
+                Outcome::Misnamed => self.quarantined.add(1),
                 Outcome::Refused(_) => self.refused.add(1),
             }
         }

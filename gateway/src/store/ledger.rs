@@ -19,6 +19,7 @@ mod clocks;
 pub(super) mod epochs;
 mod gaps;
 mod held;
+mod identity;
 mod names;
 mod ordinals;
 mod origins;
@@ -43,6 +44,7 @@ const MARKS_MAX: usize = 10_000;
 pub(super) struct Memory {
     names: names::Names,
     epochs: epochs::Epochs,
+    strangers: identity::Strangers,
     /// The last id that was given to a reading.
     pub(super) last_reading: i64,
     /// Of devices that others may write as well: the version that the rest of this is of.

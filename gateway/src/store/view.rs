@@ -174,7 +174,8 @@ pub struct Alarm {
     pub device: String,
     /// `conflict`: two batches under one identity; `conflict_not_kept`: and no room for the second;
     /// `quarantine_full`; `unexplained_gap`: numbers that nobody has; `buffer_copied`: the device speaks of another
-    /// buffer than before; `device_twice`: two connections take over from each other; `too_many_series`.
+    /// buffer than before; `device_twice`: two connections take over from each other; `too_many_series`;
+    /// `identity_mismatch`: what it sends bears another device's name.
     pub kind: String,
     /// How often.
     pub count: i64,

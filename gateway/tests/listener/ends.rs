@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use proto::Channel;
+use tokio::io::AsyncWriteExt as _;
 use tributary_gateway::ingest::{Event, Verdict};
 
 use crate::rig::{PATIENCE, Raw, Rig, connect, device, publish, subscribe, topic};
@@ -119,6 +120,70 @@ async fn of_two_clients_with_one_certificate_the_newer_stays_and_the_other_is_to
     second.send(&[0xE0, 0]).await;
     assert!(rig.closed().await.contains("disconnected"), "and nothing else was told of");
     rig.connect("meter-7", 4).await; // the place is free
+    rig.stop().await;
+}
+
+/// Comes as a second client with the device's certificate: the reason that it is given.
+async fn comes_again(rig: &Rig) -> (Raw, u8) {
+    let mut meter = rig.tls("meter-7").await;
+    meter.send(&connect(5, "meter-7", 60, None)).await;
+    let reason = meter.packet().await.1[1];
+    (meter, reason)
+}
+
+#[tokio::test]
+async fn of_two_quiet_clients_with_one_certificate_that_answer_when_they_are_sent_away_one_is_told_and_told_of() {
+    let mut rig = Rig::start_with(64, |settings| settings.lively = Duration::ZERO).await;
+    let (mut there, _link) = rig.connect("meter-7", 5).await;
+    // Each in turn takes the other's place, until that is seen to be no device that moved.
+    let (mut takeovers, mut attempts) = (0, 0);
+    loop {
+        attempts += 1;
+        assert!(attempts < 20, "{takeovers} takeovers, and none was a contest");
+        let (newer, reason) = comes_again(&rig).await;
+        if reason == 0x89 {
+            break;
+        }
+        assert_eq!(reason, 0);
+        assert!(rig.closed().await.contains("took over"));
+        rig.opened().await;
+        assert_eq!(there.packet().await, (0xE0, vec![0x8E]));
+        assert!(there.is_closed().await);
+        there.stream.shutdown().await.unwrap();
+        (there, takeovers) = (newer, takeovers + 1);
+        let since = Instant::now();
+        while rig.counters.takeovers_contested.get() < takeovers {
+            assert!(since.elapsed() < PATIENCE, "whoever left was there");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    assert_eq!(takeovers, 3, "once or twice may be chance");
+    assert!(matches!(rig.event().await, Event::Contested { device } if device == crate::rig::device("meter-7")));
+    there.send(&[0xC0, 0]).await;
+    assert_eq!(there.packet().await, (0xD0, vec![]), "who took the place still has it");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_comes_again_because_its_link_is_dead_contests_nothing() {
+    let mut rig = Rig::start_with(64, |settings| settings.lively = Duration::ZERO).await;
+    let (meter, _link) = rig.connect("meter-7", 5).await;
+    // Nobody hears there that its place is lost: the other end of a link that is cut looks like this.
+    let mut dead = meter;
+    for takeovers in 1..=4 {
+        let (newer, reason) = comes_again(&rig).await;
+        assert_eq!(reason, 0, "takeover {takeovers}");
+        assert!(rig.closed().await.contains("took over"));
+        rig.opened().await;
+        // Until the gateway has let go of it.
+        let since = Instant::now();
+        while dead.stream.get_mut().0.write_all(b"x").await.is_ok() {
+            assert!(since.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        dead = newer;
+    }
+    assert_eq!((rig.counters.takeovers.get(), rig.counters.takeovers_contested.get()), (4, 0));
     rig.stop().await;
 }
 

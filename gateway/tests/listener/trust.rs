@@ -155,17 +155,54 @@ async fn the_client_id_must_be_the_device_that_the_certificate_names() {
     rig.stop().await;
 }
 
+/// The TLS alert that `client` is sent away with. Its CONNECT is under way before that.
+async fn alert(rig: &Rig, client: std::sync::Arc<rustls::ClientConfig>) -> Option<rustls::AlertDescription> {
+    let ended = match Raw::connect(rig.address, client).await {
+        Err(error) => error, // under TLS 1.2
+        Ok(mut raw) => {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut raw.stream, &connect(5, "meter-7", 60, None)).await;
+            let answer =
+                tokio::time::timeout(crate::rig::PATIENCE, raw.stream.read_u8()).await.expect("an end in time");
+            answer.expect_err("no byte of MQTT")
+        }
+    };
+    match ended.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
+        _ => None,
+    }
+}
+
 #[tokio::test]
-async fn a_certificate_without_a_device_and_a_foreign_version_are_told_no() {
+async fn a_certificate_of_ours_that_is_no_devices_ends_with_the_handshake_expired_or_not() {
+    use rcgen::ExtendedKeyUsagePurpose::{Any, CodeSigning};
+    use rustls::AlertDescription::{AccessDenied, CertificateExpired, UnsupportedCertificate};
     let rig = Rig::start().await;
-    let client = rig.pki.client(Some(rig.pki.leaf("not.a.device", 3, ClientAuth, 2100)));
-    let mut raw = Raw::connect(rig.address, client).await.unwrap();
-    raw.send(&connect(5, "not.a.device", 60, None)).await;
-    assert_eq!(raw.packet().await, (0x20, vec![0, 0x87, 0]));
+    let mut failed = 0;
+    for (grace, year) in [(Duration::ZERO, 2100), (GRACE, 2025)] {
+        rig.control.set_tls(rig.pki.server_with(vec![rig.pki.crl(&[])], Claims::with_grace(grace)));
+        for (name, uses, wanted) in [
+            ("not.a.device", ClientAuth, AccessDenied),
+            ("meter-7", Any, UnsupportedCertificate),
+            ("meter-7", CodeSigning, UnsupportedCertificate),
+        ] {
+            // Who is nobody has no grace.
+            let wanted = if year == 2100 { wanted } else { CertificateExpired };
+            let client = rig.pki.client(Some(rig.pki.leaf(name, 3, uses.clone(), year)));
+            assert_eq!(alert(&rig, client).await, Some(wanted), "{name} for {uses:?} until {year}");
+            failed += 1;
+        }
+    }
+    assert_eq!((rig.counters.handshakes_failed.get(), rig.counters.connects_refused.get()), (failed, 0));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_foreign_version_is_told_no() {
+    let rig = Rig::start().await;
     let mut raw = rig.tls("meter-7").await;
     raw.send(b"\x10\x0e\0\x06MQIsdp\x03\x02\0\x3c\0\0").await;
     assert_eq!(raw.packet().await, (0x20, vec![0, 1]));
-    assert_eq!(rig.counters.connects_refused.get(), 2);
+    assert_eq!(rig.counters.connects_refused.get(), 1);
     rig.stop().await;
 }
 

@@ -9,6 +9,7 @@ const ALARMS: Readonly<Record<string, readonly [string, string]>> = {
   conflict_not_kept: ["Conflict not kept", "Two different batches came under one number, and quarantine had no room for the second."],
   quarantine_full: ["Quarantine full", "Batches that cannot be read are refused until there is room."],
   too_many_series: ["Too many series", "The device names more series than it may."],
+  identity_mismatch: ["Another's name", "What it sends bears the name of another device; it is in quarantine."],
   missing: ["Missing batches", "Batches were given away that had not come."],
 };
 

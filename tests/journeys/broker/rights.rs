@@ -60,6 +60,22 @@ fn a_device_cannot_publish_as_another_nor_hear_another_nor_take_its_place() {
     listening.kill().unwrap();
     listening.wait().unwrap();
 
+    // On its own topic, in another's name: acknowledged, kept aside and alarmed.
+    let misnamed = PACK.replace("glucose", "victim/glucose");
+    client("mosquitto_pub", port, &victim, &["-t", "trib/1/victim/senml", "-m", PACK]).unwrap();
+    wait_for("the victim to be heard of", Duration::from_secs(10), || {
+        (judge::stored(&cloud.gateway.database(), "victim").ok()?.len() == 1).then_some(())
+    });
+    client("mosquitto_pub", port, &thief, &["-t", "trib/1/thief/senml", "-m", &misnamed]).unwrap();
+    wait_for("the pack in quarantine", Duration::from_secs(20), || {
+        let entries = cloud.gateway.get("/api/v1/quarantine?device=thief").ok()?["entries"].clone();
+        let reason = entries[0]["reason"].as_str()?;
+        (entries.as_array()?.len() == 1 && reason.contains("identity: its names are those of victim")).then_some(())
+    });
+    let ledger = cloud.gateway.get("/api/v1/devices/thief/ledger").unwrap();
+    assert_eq!(ledger["alarms"][0]["kind"], "identity_mismatch", "{ledger}");
+    assert_eq!(judge::stored(&cloud.gateway.database(), "thief").unwrap().len(), 1, "nothing of it is stored");
+
     let hearing = std::thread::scope(|scope| {
         // Mosquitto lets everyone subscribe to anything, and then delivers what they may read. -d tells all packets.
         let topics = ["-W", "2", "-d", "-t", "trib/1/victim/senml", "-t", "trib/1/+/senml", "-t", "#"];
@@ -97,17 +113,36 @@ fn the_doctor_finds_each_hole_in_an_access_list_and_none_in_the_one_that_is_ship
     };
     let (code, said) = examine();
     assert!(code == Some(0) && said.contains("a device cannot publish as another"), "{said}");
-    let holes = [
-        ("pattern write trib/1/+/status\n", "canary can publish as canary-victim;"),
-        // Who could, would get another's certificate.
-        ("pattern write trib/1/+/enrol\n", "canary can publish as canary-victim;"),
-        ("pattern read trib/1/+/receipt\n", "canary can hear what is meant for canary-victim;"),
-        ("pattern write trib/1/%u/receipt\n", "canary can write receipts;"),
+    let holes: [(&str, &[&str]); 9] = [
+        (
+            "pattern write trib/1/+/status\n",
+            &[
+                "canary can publish as canary-victim: status;",
+                "canary can leave a status at the broker that is canary-victim's;",
+                "canary can have a last will that is canary-victim's;",
+            ],
+        ),
+        // Who could write on the first, would get another's certificate.
+        (
+            "pattern write trib/1/+/enrol\npattern write trib/1/+/batch\npattern write trib/1/+/command/result\n",
+            &["canary can publish as canary-victim: batch, command/result, enrol;"],
+        ),
+        ("pattern write trib/1/+/senml\n", &["canary can publish as canary-victim: senml;"]),
+        ("pattern read trib/1/+/receipt\n", &["canary can hear what is meant for canary-victim: receipt;"]),
+        ("pattern read trib/1/+/config\n", &["canary can hear what is meant for canary-victim: config;"]),
+        ("pattern read trib/1/+/senml\n", &["canary can hear what devices send: senml;"]),
+        ("pattern read $SYS/#\n", &["canary can hear what the broker says of itself;"]),
+        ("pattern write trib/1/%u/receipt\n", &["canary can write what only the gateway may: receipt;"]),
+        ("pattern write trib/1/%u/enrol/answer\n", &["canary can write what only the gateway may: enrol/answer;"]),
     ];
-    for (hole, finding) in holes {
+    for (hole, findings) in holes {
         broker.allow(|shipped| format!("{hole}{shipped}"));
         let (code, said) = examine();
-        assert!(code == Some(1) && said.contains(finding), "{hole}: {said}");
+        assert_eq!(code, Some(1), "{hole}: {said}");
+        for finding in findings {
+            assert!(said.contains(finding), "{hole}: {finding}: {said}");
+        }
+        assert_eq!(said.matches("canary can ").count(), findings.len(), "and nothing else: {hole}: {said}");
     }
     // Where nothing can be tried, nothing is proven.
     broker.allow(|shipped| shipped.replace("topic read trib/1/+/status", ""));

@@ -29,6 +29,11 @@ impl Case {
     pub(crate) fn is_bad(&self) -> bool {
         self.wanted != [Outcome::LetIn; 2]
     }
+
+    /// Whether it is refused before any byte of MQTT: all that are bad, but for [`BY_CONNECT`].
+    pub(crate) fn is_refused_by_tls(&self) -> bool {
+        self.wanted.iter().all(|wanted| matches!(wanted, Outcome::Alert(_) | Outcome::Closed))
+    }
 }
 
 // TLS alerts (RFC 8446, section 6.2).
@@ -40,10 +45,11 @@ pub(super) const EXPIRED: u8 = 45;
 pub(super) const UNKNOWN: u8 = 46;
 pub(super) const ILLEGAL_PARAMETER: u8 = 47;
 pub(super) const UNKNOWN_CA: u8 = 48;
+pub(super) const ACCESS_DENIED: u8 = 49;
 pub(super) const DECRYPT: u8 = 51;
 pub(super) const REQUIRED: u8 = 116;
-/// CONNACK of MQTT 5: not authorized.
-pub(super) const NOT_AUTHORIZED: Outcome = Outcome::Refused(0x87);
+/// The one that TLS lets in and CONNECT does not: its certificate is good, of another device than it calls itself.
+pub(crate) const BY_CONNECT: &str = "another device, ours in the common name";
 
 /// All cases, in families that each begin with good ones.
 pub(crate) struct Cases<'a> {
@@ -182,14 +188,14 @@ impl<'a> Cases<'a> {
             ("for signing code", &[CODE], Outcome::Alert(UNSUPPORTED)),
             ("for mail", &[MAIL], Outcome::Alert(UNSUPPORTED)),
             ("for anything", &[ANY], Outcome::Alert(UNSUPPORTED)),
-            ("for clients and for anything", &[CLIENT, ANY], NOT_AUTHORIZED),
-            ("for clients and servers", &[CLIENT, SERVER], NOT_AUTHORIZED),
+            ("for clients and for anything", &[CLIENT, ANY], Outcome::Alert(UNSUPPORTED)),
+            ("for clients and servers", &[CLIENT, SERVER], Outcome::Alert(UNSUPPORTED)),
         ] {
             let draft = for_purposes(self, all);
             self.leaf(name, &draft, wanted)?;
         }
         let draft = good(self).without(EXTENDED);
-        self.leaf("for no stated purpose", &draft, NOT_AUTHORIZED)?;
+        self.alert("for no stated purpose", &draft, UNSUPPORTED)?;
         let draft = good(self).with(BASIC, is_authority(None));
         self.alert("a leaf that is an authority", &draft, UNKNOWN)?;
         for (name, usage) in [
@@ -198,7 +204,7 @@ impl<'a> Cases<'a> {
             ("a leaf that may not sign", KEY_AGREEMENT),
         ] {
             let draft = good(self).with(KEY_USAGE, der::flags(usage));
-            self.leaf(name, &draft, NOT_AUTHORIZED)?;
+            self.alert(name, &draft, UNSUPPORTED)?;
         }
         Ok(())
     }

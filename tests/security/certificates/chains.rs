@@ -1,6 +1,6 @@
 //! The way to the root, and what may stand on it.
 
-use super::cases::{Cases, HANDSHAKE_FAILURE, NOT_AUTHORIZED, UNKNOWN, UNKNOWN_CA};
+use super::cases::{Cases, HANDSHAKE_FAILURE, UNKNOWN, UNKNOWN_CA};
 use super::client::{Outcome, Shown};
 use super::draft::{BASIC, CERT_SIGN, CONSTRAINTS, Draft, Extension, KEY_USAGE, is_authority, only_below};
 use super::keys::Proof;
@@ -49,7 +49,7 @@ impl Cases<'_> {
             (
                 "issuer that may not sign certificates",
                 |draft| draft.with(KEY_USAGE, der::flags(draft::CRL_SIGN)),
-                NOT_AUTHORIZED,
+                Outcome::Alert(UNKNOWN),
             ),
             (
                 "issuer that may not sign revocation lists",

@@ -1,6 +1,6 @@
 //! Whom a certificate names, in every shape that a name can have.
 
-use super::cases::{BAD_CERTIFICATE, Cases, NOT_AUTHORIZED};
+use super::cases::{ACCESS_DENIED, BAD_CERTIFICATE, BY_CONNECT, Cases};
 use super::client::Outcome;
 use super::draft::{Draft, NAMES, dns};
 use super::{der, draft};
@@ -46,15 +46,16 @@ impl Cases<'_> {
         ];
         for (name, set) in sets {
             let draft = self.workshop.leaf().with(NAMES, draft::names(&set));
-            self.leaf(name, &draft, NOT_AUTHORIZED)?;
+            self.alert(name, &draft, ACCESS_DENIED)?;
         }
         let draft = self.workshop.leaf().without(NAMES);
-        self.leaf("only a common name", &draft, NOT_AUTHORIZED)?;
+        self.alert("only a common name", &draft, ACCESS_DENIED)?;
         let draft = self.workshop.leaf().with(NAMES, der::octets(b"meter-7"));
         self.alert("a list that is none", &draft, BAD_CERTIFICATE)?;
-        // The client calls itself meter-7, and so does the common name; the name that counts is another device's.
+        // The client calls itself meter-7, and so does the common name; the name that counts is another device's. Only
+        // CONNECT says so.
         let draft = self.workshop.leaf().with(NAMES, draft::names(&[dns(b"meter-8")]));
-        self.leaf("another device, ours in the common name", &draft, Outcome::Refused(0x85))?;
+        self.leaf(BY_CONNECT, &draft, Outcome::Refused(0x85))?;
         let draft = Draft { subject: der::name("meter-8"), ..self.workshop.leaf() };
         self.leaf("good, another device in the common name", &draft, Outcome::LetIn)
     }

@@ -1,6 +1,6 @@
 //! What no certificate looks like, and bytes that are none.
 
-use super::cases::{BAD_CERTIFICATE, Cases, DECRYPT, NOT_AUTHORIZED, UNKNOWN};
+use super::cases::{BAD_CERTIFICATE, Cases, DECRYPT, UNKNOWN, UNSUPPORTED};
 use super::client::Outcome;
 use super::draft::{Draft, Extension, NAMES, dns};
 use super::keys::Alg;
@@ -29,8 +29,8 @@ impl Cases<'_> {
         let bytes = |size: usize| der::octets(&vec![7; size]);
         for (name, size, wanted) in [
             ("of 12 KiB, good", 12_000, Outcome::LetIn),
-            ("of 20 KiB", 20_000, NOT_AUTHORIZED),
-            ("of 40 KiB", 40_000, NOT_AUTHORIZED),
+            ("of 20 KiB", 20_000, Outcome::Alert(UNSUPPORTED)),
+            ("of 40 KiB", 40_000, Outcome::Alert(UNSUPPORTED)),
             ("of 64 KiB", 66_000, Outcome::Closed),
         ] {
             let draft = good(self).and(Extension(&[0x2A, 3, 4], false, bytes(size)));

@@ -2,7 +2,7 @@
 
 use rustls::SignatureScheme;
 
-use super::cases::{Cases, DECRYPT, ILLEGAL_PARAMETER, NOT_AUTHORIZED};
+use super::cases::{Cases, DECRYPT, ILLEGAL_PARAMETER, UNSUPPORTED};
 use super::client::{Outcome, Shown};
 use super::der;
 use super::draft::Draft;
@@ -15,9 +15,9 @@ impl Cases<'_> {
         let kinds = [
             ("P-384, good", Kind::Ec("P-384"), Outcome::LetIn),
             ("Ed25519, good", Kind::Ed25519, Outcome::LetIn),
-            ("RSA of 1024 bits", Kind::Rsa(1_024, 2), Outcome::Alert(DECRYPT)),
-            ("RSA of 2048 bits", Kind::Rsa(2_048, 2), NOT_AUTHORIZED),
-            ("RSA of 8192 bits", Kind::Rsa(8_192, 5), NOT_AUTHORIZED),
+            ("RSA of 1024 bits", Kind::Rsa(1_024, 2), Outcome::Alert(UNSUPPORTED)),
+            ("RSA of 2048 bits", Kind::Rsa(2_048, 2), Outcome::Alert(UNSUPPORTED)),
+            ("RSA of 8192 bits", Kind::Rsa(8_192, 5), Outcome::Alert(UNSUPPORTED)),
             ("P-224", Kind::Ec("P-224"), Outcome::Alert(DECRYPT)),
             ("P-521", Kind::Ec("P-521"), Outcome::Alert(ILLEGAL_PARAMETER)),
             ("secp256k1", Kind::Ec("secp256k1"), Outcome::Alert(DECRYPT)),

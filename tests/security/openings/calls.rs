@@ -8,6 +8,7 @@ use anyhow::Context;
 use harness::Agent;
 
 use super::descriptors::RESOLVER;
+use super::watch::Expected;
 use crate::part::Found;
 
 /// The calls.
@@ -46,50 +47,68 @@ pub(super) fn trace(agent: &mut Agent, folder: &Path) -> anyhow::Result<Option<P
     Ok(Some(log))
 }
 
-/// Judges all calls in `log`.
+/// Judges all calls in `log`, but for those of the program that the agent may run.
 ///
 /// # Errors
 /// When there are none.
-pub(super) fn judge(log: &Path, allowed: &[PathBuf], gateway: u16, found: &mut Found) -> anyhow::Result<()> {
+pub(super) fn judge(log: &Path, allowed: &[PathBuf], expected: &Expected, found: &mut Found) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(log).with_context(|| format!("read {}", log.display()))?;
-    let (mut calls, mut connects, mut programs) = (0, 0, 0);
+    let (mut calls, mut connects, mut programs, mut listens) = (0, 0, Vec::new(), 0);
+    let mut others: Vec<&str> = Vec::new();
     for line in text.lines() {
-        let Some((name, rest)) = call(line) else { continue };
+        let Some((thread, name, rest)) = call(line) else { continue };
+        if others.contains(&thread) {
+            continue;
+        }
         calls += 1;
         connects += u64::from(name == "connect" && rest.contains("AF_INET"));
-        programs += u64::from(name.starts_with("execve"));
-        if let Some(why) = strange(name, rest, allowed, gateway) {
+        listens += usize::from(name == "listen");
+        if name.starts_with("execve") {
+            programs.push(rest.split('"').nth(1).unwrap_or_default().to_owned());
+            // From here on it is that program, and not the agent.
+            others.extend((programs.len() > 1).then_some(thread));
+        }
+        if let Some(why) = strange(name, rest, allowed, expected) {
             found.wrong(format!("{why}: {line}"));
         }
     }
-    found.check(programs == 1, || format!("{programs} programs were started, where the agent is the one"));
-    found.check(connects >= 2, || format!("{connects} connections, where two were made"));
-    found.measured("agent_calls_looked_at", calls);
+    let started: Vec<&str> = programs.iter().skip(1).map(String::as_str).collect();
+    let is_right = !programs.is_empty() && started == expected.program.iter().copied().collect::<Vec<_>>();
+    found.check(is_right, || format!("{programs:?} were started, where the agent and {:?} are due", expected.program));
+    let due = usize::from(expected.socket.is_some());
+    found.check(listens == due, || format!("it listened {listens} times, where {due} are due"));
+    found.check(connects >= 1, || "no connection, where some were made".to_owned());
+    found.count("agent_calls_looked_at", calls);
     Ok(())
 }
 
-/// Name and the rest of a line; none of a line that is no beginning of a call.
-fn call(line: &str) -> Option<(&str, &str)> {
-    let text = line.trim_start_matches(|letter: char| letter.is_ascii_digit()).trim_start();
-    let (name, rest) = text.split_once('(')?;
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some((name, rest))
+/// Thread, name and the rest of a line; none of a line that is no beginning of a call.
+fn call(line: &str) -> Option<(&str, &str, &str)> {
+    let text = line.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let thread = line.strip_suffix(text)?;
+    let (name, rest) = text.trim_start().split_once('(')?;
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some((thread, name, rest))
 }
 
 /// Why an agent has no use for this call.
-fn strange(name: &str, rest: &str, allowed: &[PathBuf], gateway: u16) -> Option<&'static str> {
+fn strange(name: &str, rest: &str, allowed: &[PathBuf], expected: &Expected) -> Option<&'static str> {
     let is_kernel = rest.contains("AF_NETLINK");
-    let to_gateway = || {
-        let port = format!("htons({gateway})");
+    let is_expected = || {
         let is_loopback = rest.contains("\"127.0.0.1\"") || rest.contains("\"::1\"");
         // The resolver's trial of a way takes any port, and undoes it with an address of no family.
-        is_loopback && (rest.contains(&port) || rest.contains("htons(0)")) || rest.contains("AF_UNSPEC")
+        let is_port = expected.ports.iter().chain([&0]).any(|port| rest.contains(&format!("htons({port})")));
+        is_loopback && is_port || rest.contains("AF_UNSPEC")
     };
+    let socket = expected.socket.as_deref().map(|path| format!("sun_path=\"{}\"", path.display()));
+    let is_own_socket = || rest.contains("AF_UNIX") && socket.as_ref().is_some_and(|socket| rest.contains(socket));
     match name {
-        "listen" | "accept" | "accept4" => Some("it listens"),
-        "bind" if !is_kernel => Some("it binds"),
+        "listen" | "accept" | "accept4" if socket.is_none() => Some("it listens"),
+        "bind" if !is_kernel && !is_own_socket() => Some("it binds"),
         "io_uring_setup" => Some("a way around being looked at"),
-        "connect" if rest.contains("AF_UNIX") && !rest.contains("/nscd/socket") => Some("it connects to a program"),
-        "connect" if rest.contains("AF_INET") && !to_gateway() => Some("it connects elsewhere"),
+        "connect" if rest.contains("AF_UNIX") && !rest.contains("/nscd/socket") && !is_own_socket() => {
+            Some("it connects to a program")
+        }
+        "connect" if rest.contains("AF_INET") && !is_expected() => Some("it connects elsewhere"),
         "sendto" | "sendmsg" | "sendmmsg" if rest.contains("AF_INET") => Some("it sends without a connection"),
         "socket" if rest.contains("SOCK_RAW") && !is_kernel || rest.contains("AF_PACKET") => Some("a raw socket"),
         "open" | "openat" | "openat2" | "creat" => {
@@ -112,7 +131,8 @@ mod tests {
     #[test]
     fn what_an_agent_has_no_use_for_is_told_from_what_it_does() {
         let own = [PathBuf::from("/home/agent")];
-        let why = |line: &str| call(line).and_then(|(name, rest)| strange(name, rest, &own, 8_883));
+        let expected = Expected::only(8_883);
+        let why = |line: &str| call(line).and_then(|(_, name, rest)| strange(name, rest, &own, &expected));
         for good in [
             r#"7 connect(9, {sa_family=AF_INET, sin_port=htons(8883), sin_addr=inet_addr("127.0.0.1")}, 16) = 0"#,
             r#"7 bind(9, {sa_family=AF_NETLINK, nl_pid=0, nl_groups=00000000}, 12) = 0"#,
@@ -135,5 +155,26 @@ mod tests {
         ] {
             assert!(why(bad).is_some(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_the_settings_name_is_no_more_than_that() {
+        let more = Expected { ports: [8_883, 502].into(), socket: Some("/run/in.sock".into()), ..Expected::default() };
+        let why = |line: &str| call(line).and_then(|(_, name, rest)| strange(name, rest, &[], &more));
+        for good in [
+            r#"7 connect(9, {sa_family=AF_INET, sin_port=htons(502), sin_addr=inet_addr("127.0.0.1")}, 16) = 0"#,
+            r#"7 bind(9, {sa_family=AF_UNIX, sun_path="/run/in.sock"}, 110) = 0"#,
+            r#"7 listen(9, 128) = 0"#,
+        ] {
+            assert_eq!(why(good), None, "{good}");
+        }
+        for bad in [
+            r#"7 connect(9, {sa_family=AF_INET, sin_port=htons(503), sin_addr=inet_addr("127.0.0.1")}, 16) = 0"#,
+            r#"7 bind(9, {sa_family=AF_UNIX, sun_path="/run/in.sock2"}, 110) = 0"#,
+            r#"7 bind(9, {sa_family=AF_INET, sin_port=htons(502), sin_addr=inet_addr("127.0.0.1")}, 16) = 0"#,
+        ] {
+            assert!(why(bad).is_some(), "{bad}");
+        }
+        assert_eq!(call("123 listen(9, 128) = 0"), Some(("123", "listen", "9, 128) = 0")));
     }
 }

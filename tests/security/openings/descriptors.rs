@@ -26,11 +26,13 @@ pub(super) fn strange(open: &BTreeMap<String, String>, own: &[PathBuf], readable
             || own.iter().chain(readable).any(|path| path.as_path() == Path::new(target))
             || RESOLVER.contains(&target)
             || LOADER.iter().any(|start| target.starts_with(start))
+            || (target.starts_with("/proc/") && target.ends_with("/maps"))
     };
     open.iter().filter(|(_, target)| !is_known(target)).map(|(id, target)| format!("{id}: {target}")).collect()
 }
 
-/// What the dynamic loader reads when a program starts: the first look may meet it there.
+/// What the dynamic loader reads when a program starts: the first look may meet it there. So does the C library look up in
+/// `/proc` where the stack ends.
 const LOADER: [&str; 5] = ["/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/", "/etc/ld.so."];
 
 /// Files that the C library reads to find a host by its name.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::Duration;
 
 use super::descriptors;
@@ -42,6 +43,11 @@ impl Socket {
     /// Whether an agent has no use for it.
     pub(super) fn is_strange(&self) -> bool {
         matches!(self.kind, Kind::Raw | Kind::Unknown) || !self.path.is_empty()
+    }
+
+    /// Whether it is a Unix socket of this name, or a connection to it.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        self.kind == Kind::Unix && Path::new(&self.path) == path
     }
 
     /// Where it leads.

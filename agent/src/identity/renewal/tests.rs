@@ -36,7 +36,8 @@ impl Rig {
         std::fs::write(folder.path().join("x.crt"), &made.leaf.pem).unwrap();
         certs::key_file::create_private(&folder.path().join("x.key"), made.key_pem.as_bytes()).unwrap();
         let key = key.unwrap_or_else(|| Key::File(folder.path().join("x.key")));
-        let renewal = Renewal::new(&"a".parse().unwrap(), &folder.path().join("x.crt"), &key);
+        let trust = Trust::at(&folder.path().join("ca/ca.crt"), None);
+        let renewal = Renewal::new(&"a".parse().unwrap(), &folder.path().join("x.crt"), &key, trust);
         Self { folder, authority, renewal, began: Instant::now() }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 use proto::DeviceId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -18,6 +18,7 @@ use super::control::{Entered, NoEntry};
 use super::drive::Drive;
 use super::end::End;
 use super::envelope;
+use super::farewell::{farewell, has_left};
 use super::outbox::Outbox;
 use super::packet::{PacketError, Version};
 use super::peer::{Peer, identity, named};
@@ -182,9 +183,13 @@ async fn session(
     let Err(end) = drive.run(&mut stream, &mut kicked, stop).await;
     let (session, mut outbox) = (drive.session, drive.outbox);
     shared.quotas.keep(&session.device, drive.quota, Instant::now());
-    if matches!(end, End::TakenOver) && drive.heard.elapsed() < LIVELY && !has_left(&mut stream).await {
+    let was_there = matches!(end, End::TakenOver) && !has_left(&mut stream).await;
+    let was_lively = was_there && drive.heard.elapsed() < shared.settings.lively;
+    if was_lively {
         shared.control.contested(&session.device);
+        shared.counters.takeovers_contested.add();
     }
+    let device = session.device.clone();
     let is_revoked = matches!(end, End::Revoked);
     if is_revoked {
         // Cut before the pipeline has room for the news, and nothing that waited to be written is: not even the reason,
@@ -205,21 +210,12 @@ async fn session(
     if let Some(reason) = end.reason() {
         reply::disconnect(terms.version, reason, &mut outbox.bytes);
     }
-    farewell(shared, &mut stream, &mut outbox, end.reason().is_some()).await;
-}
-
-/// Whether the client has closed its side already, behind what it still had sent: then it did not lose its place to
-/// another, but came again itself before its end was seen.
-async fn has_left(stream: &mut Stream) -> bool {
-    let mut scrap = [0; 2048];
-    for _ in 0..UNREAD_ROUNDS_MAX {
-        match timeout(Duration::ZERO, stream.read(&mut scrap)).await {
-            Err(_) => return false, // nothing more has come, neither bytes nor an end
-            Ok(Ok(1..)) => {}
-            Ok(_) => return true,
-        }
+    let answered = farewell(shared, &mut stream, &mut outbox, end.reason().is_some()).await;
+    if was_there && !was_lively && answered {
+        // It was quiet, and somebody is there all the same.
+        shared.control.answered(&device);
+        shared.counters.takeovers_contested.add();
     }
-    false
 }
 
 /// Two connections of this device live: says so, once a minute at most.
@@ -254,26 +250,5 @@ fn count_packet_error(shared: &Shared, end: &End) {
     }
 }
 
-/// Writes what is left and closes, without waiting long for someone who may be gone.
-///
-/// With `linger`, what the client still sends is read and thrown away for a while: to close over unread bytes would
-/// reset the connection and could take our last packet with it.
-async fn farewell(shared: &Shared, stream: &mut Stream, outbox: &mut Outbox, linger: bool) {
-    let leaving = async {
-        outbox.drain(stream).await?;
-        stream.shutdown().await?;
-        let (socket, mut scrap) = (&mut stream.get_mut().0, [0; 2048]);
-        while linger && socket.read(&mut scrap).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    // Whoever does not hear it sees the socket close.
-    let _ = timeout(shared.settings.farewell_deadline, Box::pin(leaving)).await;
-}
-
 /// How long a claim's session may last: to connect, ask and hear takes a second or two.
 const CLAIM_SESSION_MAX: Duration = Duration::from_secs(120);
-/// A connection that was heard this long ago was alive when it lost its place. A client that comes again because its
-/// link is dead has waited longer for an answer.
-const LIVELY: Duration = Duration::from_secs(5);
-/// Reads, of 2 KiB at most, until the end is looked for no longer: 4 MiB are all that waits in a socket.
-const UNREAD_ROUNDS_MAX: usize = 2_048;

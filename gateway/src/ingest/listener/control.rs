@@ -59,6 +59,11 @@ impl Control {
         self.0.seats().contests.lost(device, Instant::now());
     }
 
+    /// A quiet connection of `device` lost its place to another, and answered.
+    pub(super) fn answered(&self, device: &DeviceId) {
+        self.0.seats().contests.answered(device, Instant::now());
+    }
+
     /// Takes the device's seat, and ends the connection that has it.
     pub(super) fn enter(
         &self,
@@ -169,5 +174,45 @@ impl Occupant {
 impl Registry {
     fn seats(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::ring;
+    use rustls::server::ResolvesServerCertUsingSni;
+
+    use super::*;
+
+    fn control() -> Control {
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        Control::new(Arc::new(config.with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()))))
+    }
+
+    #[test]
+    fn who_showed_a_revoked_certificate_anywhere_in_its_chain_is_cut_off_and_kept_out() {
+        let control = control();
+        let enter = |name: &str, serials: [&str; 2]| {
+            let serials = serials.map(str::to_owned).to_vec();
+            control.enter(&name.parse().unwrap(), ConnectionId::fresh(), serials)
+        };
+        let mut of_issuer = enter("a", ["07", "02"]).unwrap();
+        let mut itself = enter("b", ["08", "03"]).unwrap();
+        let mut other = enter("c", ["09", "03"]).unwrap();
+        let closed = control.revoke(RevokedBy::Lists, ["02".to_owned(), "08".to_owned()].into());
+        let closed: BTreeSet<String> =
+            closed.into_iter().map(|(device, serial)| format!("{device} {serial}")).collect();
+        assert_eq!(closed, BTreeSet::from(["a 07".to_owned(), "b 08".to_owned()]));
+        assert!(matches!(of_issuer.kicked.try_recv(), Ok(End::Revoked)));
+        assert!(matches!(itself.kicked.try_recv(), Ok(End::Revoked)));
+        assert!(other.kicked.try_recv().is_err());
+        for (name, serials) in [("a", ["07", "02"]), ("d", ["10", "02"]), ("b", ["08", "03"])] {
+            assert!(matches!(enter(name, serials), Err(NoEntry::Revoked)), "{name}");
+        }
+        // What the registry says stays when the lists say otherwise.
+        control.revoke(RevokedBy::Registry, ["03".to_owned()].into());
+        control.revoke(RevokedBy::Lists, BTreeSet::new());
+        assert!(enter("a", ["07", "02"]).is_ok() && matches!(enter("c", ["09", "03"]), Err(NoEntry::Revoked)));
     }
 }

@@ -19,6 +19,8 @@ pub struct Counters {
     pub connects_refused: Count,
     /// Connections that a newer one of the same device ended.
     pub takeovers: Count,
+    /// Of these, those at whose other end somebody still was: where there are many, a certificate is in use twice.
+    pub takeovers_contested: Count,
     /// Publishes handed to the pipeline, last wills included.
     pub publishes: Count,
     /// Publishes that their sender has no right to.

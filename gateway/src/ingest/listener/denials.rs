@@ -28,8 +28,13 @@ pub(super) fn subscription(shared: &Shared, device: &DeviceId, filter: &str) {
 pub(super) fn handshake(shared: &Shared, error: &std::io::Error) {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     if let Some(rustls::Error::InvalidCertificate(why)) = inner {
-        // Without its particulars, such as times: the same again is the same.
-        let why: String = format!("{why:?}").chars().take_while(char::is_ascii_alphanumeric).collect();
+        // Without its particulars, such as times: the same again is the same. The log has them, with the serial number.
+        let why = match why {
+            rustls::CertificateError::ApplicationVerificationFailure => {
+                "it names no device, or not one alone".to_owned()
+            }
+            other => format!("{other:?}").chars().take_while(char::is_ascii_alphanumeric).collect(),
+        };
         let detail = Detail::none().text("why", &format!("its certificate is not accepted: {why}"));
         shared.auditor.note(Event::DeniedConnect, Actor::Gateway, None, detail);
     }

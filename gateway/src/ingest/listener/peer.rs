@@ -30,7 +30,8 @@ pub(super) fn named(shared: &Shared, stream: &Stream) -> Option<(DeviceId, Strin
     Some(((shared.identify)(leaf).ok()?, certs::identity::serial(leaf).ok()?))
 }
 
-/// The device that the certificate names, or the claim that it is.
+/// The device that the certificate names, or the claim that it is. That it names one, and one alone, the handshake has seen
+/// to already; whoever came by here all the same would be refused.
 pub(super) fn identity(shared: &Shared, stream: &Stream, connect: &Connect) -> Result<Peer, Refusal> {
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let unsound = |error: certs::identity::IdentityError| Refusal::Identity(error.to_string());

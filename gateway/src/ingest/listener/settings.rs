@@ -20,6 +20,9 @@ pub struct Settings {
     pub connect_deadline: Duration,
     /// How long a new connection waits for the one it takes over to end, last will included.
     pub takeover_deadline: Duration,
+    /// A connection that was heard this long ago was alive when it lost its place to another. A client that comes again
+    /// because its link is dead has waited longer for an answer.
+    pub lively: Duration,
     /// The longest keep alive, in seconds, that MQTT 5 clients are told to keep, and the one that clients who name
     /// none are held to. 1200 is what AWS IoT Core allows.
     pub keep_alive_s_max: u16,
@@ -61,6 +64,7 @@ impl Default for Settings {
             handshake_deadline: Duration::from_secs(10),
             connect_deadline: Duration::from_secs(5),
             takeover_deadline: Duration::from_secs(5),
+            lively: Duration::from_secs(5),
             keep_alive_s_max: 1_200,
             receive_max: 64,
             held_bytes_max: 64 * 1024 * 1024,

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use certs::identity::IdentityError;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, ServerConfig,
+    SignatureScheme,
 };
 
 use crate::enrol::Claims;
@@ -36,7 +38,8 @@ pub enum TlsError {
 /// of `client_roots`.
 ///
 /// With `crls`, every certificate of the chain below the root must be covered by one that is in date and does not name
-/// it: unknown status is denied. Sessions are never resumed and there is no early data, so that each connection shows
+/// it: unknown status is denied. All that follows from the certificate alone is judged here: whom it names, what it is for,
+/// its key, so that a peer whose certificate is no device's ends with the handshake and is never read from. Sessions are never resumed and there is no early data, so that each connection shows
 /// its certificate and a revoked one cannot come back by a ticket.
 ///
 /// Beside these, the certificate of a code among `claims` is taken, which signs itself; and that of a device that expired
@@ -89,6 +92,30 @@ fn lists_end(crls: &[CertificateRevocationListDer<'_>]) -> Result<u64, TlsError>
     Ok(ends.collect::<Result<Vec<_>, TlsError>>()?.into_iter().min().unwrap_or(u64::MAX))
 }
 
+/// Whether a chain that is genuine is one that a device, or a claim that many share, may have.
+fn is_of_a_device(leaf: &[u8], issuers: &[CertificateDer<'_>]) -> Result<(), Error> {
+    let named = certs::identity::device_id(leaf);
+    named.and_then(|_| certs::identity::check_issuers(issuers.iter().map(AsRef::as_ref))).map_err(|error| {
+        let serial = certs::identity::serial(leaf).unwrap_or_default();
+        tracing::warn!(serial, %error, "a certificate of our authority is no device's, and its connection ends");
+        Error::InvalidCertificate(unfit(error))
+    })
+}
+
+/// What TLS is to say of it (RFC 8446, section 6.2): bytes that are none are a bad certificate, a kind that devices may not
+/// have is unsupported, and one that names nobody who could come in is denied access.
+fn unfit(error: IdentityError) -> CertificateError {
+    use IdentityError as Why;
+    match error {
+        Why::Malformed => CertificateError::BadEncoding,
+        Why::TooLarge { .. } | Why::OtherUse | Why::OtherKeyUse | Why::WeakKey => CertificateError::InvalidPurpose,
+        Why::NoName | Why::ManyNames { .. } | Why::NotDns | Why::NotADeviceId => {
+            CertificateError::ApplicationVerificationFailure
+        }
+        Why::NotAnIssuer | Why::MalformedCrl | Why::PartialCrl => CertificateError::Other(OtherError(Arc::new(error))),
+    }
+}
+
 /// Takes devices by their authority, and claims by their key.
 #[derive(Debug)]
 struct Admission {
@@ -131,11 +158,14 @@ impl ClientCertVerifier for Admission {
             judged,
             Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }))
         );
-        match self.was_good(end_entity, intermediates, now).filter(|_| is_expired) {
+        let judged = match self.was_good(end_entity, intermediates, now).filter(|_| is_expired) {
             // It may do no more than a claim: who comes in is judged again when it says what it wants.
             Some(until) => self.usual.verify_client_cert(end_entity, intermediates, until),
             None => judged,
-        }
+        };
+        let verified = judged?;
+        is_of_a_device(end_entity, intermediates)?;
+        Ok(verified)
     }
 
     fn verify_tls12_signature(

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::ops;
 
 use proto::message::{Hello, Refusal, Refused, Settlement};
-use proto::{Channel, DeviceId, Epoch, Range, Ranges};
-use tracing::{error, warn};
+use proto::{Channel, DeviceId, Epoch, Range, Ranges, Topic};
+use tracing::{error, info, warn};
 
 use super::{Message, Recording};
+use crate::audit::entry::{Detail, Event};
 use crate::ingest::judge::Answer;
 use crate::ingest::receipt::{Reader, receipts};
 use crate::ingest::{RefusalCode, Verdict};
@@ -71,6 +72,21 @@ impl<L: Ledger> Recording<L> {
                 }
             }
             self.send(&message.device, answer);
+        }
+    }
+
+    /// Says whose packs bore another device's name. Repeats are counted by the trail.
+    pub(super) fn tell_of_misnamed(&self, items: &[Item], outcomes: &[Outcome]) {
+        let misnamed = items.iter().zip(outcomes).filter(|(_, outcome)| **outcome == Outcome::Misnamed);
+        for (item, _) in misnamed {
+            let topic = Topic::new(item.device().clone(), Channel::Senml).to_string();
+            info!(device.id = %item.device(), "a pack bears the name of another device, and was quarantined");
+            let why = "identity: its names are those of another device";
+            self.auditor.denied(
+                Event::DeniedPublish,
+                item.device(),
+                Detail::none().text("topic", &topic).text("why", why),
+            );
         }
     }
 

@@ -1,13 +1,14 @@
-//! SenML packs: they have no numbers, so what makes a repeat known is their bytes.
+//! SenML packs: they have no numbers, so what makes a repeat known is their bytes. One that bears another device's name is
+//! kept aside.
 
 use proto::message::Refusal;
-use proto::{Clock, Column, Instant};
+use proto::{Channel, Clock, Column, DeviceId, Instant};
 
 use super::batches::Arrived;
 use super::claims::Claimed;
 use super::{StoreError, TENANT, Work};
 use crate::store::sql::params;
-use crate::store::{Outcome, Pack};
+use crate::store::{Outcome, Pack, Quarantine};
 
 /// How long a pack with absolute times is known.
 const PACK_US_KEPT: i64 = 7 * 86_400 * 1_000_000;
@@ -24,6 +25,9 @@ impl Work<'_> {
         if self.is_known(device, pack)? {
             return Ok(Outcome::Known);
         }
+        if let Some(other) = self.other_device(pack)? {
+            return self.misnamed(device, pack, &other);
+        }
         if !self.has_room_for(device, pack.columns.iter().map(|column: &Column| &column.series)) {
             self.alarm(device, "too_many_series")?;
             return Ok(Outcome::Refused(Refusal::TooLarge));
@@ -36,6 +40,18 @@ impl Work<'_> {
         self.claim(device, Claimed::Pack { hash: pack.hash }, before);
         self.remember(device, pack)?;
         Ok(Outcome::Recorded)
+    }
+
+    /// Keeps a pack with its bytes that says it is `other`'s, and alarms. Nothing of it is stored, for either.
+    fn misnamed(&mut self, device: i64, pack: &Pack, other: &DeviceId) -> Result<Outcome, StoreError> {
+        self.alarm(device, "identity_mismatch")?;
+        let (channel, arrived, bytes) = (Channel::Senml, pack.arrived, pack.payload.clone());
+        let reason = format!("identity: its names are those of {other}, and its certificate is {}'s", pack.device);
+        let aside = Quarantine { device: pack.device.clone(), channel, identity: None, arrived, reason, bytes };
+        Ok(match self.quarantine(&aside)? {
+            Outcome::Recorded | Outcome::Known => Outcome::Misnamed,
+            refused => refused,
+        })
     }
 
     fn is_known(&self, device: i64, pack: &Pack) -> Result<bool, StoreError> {
