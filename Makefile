@@ -7,7 +7,7 @@ FEATURES := seeded-bugs,aws
 # A commit's worth of tests is built with the same profile as the demo, so that nothing is built twice.
 BIN := target/debug
 
-.PHONY: help demo test check terraform containers test-rust test-ui bench chaos security fuzz servers ui install build build-for-tests clean
+.PHONY: help demo test check terraform containers test-rust test-ui bench chaos drill security fuzz sbom reproducible servers ui install build build-for-tests clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,16 @@ chaos: ui build-for-tests ## nothing lost, nothing doubled: fifteen minutes of f
 	.ci/install chaos
 	tests/machine/fetch || true # without it the machine's rig says what is missing
 	$(BIN)/tributary-chaos $(if $(LONG),--long)
+
+drill: ui build-for-tests servers ## a gateway is copied, destroyed and put back 36 hours later; into target/drill.json; LONG=1 with more readings
+	.ci/install
+	$(BIN)/tributary-chaos --only drill --report target/drill.json $(if $(LONG),--long)
+
+sbom: ## lists what is in each program that is shipped, into target/sbom, and checks the lists
+	cross/supply/sbom
+
+reproducible: ui ## builds what is shipped twice, elsewhere, and compares; GATEWAY=1 for the gateway too
+	cross/supply/reproducible
 
 security: ui build-for-tests ## hostile certificates, rights, packets, revocations against the real gateway; into target/security.json
 	.ci/install

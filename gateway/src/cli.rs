@@ -15,6 +15,7 @@ use crate::doctor::Doctor;
 use crate::enrol::Claims;
 use crate::store::postgres;
 
+mod copies;
 mod devices;
 
 /// Takes readings from devices, commits them, says so, and serves dashboards.
@@ -39,6 +40,10 @@ enum Command {
     /// Look at certificates, keys, files, roles, clocks and the broker, and say in a line each what is to be seen to;
     /// exit code 1 where something is, 2 where something could not be looked at
     Doctor(Doctor),
+    /// Copy the SQLite database to a file while the gateway runs; PostgreSQL has tools of its own
+    Backup(copies::Backup),
+    /// Put such a copy back where no gateway runs; what was there is kept beside it
+    Restore(copies::Restore),
     /// What is kept of who let whom do what, and who was kept from what
     #[command(subcommand)]
     Audit(crate::audit::command::Command),
@@ -63,6 +68,8 @@ impl Cli {
             Command::CheckConfig(at) => check(&at.config)?,
             Command::Devices(command) => command.run(&mut std::io::stdout().lock())?,
             Command::Doctor(doctor) => return doctor.run(),
+            Command::Backup(backup) => backup.run(&mut std::io::stdout().lock())?,
+            Command::Restore(restore) => restore.run(&mut std::io::stdout().lock())?,
             Command::Audit(command) => command.run()?,
         }
         Ok(ExitCode::SUCCESS)

@@ -20,6 +20,7 @@ mod clock;
 mod database;
 mod files;
 mod finding;
+mod forgotten;
 mod gather;
 mod lists;
 mod samples;
@@ -96,6 +97,7 @@ pub fn examine(config_file: &Path, config: &Config) -> Vec<Finding> {
     }
     found.extend(certificates::examine(&seen, own_s));
     found.extend(lists::examine(&lists, &seen, own_s));
+    found.extend(forgotten::examine(config, now).unwrap_or_else(|error| vec![Finding::unknown("revocation", &error)]));
     match files::look(&gather::files(config_file, config)) {
         Ok(met) => found.extend(files::examine(&met, &owners(config))),
         Err(error) => found.push(Finding::unknown("files", &error)),

@@ -9,6 +9,7 @@ mod cuts;
 mod damage;
 mod database;
 mod diskfull;
+mod drill;
 mod gateways;
 mod iofaults;
 mod kills;
@@ -38,6 +39,7 @@ pub(crate) const ALL: &[(&str, Rig)] = &[
     ("links", links::run),
     ("diskfull", diskfull::run),
     ("restore", restore::run),
+    ("drill", drill::run),
     ("gateways", gateways::run),
     ("database", database::run),
     ("sensitivity", sensitivity::run),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::binary;
+use crate::hours::Entrance;
 use crate::pki::Files;
 use crate::process::Process;
 
@@ -19,6 +20,8 @@ pub struct Agent {
     pub program: PathBuf,
     /// What is added to its environment, from the next start on.
     pub environment: Vec<(String, String)>,
+    /// When it lives, from the next start on.
+    pub entrance: Entrance,
 }
 
 impl Agent {
@@ -30,8 +33,9 @@ impl Agent {
     pub fn new(folder: &Path, device: &str, gateway_port: Option<u16>, files: &Files, sources: &str) -> Self {
         std::fs::create_dir_all(folder).expect("make the agent's folder");
         let program = binary("tributary-agent");
-        let environment = Vec::new();
-        let agent = Self { process: None, folder: folder.into(), device: device.to_owned(), program, environment };
+        let (environment, entrance) = (Vec::new(), Entrance::default());
+        let (folder, device) = (folder.to_owned(), device.to_owned());
+        let agent = Self { process: None, folder, device, program, environment, entrance };
         let Files { authority, certificate, key } = files;
         let uplink = gateway_port.map_or_else(String::new, |port| {
             format!(
@@ -39,7 +43,8 @@ impl Agent {
                  certificate_file = {certificate:?}\nkey_file = {key:?}\nreconnect_s_min = 0.05\nreconnect_s_max = 0.5\n"
             )
         });
-        let text = format!("[device]\nid = \"{device}\"\n[buffer]\npath = {:?}\n{uplink}{sources}", agent.buffer());
+        let text =
+            format!("[device]\nid = \"{}\"\n[buffer]\npath = {:?}\n{uplink}{sources}", agent.device, agent.buffer());
         std::fs::write(agent.config(), text).expect("write the agent's configuration");
         agent
     }
@@ -74,7 +79,7 @@ impl Agent {
     /// When it cannot be started.
     pub fn start(&mut self) {
         self.process = None;
-        let mut command = Command::new(&self.program);
+        let mut command = self.entrance.command(&self.program);
         command.args(["run", "--config"]).arg(self.config()).env("TRIBUTARY_LOG", "info,rumqttc=error");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Process::start(command, &self.folder.join("agent.log")).expect("start the agent");

@@ -69,6 +69,16 @@ impl Shared {
     /// # Errors
     /// When the server does not answer, or the schema cannot be made; with the gateway's words.
     pub fn prepare(server: &Postgres, name: &str, folder: &Path, files: &Files) -> anyhow::Result<Self> {
+        let shared = Self::bare(server, name, folder)?;
+        shared.migrate(folder, files)?;
+        Ok(shared)
+    }
+
+    /// The same without the schema: for what is put back into it.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn bare(server: &Postgres, name: &str, folder: &Path) -> anyhow::Result<Self> {
         let dsn = server.database(name)?;
         std::fs::create_dir_all(folder)?;
         server.make_roles(name)?;
@@ -79,9 +89,7 @@ impl Shared {
              user = \"{INGEST}\"\npassword_file = {ingest:?}\nmigrate_user = \"{MIGRATE}\"\n\
              migrate_password_file = {migrate:?}\n"
         );
-        let shared = Self { dsn, table, judge: Arc::default() };
-        shared.migrate(folder, files)?;
-        Ok(shared)
+        Ok(Self { dsn, table, judge: Arc::default() })
     }
 
     /// The gateways' `[store]` tables.

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::hours::Entrance;
 use crate::pki::Files;
 use crate::process::Process;
 use crate::{binary, https};
@@ -40,6 +41,8 @@ pub struct Gateway {
     pub store: Option<String>,
     /// What is added to its environment, from the next start on.
     pub environment: Vec<(String, String)>,
+    /// When it lives, from the next start on, and its commands.
+    pub entrance: Entrance,
 }
 
 impl Gateway {
@@ -75,6 +78,7 @@ impl Gateway {
             tls_min: None,
             store: None,
             environment: Vec::new(),
+            entrance: Entrance::default(),
         }
     }
 
@@ -135,7 +139,7 @@ impl Gateway {
     /// When there is no such program.
     #[must_use]
     pub fn ask(&self, words: &[&str]) -> Output {
-        let mut program = Command::new(binary("tributary-gateway"));
+        let mut program = self.entrance.command(&binary("tributary-gateway"));
         program.args(words).arg("--config").arg(self.config()).output().expect("run the gateway")
     }
 
@@ -146,7 +150,7 @@ impl Gateway {
     pub fn restart(&mut self) {
         self.process = None;
         self.write_config();
-        let mut command = Command::new(binary("tributary-gateway"));
+        let mut command = self.entrance.command(&binary("tributary-gateway"));
         command.args(["run", "--config"]).arg(self.config()).env("TRIBUTARY_LOG", "info");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let began = Instant::now();

@@ -107,7 +107,12 @@ async fn on_a_disk_that_takes_nothing_a_stop_ends_the_wait_and_what_was_not_stor
     }
     let unstored = outlet.put_to_confirm(intake(vec![sample("text", Value::Bool(true))], true, 12)).await.unwrap();
     drop(outlet);
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // Once the reserve is given up, there is no more to be had.
+    let (reserve, began) = (disk.path().join("b.db.reserve"), Instant::now());
+    while std::fs::metadata(&reserve).unwrap().len() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(30), "the reserve is still there");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     assert!(!sealer.is_finished(), "it waits for room");
     stop.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(30), sealer).await;

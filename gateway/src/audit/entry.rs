@@ -37,11 +37,15 @@ pub enum Event {
     SettingsChanged,
     /// The oldest entries went, by the rule that ends the trail's growth.
     Trimmed,
+    /// All that is stored was copied to a file.
+    BackedUp,
+    /// A copy was put back: what came after it was made is not in this trail.
+    Restored,
 }
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Issued,
         Self::Allowed,
         Self::Refused,
@@ -54,6 +58,8 @@ impl Event {
         Self::DeniedConnect,
         Self::SettingsChanged,
         Self::Trimmed,
+        Self::BackedUp,
+        Self::Restored,
     ];
 
     /// As it is stored.
@@ -72,6 +78,8 @@ impl Event {
             Self::DeniedConnect => "denied_connect",
             Self::SettingsChanged => "settings_changed",
             Self::Trimmed => "trimmed",
+            Self::BackedUp => "backed_up",
+            Self::Restored => "restored",
         }
     }
 

@@ -14,6 +14,7 @@ use super::outbox::{self, Outbox};
 use super::reader::Reader;
 use super::sink::Sink;
 
+pub mod copy;
 mod driver;
 mod pool;
 mod roller;

@@ -55,9 +55,15 @@ impl Bed {
         let (time, actor, event) = (tributary_gateway::now(), Actor::Operator, Event::Issued);
         let entry = |_| Entry { time, actor: actor.clone(), event, subject: None, detail: detail.clone() };
         let entries: Vec<Entry> = (0..5).map(entry).collect();
-        let head = sqlite::Trail::open(&path).unwrap().append(&entries).unwrap();
-        Checkpoints::open(&bed.path("gateway.audit")).unwrap().add(head, time).unwrap();
+        sqlite::Trail::open(&path).unwrap().append(&entries).unwrap();
+        bed.know_the_trail();
         bed
+    }
+
+    /// Writes down where the audit trail ends, as a gateway does every minute.
+    pub(crate) fn know_the_trail(&self) {
+        let head = sqlite::Trail::open(&self.path("gateway.db")).unwrap().head().unwrap();
+        Checkpoints::open(&self.path("gateway.audit")).unwrap().add(head, tributary_gateway::now()).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -55,3 +55,31 @@ fn the_gateways_own_certificate_that_is_revoked_is_a_fault() {
     bed.authority.revoke(Which::Serial(made.leaf.record.serial), Reason::Superseded, days(0)).unwrap();
     bed.assert_finds("fault", "revocation", "CN=localhost is revoked and still in use");
 }
+
+#[test]
+fn a_revocation_that_the_database_has_forgotten_is_named_until_it_is_said_again() {
+    let mut bed = Bed::new();
+    bed.tables = format!("[authority]\npath = {:?}\n", bed.path("ca"));
+    let made = bed.authority.issue_device("stolen-1", 90, days(0)).unwrap();
+    bed.know(&made.leaf, "stolen-1");
+    bed.authority.issue_device("meter-7", 90, days(0)).unwrap();
+    bed.assert_well();
+    let config = bed.path("gateway.toml");
+    let ask = |words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tributary-gateway"));
+        let done = command.args(words).arg("--config").arg(&config).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    let copy = bed.path("copy.db").display().to_string();
+    ask(&["backup", "--to", &copy]);
+    ask(&["devices", "revoke", "stolen-1"]);
+    bed.authority.crl(7, days(0)).unwrap();
+    bed.know_the_trail();
+    bed.assert_well();
+    ask(&["restore", "--from", &copy]);
+    bed.know_the_trail();
+    bed.assert_finds("warning", "revocation", "has revoked stolen-1, and the database does not know it");
+    ask(&["devices", "revoke", "stolen-1"]);
+    bed.know_the_trail();
+    bed.assert_well();
+}

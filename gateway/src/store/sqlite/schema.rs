@@ -38,7 +38,7 @@ pub(super) fn check(db: &Connection) -> Result<(), StoreError> {
 }
 
 /// The version that the database has, which is none beyond the newest.
-fn version(db: &Connection) -> Result<i64, StoreError> {
+pub(super) fn version(db: &Connection) -> Result<i64, StoreError> {
     let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let known = newest();
     if found > known || found < 0 { Err(StoreError::NewerSchema { found, known }) } else { Ok(found) }

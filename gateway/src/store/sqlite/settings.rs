@@ -52,12 +52,17 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
 /// Makes the file of a database that is not there yet for its owner alone, whatever the umask: SQLite gives those beside it
 /// the same permission bits. One that is there keeps what its owner gave it, and `doctor` says so where that is much.
 pub(super) fn make_private(path: &Path) -> Result<(), StoreError> {
-    match File::options().create_new(true).write(true).mode(PRIVATE).open(path) {
+    match new_private(path) {
         Err(source) if source.kind() != ErrorKind::AlreadyExists => {
             Err(StoreError::Lock { path: path.display().to_string(), source })
         }
         _ => Ok(()),
     }
+}
+
+/// Makes an empty file where there is none, for its owner alone.
+pub(super) fn new_private(path: &Path) -> std::io::Result<File> {
+    File::options().create_new(true).write(true).mode(PRIVATE).open(path)
 }
 
 /// Settings of the connection that writes.
