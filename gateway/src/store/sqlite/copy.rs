@@ -19,8 +19,8 @@ mod put_back;
 
 pub use put_back::{PutBack, put_back};
 
-/// Pages between two looks at the clock: 2 MiB.
-const PAGES: i32 = 500;
+/// Pages between two looks at the clock: 400 KiB.
+const PAGES: i32 = 100;
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS: i32 = 100_000;
 /// How long a copy waits for a lock, which nobody holds for long: a millisecond and again.
@@ -133,17 +133,9 @@ impl Drop for Part {
 
 /// Copies all pages of `from` into the empty file `to`, checks them there, and has them on the disk.
 fn copy(from: &Path, to: &Path, until: Instant) -> Result<Copied, CopyError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let source = Connection::open_with_flags(from, flags)
-        .map_err(|error| StoreError::Unfit(format!("cannot open {}: {error}", from.display())))?;
-    settings::prepare_reader(&source)?;
-    // From the first question on, all that is read is of one moment.
-    source.execute_batch("begin")?;
-    if schema::version(&source)? == 0 {
-        return Err(CopyError::Foreign(from.to_owned()));
-    }
+    let source = one_moment(from)?;
     let mut target = Connection::open(to)?;
-    copy_pages(&source, &mut target, until)?;
+    copy_pages(&source, &mut target, || if Instant::now() < until { Ok(()) } else { Err(CopyError::Late) })?;
     drop(source);
     // One file without a log beside it, that may be read where nothing may be written; a gateway makes it a WAL again.
     target.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
@@ -155,12 +147,29 @@ fn copy(from: &Path, to: &Path, until: Instant) -> Result<Copied, CopyError> {
     Ok(Copied { bytes, newest_us })
 }
 
-fn copy_pages(source: &Connection, target: &mut Connection, until: Instant) -> Result<(), CopyError> {
+/// A gateway's database as it is now, whatever is written from now on.
+fn one_moment(path: &Path) -> Result<Connection, CopyError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let source = Connection::open_with_flags(path, flags)
+        .map_err(|error| StoreError::Unfit(format!("cannot open {}: {error}", path.display())))?;
+    settings::prepare_reader(&source)?;
+    // From the first question on, all that is read is of one moment.
+    source.execute_batch("begin")?;
+    if schema::version(&source)? == 0 {
+        return Err(CopyError::Foreign(path.to_owned()));
+    }
+    Ok(source)
+}
+
+/// Copies all pages; `look` is asked before each part whether to go on.
+fn copy_pages(
+    source: &Connection,
+    target: &mut Connection,
+    mut look: impl FnMut() -> Result<(), CopyError>,
+) -> Result<(), CopyError> {
     let backup = Backup::new(source, target)?;
     loop {
-        if Instant::now() >= until {
-            return Err(CopyError::Late);
-        }
+        look()?;
         match backup.step(PAGES)? {
             StepResult::Done => return Ok(()),
             StepResult::More => {}
@@ -190,4 +199,33 @@ fn sync_folder(of: &Path) -> Result<(), CopyError> {
 
 fn failed(action: &'static str, path: &Path, source: std::io::Error) -> CopyError {
     CopyError::File { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_between_two_parts_neither_is_in_the_copy_nor_makes_it_begin_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.db");
+        drop(super::super::Store::open(&path, || proto::Instant(0)).unwrap());
+        let writer = Connection::open(&path).unwrap();
+        let write = || writer.execute("insert into ballast values (randomblob(4000))", []).unwrap();
+        writer.execute_batch("create table ballast (bytes blob); begin").unwrap();
+        for _ in 0..500 {
+            write();
+        }
+        writer.execute_batch("commit").unwrap();
+        let (source, mut target) = (one_moment(&path).unwrap(), Connection::open_in_memory().unwrap());
+        let mut looks = 0;
+        let look = || {
+            write();
+            looks += 1;
+            if looks < 50 { Ok(()) } else { Err(CopyError::Late) }
+        };
+        copy_pages(&source, &mut target, look).unwrap();
+        assert!(looks > 4, "it was copied in {looks} parts");
+        assert_eq!(target.query_row("select count(*) from ballast", [], |row| row.get(0)), Ok(500));
+    }
 }
