@@ -87,7 +87,7 @@ pub fn meter(model: &str, bytes: &[u8], pieces: usize) -> usize {
 pub fn device(toml: &str, bytes: &[u8], pieces: usize) -> usize {
     use super::device::{Now, Out};
 
-    let port = if toml.contains("port = ") { "" } else { "port = \"x\"\n" };
+    let port = if toml.contains("port = ") { "" } else { "port = \"/x\"\n" };
     let settings: super::Settings = toml::from_str(&format!("{port}{toml}")).expect("known settings");
     let device = settings.device().expect("a device");
     let mut codec = device.codec(None).expect("no cursor is no bad one");
