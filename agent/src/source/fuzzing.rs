@@ -252,7 +252,10 @@ fn parsers(lines: Lines) -> Vec<Parser> {
         Lines::Csv => LineFormat::Csv { separator: ',' },
         Lines::Json => LineFormat::Json,
         Lines::KeyValue => LineFormat::KeyValue { separator: ' ' },
-        Lines::Pattern => LineFormat::Pattern(Pattern::new("{time}|{v};s={s}%{} {t} [{e}]").expect("a pattern")),
+        Lines::Pattern => LineFormat::Pattern(
+            Pattern::new(r"(?<time>[^|]*)\|(?<v>[^;]*);s=(?<s>[^%]*)%(?:\S*) (?<t>.*) \[(?<e>[^\]]*)\]")
+                .expect("a pattern"),
+        ),
     };
     let key = |name: &str, number: usize| match lines {
         Lines::Csv => Key::Number(number),
