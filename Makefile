@@ -22,6 +22,8 @@ check: ui ## formatting, lints, dependencies, no_std
 	$(CARGO) clippy --workspace --all-targets --features $(FEATURES) --quiet -- -D warnings
 	$(CARGO) clippy --package tributary-agent --package tributary-gateway --quiet -- -D warnings
 	$(CARGO) check --package tributary-proto --no-default-features --quiet
+	for families in "" energy,mqtt files,programs; do \
+		$(CARGO) clippy --package tributary-agent --no-default-features --features "$$families" --quiet -- -D warnings || exit 1; done
 	.ci/deny
 
 terraform: ## the cloud side, as far as it can be looked at without an account

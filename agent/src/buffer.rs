@@ -90,6 +90,8 @@ pub struct Append {
     pub cursors: Vec<(SourceName, Vec<u8>)>,
     /// Input that became no reading.
     pub rejects: Vec<(SourceName, Reject)>,
+    /// What is only counted, by what `tributary-agent status` calls it.
+    pub counts: Vec<(&'static str, u64)>,
     /// Readings that were lost before they could be sealed: each takes a number, so that receipts can confirm it.
     pub losses: Vec<Loss>,
 }

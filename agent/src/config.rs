@@ -122,7 +122,7 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
         let config: Self = toml::from_str(&text)
-            .map_err(|error| ConfigError::Parse { path: path.into(), message: error.to_string() })?;
+            .map_err(|error| ConfigError::Parse { path: path.into(), message: advised(&error.to_string()) })?;
         match config.first_fault() {
             Some((setting, wrong)) => Err(ConfigError::Setting { path: path.into(), setting, wrong }),
             None => Ok(config),
@@ -152,7 +152,7 @@ impl Config {
                 );
             }
             if let Err(error) = source.validate() {
-                return Some((format!("source.{}", source.name), error.to_string()));
+                return Some((error.field, error.problem));
             }
         }
         None
@@ -177,4 +177,21 @@ impl Config {
     pub fn uplink(&self) -> Option<crate::uplink::Settings> {
         self.uplink.clone()?.settings()
     }
+}
+
+/// What the parser says, in words for who writes the file, with what to do about it.
+fn advised(said: &str) -> String {
+    const NUMBERS: [&str; 7] = ["u8", "u16", "u32", "u64", "usize", "i32", "i64"];
+    const ADVICE: [(&str, &str); 4] = [
+        ("missing field", "set it in the table that begins there"),
+        ("unknown field", "check how it is written, or leave it out"),
+        ("unknown variant", "use one of these"),
+        ("invalid type", "check its quotes and brackets"),
+    ];
+    let plain = NUMBERS.iter().fold(said.trim_end().to_owned(), |said, number| {
+        said.replace(&format!("expected {number}"), "expected a whole number")
+    });
+    let advice =
+        ADVICE.iter().find(|(what, _)| said.contains(what)).map_or("check how it is written", |(_, advice)| advice);
+    format!("{plain}; {advice}: agent.example.toml shows every setting")
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proto::body::{EncodeError, Gatherer};
 use proto::frame::{BODY_BYTES_MAX, Sealed};
-use proto::{Body, BootId, Column, Lane};
+use proto::{Body, BootId, Column, Lane, SeriesName};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,8 @@ impl Gathering {
     /// Takes `intake` in. Answers whether it is time to seal.
     fn take_in(&mut self, intake: Intake, boot: BootId, settings: &Settings, now: Instant) -> bool {
         if intake.confirm.is_asked() {
-            if let Some(error) = intake.samples.iter().find_map(|sample| refusal(sample, boot)) {
+            let refused = intake.samples.iter().filter(|_| intake.whole).find_map(|sample| refusal(sample, boot));
+            if let Some(error) = refused {
                 intake.confirm.tell(Err(NotCommitted::Refused(error.to_string())));
                 return false;
             }
@@ -78,6 +79,12 @@ impl Gathering {
             self.readings.add(&sample.series, sample.basis, sample.reading);
         }
         self.append.rejects.extend(intake.rejects.into_iter().map(|reject| (source.clone(), reject)));
+        for (what, more) in intake.counts {
+            match self.append.counts.iter_mut().find(|(other, _)| *other == what) {
+                Some((_, count)) => *count += more,
+                None => self.append.counts.push((what, more)),
+            }
+        }
         if let Some(cursor) = intake.cursor {
             self.append.cursors.retain(|(other, _)| *other != source);
             self.append.cursors.push((source, cursor));
@@ -98,9 +105,9 @@ impl Gathering {
         seal(self.readings.take(boot), &mut |sealed| match sealed {
             Ok((readings, sealed)) => append.batches.push(Batch { lane, priority, readings, sealed }),
             // No source makes such readings; should one do so, its text must not cost the others'.
-            Err(error) => append.rejects.push((
+            Err((series, error)) => append.rejects.push((
                 source.clone(),
-                Reject { place: "sealer".to_owned(), reason: error.to_string(), bytes: Vec::new() },
+                Reject { place: format!("series {series}"), reason: error.to_string(), bytes: Vec::new() },
             )),
         });
     }
@@ -113,18 +120,20 @@ impl Gathering {
     }
 }
 
-/// Why no batch takes `sample`. Asked only where someone is to be told that theirs was stored: all of it, or nothing.
+/// Why no batch takes `sample`. Asked only where all is to be stored, or nothing.
 fn refusal(sample: &Sample, boot: BootId) -> Option<EncodeError> {
     let (series, basis, readings) = (sample.series.as_ref().clone(), sample.basis, vec![sample.reading.clone()]);
     Body { boot, columns: vec![Column { series, basis, readings }] }.encode().err()
 }
 
-/// Seals `body`, in halves if it is larger than a frame takes; what cannot be sealed even alone is an error.
-fn seal(body: Body, put: &mut impl FnMut(Result<(u64, Sealed), EncodeError>)) {
+/// Seals `body`, in halves if it is larger than a frame takes; what cannot be sealed even alone is an error of its series.
+fn seal(body: Body, put: &mut impl FnMut(Result<(u64, Sealed), (SeriesName, EncodeError)>)) {
     let readings = body.readings();
     match body.encode() {
         Ok(bytes) if bytes.len() <= BODY_BYTES_MAX => put(Ok((readings as u64, Sealed::new(bytes)))),
-        Err(error) if readings <= 1 => put(Err(error)),
+        Err(error) if readings <= 1 => {
+            body.columns.into_iter().for_each(|column| put(Err((column.series.name, error.clone()))));
+        }
         _ => {
             let (left, right) = halves(body);
             seal(left, put);

@@ -34,6 +34,7 @@ mod format;
 pub mod fuzzing;
 #[cfg(feature = "glucose")]
 pub mod glucose;
+mod hash;
 mod lines;
 #[cfg(feature = "environment")]
 pub mod mhz19;
@@ -68,6 +69,7 @@ pub mod system;
 #[cfg(test)]
 mod testing;
 pub mod times;
+mod unended;
 
 pub use clock::SourceClock;
 pub use confirm::{Confirm, Confirmation, NotCommitted};
@@ -136,10 +138,15 @@ pub struct Intake {
     pub priority: Priority,
     /// Whether it must not linger in the sealer.
     pub urgent: bool,
+    /// Whether a reading that no batch takes costs the others too, for who asks whether it is stored: somebody can then say
+    /// all of it again, and better. Else that reading becomes a reject, and the others are stored.
+    pub whole: bool,
     /// The readings, at most [`INTAKE_SAMPLES_MAX`].
     pub samples: Vec<Sample>,
     /// Input that became no reading.
     pub rejects: Vec<Reject>,
+    /// What is only counted, by what it is called in `tributary-agent status`.
+    pub counts: Vec<(&'static str, u64)>,
     /// Where to resume once all of this is committed; none for a source that cannot.
     pub cursor: Option<Vec<u8>>,
     /// Who is told once it is stored.
@@ -149,14 +156,21 @@ pub struct Intake {
 impl Intake {
     /// Nothing yet, from `source`.
     fn empty(source: &SourceName, lane: Lane) -> Self {
-        let (samples, rejects) = (Vec::new(), Vec::new());
-        let (source, priority) = (Arc::clone(source), Priority::default());
-        Self { source, lane, priority, urgent: false, samples, rejects, cursor: None, confirm: Confirm::default() }
+        let (samples, rejects, counts) = (Vec::new(), Vec::new(), Vec::new());
+        let (source, priority, confirm) = (Arc::clone(source), Priority::default(), Confirm::default());
+        let (urgent, whole, cursor) = (false, false, None);
+        Self { source, lane, priority, urgent, whole, samples, rejects, counts, cursor, confirm }
     }
 
-    /// Whether it holds neither readings nor rejects.
+    /// Has `more` of `what` counted.
+    #[cfg(feature = "files")]
+    fn count(&mut self, what: &'static str, more: u64) {
+        self.counts.extend((more > 0).then_some((what, more)));
+    }
+
+    /// Whether it holds neither readings nor rejects, and nothing to be counted.
     fn is_empty(&self) -> bool {
-        self.samples.is_empty() && self.rejects.is_empty()
+        self.samples.is_empty() && self.rejects.is_empty() && self.counts.is_empty()
     }
 }
 

@@ -92,6 +92,17 @@ impl Running {
         Ok(usize::try_from(rows)?)
     }
 
+    /// The names of all series.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn series(database: &Path) -> anyhow::Result<Vec<String>> {
+        let store = read(database)?;
+        let mut statement = store.prepare("select name from series")?;
+        let names = statement.query_map([], |row| row.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
+
     /// What the store says of itself, and that it holds just `expected` readings.
     ///
     /// # Errors

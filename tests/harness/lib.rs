@@ -16,6 +16,7 @@ pub mod https;
 pub mod issuing;
 pub mod judge;
 pub mod load;
+pub mod mix;
 pub mod mqtt;
 pub mod offered;
 pub mod oracle;

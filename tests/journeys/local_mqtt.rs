@@ -17,6 +17,7 @@ use harness::servers::{Mosquitto, or_skip};
 use harness::{Agent, Pki, wait_for};
 use proto::{Body, Value};
 
+mod library;
 mod sparkplug;
 
 /// For the slowest thing here on a busy machine.

@@ -99,6 +99,7 @@ pub(super) fn insert_rest(
         let query = "insert into reject (source, place, reason, bytes) values (?, ?, ?, ?)";
         transaction.prepare_cached(query)?.execute(params![&**source, reject.place, reject.reason, reject.bytes])?;
     }
+    append.counts.iter().try_for_each(|(what, more)| tally(transaction, what, *more))?;
     if !append.rejects.is_empty() {
         tally(transaction, "rejects", append.rejects.len() as u64)?;
         let query = "delete from reject where id <= (select max(id) from reject) - ?";

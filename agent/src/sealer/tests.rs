@@ -17,8 +17,10 @@ fn intake(samples: Vec<Sample>, urgent: bool, cursor: u8) -> Intake {
         lane: Lane::Live,
         priority: Priority::Normal,
         urgent,
+        whole: false,
         samples,
         rejects: vec![],
+        counts: vec![("odd ones", 2)],
         cursor: Some(vec![cursor]),
         confirm: Confirm::default(),
     }
@@ -163,12 +165,32 @@ async fn what_no_batch_takes_is_refused_whole_and_costs_nobody_else_anything() {
     let good = || sample("a", Value::Bool(true));
     let before = rig.outlet.put_to_confirm(intake(vec![good()], false, 1)).await.unwrap();
     let bad = intake(vec![good(), sample("a", text(proto::TEXT_BYTES_MAX + 1))], false, 2);
-    let told = rig.outlet.put_committed(bad).await;
+    let told = rig.outlet.put_committed(Intake { whole: true, ..bad }).await;
     assert!(matches!(&told, Err(NotCommitted::Refused(why)) if why.contains("8192")), "{told:?}");
     assert_eq!(before.wait().await, Ok(()));
     drop(rig.outlet);
     assert_eq!(rig.sealer.await.unwrap().unwrap(), 1);
     assert_eq!(cursor_of(&rig.folder), [1], "nothing of what was refused is stored");
+}
+
+#[tokio::test]
+async fn who_wants_no_whole_loses_the_one_reading_that_no_batch_takes_which_is_named_and_counted() {
+    let rig = rig(Settings { linger: Duration::from_millis(20), ..Settings::default() });
+    let samples = vec![
+        sample("a", Value::Bool(true)),
+        sample("too.long", text(proto::TEXT_BYTES_MAX + 1)),
+        sample("b", text(proto::TEXT_BYTES_MAX)),
+    ];
+    assert_eq!(rig.outlet.put_committed(intake(samples, false, 7)).await, Ok(()));
+    drop(rig.outlet);
+    assert_eq!(rig.sealer.await.unwrap().unwrap(), 2);
+    assert_eq!(cursor_of(&rig.folder), [7]);
+    let access = buffer::Access::open(&rig.folder.path().join("b.db")).unwrap();
+    let rejected = access.rejected(10).unwrap();
+    assert_eq!((rejected.len(), rejected[0].place.as_str()), (1, "series too.long"));
+    assert!(rejected[0].reason.contains("8192"), "{}", rejected[0].reason);
+    let tallies = access.tallies().unwrap();
+    assert_eq!((tallies["rejects"], tallies["odd ones"]), (1, 2));
 }
 
 #[tokio::test]

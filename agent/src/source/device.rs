@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use super::{BadSetting, SourceError};
 
 mod limit;
+#[cfg(any(feature = "energy", feature = "environment", feature = "glucose", feature = "vitals"))]
 mod noise;
 mod out;
 mod port;
@@ -53,6 +54,7 @@ mod tests;
 
 #[cfg(any(feature = "mqtt", feature = "programs"))]
 pub(crate) use limit::Limit;
+#[cfg(any(feature = "energy", feature = "environment", feature = "glucose", feature = "vitals"))]
 pub(crate) use noise::Noise;
 pub(crate) use out::Out;
 #[cfg(feature = "programs")]
@@ -164,8 +166,8 @@ pub(crate) fn check_port(port: &str) -> Result<(), BadSetting> {
     let Some(address) = port.strip_prefix(TCP) else {
         return match port {
             "" => bad("is empty; use a name such as /dev/serial/by-id/… or tcp://host:port"),
-            _ if port.contains("://") => bad("is to be a name such as /dev/serial/by-id/… or tcp://host:port"),
-            _ => Ok(()),
+            _ if port.starts_with('/') => Ok(()),
+            _ => bad("is to be an absolute path such as /dev/serial/by-id/…, or tcp://host:port"),
         };
     };
     match address.rsplit_once(':') {
@@ -178,6 +180,15 @@ pub(crate) fn check_port(port: &str) -> Result<(), BadSetting> {
 ///
 /// # Panics
 /// On a name or a unit that cannot be: they are the source's own words, not a person's.
+#[cfg(any(
+    feature = "energy",
+    feature = "environment",
+    feature = "files",
+    feature = "glucose",
+    feature = "mqtt",
+    feature = "programs",
+    feature = "vitals"
+))]
 pub(crate) fn series(name: &str, unit: &str, kind: Kind) -> Arc<Series> {
     let name = name.parse().expect("a series' name that the source chose");
     let unit = unit.parse().expect("a unit that the source chose");

@@ -75,7 +75,7 @@ impl Device for Settings {
         self.zone().map(|_| ())
     }
 
-    /// The telegrams repeat what a gas meter said last: the cursor knows what was taken of it.
+    /// The telegrams repeat what a gas meter said last, the tariff and counts of failures: the cursor knows what was taken.
     fn resumes(&self) -> bool {
         true
     }

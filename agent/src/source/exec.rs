@@ -32,8 +32,11 @@ pub struct Settings {
     /// Seconds without a byte after which it is killed and run again; 0: never.
     #[serde(default)]
     pub silence_s: u32,
-    /// `csv`, `json` or `key_value`.
+    /// `csv`, `json`, `key_value` or `pattern`.
     pub format: Format,
+    /// What a line looks like, for format `pattern`: a regular expression with a named group where a value is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
     /// What stands between fields or pairs; left out: a comma for csv, a space for `key_value`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub separator: Option<char>,
@@ -69,6 +72,7 @@ impl Settings {
     /// The same as for lines of a serial port.
     fn lines(&self) -> serial::Settings {
         serial::Settings {
+            pattern: self.pattern.clone(),
             separator: self.separator,
             columns: self.columns,
             time: self.time.clone(),

@@ -1,11 +1,13 @@
 //! A folder into which files are dropped: CSV, NDJSON, and exports of Dexcom Clarity and LibreView.
 //!
 //! It is looked at every few seconds. A file is read once it has kept its size for a while, from the place that was
-//! reached, and that place goes into the same commit as its rows. [`reader`] reads one file, [`memory`] knows which were
+//! reached, and that place goes into the same commit as its rows. A last line without an end is half a row until it has
+//! been still for long; should it go on after that, what was taken of it is withdrawn. [`reader`] reads one file, [`memory`] knows which were
 //! read and which records of exports were taken, [`export`] says what an export's row becomes, [`journey`] goes through
 //! the folder.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,7 @@ mod journey;
 mod look;
 mod memory;
 mod reader;
+mod rest;
 
 pub use export::Order as DateOrder;
 use export::{Export, Vendor};
@@ -31,6 +34,7 @@ pub(super) use fuzz::{fuzz_cursor, fuzz_export};
 use journey::Journey;
 use memory::Memory;
 use reader::{Layout, Rows};
+use rest::Patience;
 
 /// A folder's settings.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -52,6 +56,9 @@ pub struct Settings {
     /// Seconds for which a file must keep its size before it is read, 0 to 3600; 0 where files are renamed into place.
     #[serde(default = "settle_s")]
     pub settle_s: u32,
+    /// Seconds for which a file must keep its size before a last line that has no end is taken as it stands, 60 to 86400.
+    #[serde(default = "last_line_s")]
+    pub last_line_s: u32,
     /// What becomes of a file that was read and stored: `keep`, `move` (into `done/`) or `remove`.
     #[serde(default)]
     pub after: After,
@@ -130,6 +137,10 @@ fn settle_s() -> u32 {
     5
 }
 
+fn last_line_s() -> u32 {
+    60
+}
+
 fn comma() -> char {
     ','
 }
@@ -158,6 +169,9 @@ impl Settings {
         if self.settle_s > 3_600 {
             return wrong("settle_s", "is to be 0 to 3600");
         }
+        if !(60..=86_400).contains(&self.last_line_s) {
+            return wrong("last_line_s", "is to be 60 to 86400");
+        }
         if !(256..=1024 * 1024).contains(&self.line_bytes_max) {
             return wrong("line_bytes_max", "is to be 256 to 1048576");
         }
@@ -176,6 +190,11 @@ impl Settings {
     fn ending(&self) -> &str {
         let usual = if self.format == Format::Ndjson { "ndjson" } else { "csv" };
         self.ending.as_deref().unwrap_or(usual)
+    }
+
+    fn patience(&self) -> Patience {
+        let [settle, last_line] = [self.settle_s, self.last_line_s].map(|seconds| Duration::from_secs(seconds.into()));
+        Patience { settle, last_line: last_line.max(settle) }
     }
 
     fn layout(&self) -> Layout {

@@ -12,7 +12,7 @@ use super::pattern::Pattern;
 const FIELDS_MAX: usize = 1_024;
 
 /// How lines are written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum LineFormat {
     /// Fields between separators, quoted as in RFC 4180; a field does not span lines.
     Csv { separator: char },
@@ -20,7 +20,7 @@ pub(super) enum LineFormat {
     Json,
     /// `name=value` pairs between separators.
     KeyValue { separator: char },
-    /// Named parts between fixed text.
+    /// Named groups of a regular expression.
     Pattern(Pattern),
 }
 

@@ -87,7 +87,7 @@ pub fn meter(model: &str, bytes: &[u8], pieces: usize) -> usize {
 pub fn device(toml: &str, bytes: &[u8], pieces: usize) -> usize {
     use super::device::{Now, Out};
 
-    let port = if toml.contains("port = ") { "" } else { "port = \"x\"\n" };
+    let port = if toml.contains("port = ") { "" } else { "port = \"/x\"\n" };
     let settings: super::Settings = toml::from_str(&format!("{port}{toml}")).expect("known settings");
     let device = settings.device().expect("a device");
     let mut codec = device.codec(None).expect("no cursor is no bad one");
@@ -252,7 +252,10 @@ fn parsers(lines: Lines) -> Vec<Parser> {
         Lines::Csv => LineFormat::Csv { separator: ',' },
         Lines::Json => LineFormat::Json,
         Lines::KeyValue => LineFormat::KeyValue { separator: ' ' },
-        Lines::Pattern => LineFormat::Pattern(Pattern::new("{time}|{v};s={s}%{} {t} [{e}]").expect("a pattern")),
+        Lines::Pattern => LineFormat::Pattern(
+            Pattern::new(r"(?<time>[^|]*)\|(?<v>[^;]*);s=(?<s>[^%]*)%(?:\S*) (?<t>.*) \[(?<e>[^\]]*)\]")
+                .expect("a pattern"),
+        ),
     };
     let key = |name: &str, number: usize| match lines {
         Lines::Csv => Key::Number(number),

@@ -27,7 +27,6 @@ mod text;
 mod ultra2;
 
 use memory::Memory;
-pub(super) use memory::hash;
 use session::{Protocol, Session};
 pub(super) use text::seconds_after;
 

@@ -59,8 +59,12 @@ impl Framer {
 
     /// What is left when the input has ended without a newline.
     pub(super) fn rest(&mut self) -> Option<Line> {
-        let left = self.held.len() > self.start || self.skipped > 0;
-        left.then(|| self.cut(self.held.len(), 0))
+        (self.unended() > 0).then(|| self.cut(self.held.len(), 0))
+    }
+
+    /// Bytes of a line whose newline has not come.
+    pub(super) fn unended(&self) -> u64 {
+        self.skipped + (self.held.len() - self.start) as u64
     }
 
     /// Forgets what is held.
@@ -113,7 +117,9 @@ mod tests {
         assert_eq!(framer.next(), None);
         framer.push(b",2");
         assert_eq!(framer.next(), None);
+        assert_eq!(framer.unended(), 3);
         assert_eq!(framer.rest(), Some(line("b,2", 3)));
+        assert_eq!(framer.unended(), 0);
         assert_eq!(framer.rest(), None);
     }
 

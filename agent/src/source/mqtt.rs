@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::settings::no_secret;
 use super::{BadSetting, Ended, Outlet, SourceClock, SourceError, SourceName};
 
 mod batch;
@@ -206,7 +207,7 @@ impl Settings {
 
     /// What is said first, with the password in it.
     fn greeting(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, BadSetting> {
-        let unusable = |error: certs::key_file::KeyFileError| BadSetting::new("password_file", error.to_string());
+        let unusable = |error| BadSetting::new("password_file", no_secret(&error));
         let password =
             self.password_file.as_deref().map(certs::key_file::read_private).transpose().map_err(unusable)?;
         let client_id = self.client_id.clone().unwrap_or_else(|| format!("tributary-{name}"));

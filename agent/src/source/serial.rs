@@ -37,7 +37,8 @@ pub struct Settings {
     pub stop_bits: u8,
     /// `csv`, `json`, `key_value` or `pattern`.
     pub format: Format,
-    /// What a line looks like, for format `pattern`: fixed text, and `{name}` where a value is: `T={t} H={h}%`.
+    /// What a line looks like, for format `pattern`: a regular expression with a named group where a value is, such as
+    /// `T=(?<t>[0-9.]+)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
     /// What stands between fields or pairs; left out: a comma for csv, a space for `key_value`.
@@ -75,7 +76,7 @@ pub enum Format {
     Json,
     /// `name=value` pairs, found by name.
     KeyValue,
-    /// Named parts between fixed text, found by name.
+    /// A regular expression, fields found by the names of its groups.
     Pattern,
 }
 
@@ -148,7 +149,7 @@ impl Settings {
     fn pattern(&self) -> Result<Pattern, BadSetting> {
         let problem = |problem| BadSetting::new("pattern", problem);
         let text = self.pattern.as_deref();
-        let text = text.ok_or_else(|| problem("is needed, such as \"T={t} H={h}%\"".to_owned()))?;
+        let text = text.ok_or_else(|| problem("is needed, such as 'T=(?<t>[0-9.]+) H=(?<h>[0-9.]+)%'".to_owned()))?;
         Pattern::new(text).map_err(problem)
     }
 
@@ -174,7 +175,7 @@ impl Settings {
                 (Format::Json | Format::KeyValue | Format::Pattern, Key::Number(_)) => {
                     return Err(BadSetting::new(field, "is to be a name in quotes"));
                 }
-                (Format::Pattern, Key::Name(name)) => is_part(&format, name, field)?,
+                (Format::Pattern, Key::Name(name)) => is_group(&format, name, field)?,
                 _ => {}
             }
         }
@@ -183,14 +184,14 @@ impl Settings {
     }
 }
 
-/// Whether `name` is in the pattern.
-fn is_part(format: &LineFormat, name: &str, field: String) -> Result<(), BadSetting> {
+/// Whether a group of the pattern has that name.
+fn is_group(format: &LineFormat, name: &str, field: String) -> Result<(), BadSetting> {
     let LineFormat::Pattern(pattern) = format else { return Ok(()) };
     if pattern.names().any(|known| known == name) {
         return Ok(());
     }
     let names = pattern.names().collect::<Vec<_>>().join(", ");
-    Err(BadSetting::new(field, format!("`{name}` is no part of `pattern`, which has {names}")))
+    Err(BadSetting::new(field, format!("`{name}` is no group of `pattern`, which has {names}")))
 }
 
 impl Device for Settings {

@@ -195,6 +195,17 @@ impl BadSetting {
     }
 }
 
+/// Why a file with a secret cannot be used, and what to do about it.
+#[cfg(any(feature = "mqtt", feature = "nightscout"))]
+pub(super) fn no_secret(error: &certs::key_file::KeyFileError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => {
+            format!("{error}: {cause}; the file is to be there, with mode 0600, and the agent's user is to own it")
+        }
+        None => error.to_string(),
+    }
+}
+
 impl Configured {
     /// Whether all settings can be, before anything is opened.
     ///

@@ -1,7 +1,6 @@
 //! What a codec answers with.
 
-use proto::{Instant, Reading, Series};
-use std::sync::Arc;
+use proto::Instant;
 
 use crate::source::{INTAKE_SAMPLES_MAX, Reject, Sample};
 
@@ -26,6 +25,7 @@ pub(super) struct Part {
 
 impl Out {
     /// Bytes for the device. They are sent once everything that was read so far has been handed over.
+    #[cfg(any(feature = "energy", feature = "environment", feature = "glucose", feature = "vitals"))]
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.write.extend_from_slice(bytes);
     }
@@ -36,13 +36,20 @@ impl Out {
     }
 
     /// No deadline.
+    #[cfg(feature = "glucose")]
     pub(crate) fn wake_never(&mut self) {
         self.wake_at = None;
     }
 
     /// A reading.
-    pub(crate) fn sample(&mut self, series: &Arc<Series>, basis: proto::Basis, reading: Reading) {
-        self.take(Sample { series: Arc::clone(series), basis, reading });
+    #[cfg(any(feature = "energy", feature = "environment", feature = "glucose", feature = "vitals"))]
+    pub(crate) fn sample(
+        &mut self,
+        series: &std::sync::Arc<proto::Series>,
+        basis: proto::Basis,
+        reading: proto::Reading,
+    ) {
+        self.take(Sample { series: std::sync::Arc::clone(series), basis, reading });
     }
 
     /// The same, where it is one already.
@@ -57,6 +64,7 @@ impl Out {
     }
 
     /// Where to resume once everything before it is stored.
+    #[cfg(any(feature = "energy", feature = "glucose"))]
     pub(crate) fn commit(&mut self, cursor: Vec<u8>) {
         self.part(0).cursor = Some(cursor);
     }

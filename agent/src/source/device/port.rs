@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,6 +19,8 @@ const SUSPECT_PAUSE: Duration = Duration::from_millis(5);
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// How long what a codec writes may take to be taken: requests are short, and a port that takes nothing is stuck.
 const WRITE_TIME: Duration = Duration::from_secs(3);
+/// How long it may take to find out why a port cannot be opened; without it, less is said.
+const ADVICE_TIME: Duration = Duration::from_secs(2);
 
 /// The open port. Dropping it closes it; nothing waits for output to leave, because that could block.
 pub(super) struct Port {
@@ -50,7 +52,10 @@ impl Port {
     pub(super) async fn open(link: &Link) -> Result<Self, String> {
         let stream = match link.port.strip_prefix(TCP) {
             Some(address) => Stream::Tcp(connect(address).await?),
-            None => Stream::Serial(serial(link).map_err(|error| cannot_open(link, &error))?),
+            None => match serial(link) {
+                Ok(stream) => Stream::Serial(stream),
+                Err(error) => return Err(cannot_open(link.clone(), error).await),
+            },
         };
         Ok(Self { stream, suspect: false })
     }
@@ -145,21 +150,34 @@ fn serial(link: &Link) -> Result<SerialStream, tokio_serial::Error> {
 }
 
 /// What is wrong with a port that cannot be opened, and what to do about it.
-fn cannot_open(link: &Link, error: &tokio_serial::Error) -> String {
+///
+/// To find that out, files of the system are read, for each process several: elsewhere than where all sources run, and
+/// without waiting for it for long.
+async fn cannot_open(link: Link, error: tokio_serial::Error) -> String {
+    let said = error.to_string();
+    let look = tokio::task::spawn_blocking(move || advice(&link, &error));
+    let advice = match timeout(ADVICE_TIME, look).await {
+        Ok(Ok(advice)) => advice,
+        Ok(Err(_)) | Err(_) => "check `port` and the cable".to_owned(),
+    };
+    format!("cannot open: {said}; {advice}")
+}
+
+fn advice(link: &Link, error: &tokio_serial::Error) -> String {
     use tokio_serial::ErrorKind::{Io, NoDevice};
 
     let (root, port) = (Path::new("/"), Path::new(&link.port));
-    let advice = match error.kind() {
+    match error.kind() {
         Io(io::ErrorKind::NotFound) => format!("is it plugged in? {}", ports::named(root)),
         Io(io::ErrorKind::PermissionDenied) => ports::how_to_be_let_in(root, port),
         // What the library calls this is a port that somebody else has locked, or taken for himself alone.
         NoDevice | Io(io::ErrorKind::ResourceBusy) => {
-            let holder = ports::holder(port).unwrap_or_else(|| "another program".to_owned());
+            let until = Instant::now() + ADVICE_TIME;
+            let holder = ports::holder(port, until).unwrap_or_else(|| "another program".to_owned());
             format!("{holder} has it open, and a port has room for one")
         }
         _ => format!("check `port`, its baud rate ({}) and the cable", link.line.baud),
-    };
-    format!("cannot open: {error}; {advice}")
+    }
 }
 
 #[cfg(test)]
@@ -194,6 +212,19 @@ mod tests {
         assert!(missing.contains("is it plugged in?") && missing.ends_with(&ports::named(Path::new("/"))), "{missing}");
         assert!(problem_of("/dev/null").await.contains("check `port`"));
         assert!(problem_of("tcp://127.0.0.1:1").await.contains("that the device listens there"));
+    }
+
+    /// All sources share one thread, and to find out who has a port open takes a look at every process.
+    #[tokio::test]
+    async fn why_a_port_cannot_be_opened_is_found_out_beside_the_sources() {
+        let link = Link { port: "/dev/serial/by-id/none".into(), line: Line::plain(9_600) };
+        for kind in [tokio_serial::ErrorKind::NoDevice, tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound)] {
+            let mut found_out = std::pin::pin!(cannot_open(link.clone(), tokio_serial::Error::new(kind, "it is so")));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(found_out.as_mut().poll(&mut context).is_pending(), "it is at work elsewhere");
+            let problem = found_out.await;
+            assert!(problem.starts_with("cannot open: it is so; "), "{problem}");
+        }
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rustix::io::Errno;
 
@@ -123,15 +124,16 @@ pub(super) fn how_to_be_let_in(root: &Path, path: &Path) -> String {
     )
 }
 
-/// Who has `path` open, as far as this process may see.
-pub(super) fn holder(path: &Path) -> Option<String> {
+/// Who has `path` open, as far as this process may see, and as far as can be seen `until` then.
+pub(super) fn holder(path: &Path, until: Instant) -> Option<String> {
     let target = fs::canonicalize(path).ok()?;
     let processes = names_in(Path::new("/proc")).into_iter().filter_map(|name| name.parse::<u32>().ok());
     let has_it_open = |process: &u32| {
         let files = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
         files.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|to| to == target))
     };
-    let process = processes.take(PROCESSES_MAX).find(has_it_open)?;
+    let mut looked_at = processes.take(PROCESSES_MAX).take_while(|_| Instant::now() < until);
+    let process = looked_at.find(has_it_open)?;
     if process == std::process::id() {
         return Some("this agent itself, for another source".to_owned());
     }

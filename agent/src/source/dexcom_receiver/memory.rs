@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::page::KINDS;
 use crate::source::SourceError;
-use crate::source::glucose::hash;
+use crate::source::hash::fnv;
 
 /// The version that this writes.
 const VERSION: u8 = 1;
@@ -75,7 +75,7 @@ impl Memory {
 
     /// What is known of the receiver with that serial number.
     pub(super) fn of(&self, serial: &[u8]) -> Receiver {
-        let serial = hash(serial);
+        let serial = fnv(serial);
         let known = self.receivers.iter().find(|receiver| receiver.serial == serial).cloned();
         known.unwrap_or(Receiver { serial, ..Receiver::default() })
     }

@@ -4,7 +4,7 @@
 //! Each record carries its own checksum, so the length is the one at which the checksums are right.
 
 use super::frame::is_whole;
-use crate::source::glucose::hash;
+use crate::source::hash::fnv;
 
 /// Bytes before the records.
 const HEADER_BYTES: usize = 28;
@@ -89,7 +89,7 @@ impl<'a> Page<'a> {
 
 /// Tells a record apart from another of the same number, which a receiver that was reset has.
 pub(super) fn mark_of(record: &[u8]) -> u64 {
-    hash(record)
+    fnv(record)
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! A P1 port over time.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use proto::{Basis, Reading, Series, Value};
 
 use super::seen::Seen;
-use super::sheet::{As, Sheet, channel_name, known};
+use super::sheet::{Sheet, channel_name, known};
 use super::stamp;
 use super::telegram::{Finder, Found, Object, objects};
 use crate::source::device::{Codec, Now, Out};
@@ -24,16 +23,14 @@ pub(super) struct Listen {
     pace: Pace,
     finder: Finder,
     sheet: Sheet,
-    /// What was taken of meters on the bus.
+    /// What was taken of meters on the bus, and of series that are taken when they change.
     seen: Seen,
-    /// What was last said of series that are taken when they change.
-    said: BTreeMap<&'static str, String>,
 }
 
 impl Listen {
     pub(super) fn new(zone: TimeZone, is_checked: bool, pace: Pace, seen: Seen) -> Self {
-        let (finder, sheet, said) = (Finder::default(), Sheet::default(), BTreeMap::new());
-        Self { zone, is_checked, pace, finder, sheet, seen, said }
+        let (finder, sheet) = (Finder::default(), Sheet::default());
+        Self { zone, is_checked, pace, finder, sheet, seen }
     }
 
     fn take(&mut self, telegram: &[u8], now: Now, out: &mut Out) {
@@ -50,38 +47,39 @@ impl Listen {
             }
             None => None,
         };
+        let mut is_new = false;
         for object in &objects {
-            if let Err(problem) = self.object(object, time.as_ref(), now, out) {
-                out.reject("telegram", format!("object {} {problem}", short(object.id)), telegram);
+            match self.object(object, time.as_ref(), now, out) {
+                Ok(is_changed) => is_new |= is_changed,
+                Err(problem) => out.reject("telegram", format!("object {} {problem}", short(object.id)), telegram),
             }
         }
-        if self.channels(&objects, telegram, out) {
+        is_new |= self.channels(&objects, telegram, out);
+        if is_new {
             out.commit(self.seen.encode());
         }
     }
 
+    /// Whether the cursor knows of it.
     fn object(
         &mut self,
         object: &Object<'_>,
         time: Option<&Stamp>,
         now: Now,
         out: &mut Out,
-    ) -> Result<(), &'static str> {
-        let Some((name, way)) = known(object.id) else { return Ok(()) };
+    ) -> Result<bool, &'static str> {
+        let Some((name, way)) = known(object.id) else { return Ok(false) };
         let text = object.values.first().copied().unwrap_or_default();
         let (series, value) = self.sheet.read(name, way, text)?;
-        if matches!(way, As::Count | As::Code | As::Text) {
-            // A message that was never there is not said; one that is gone is, as an empty one.
-            let before = self.said.insert(name, text.to_owned()).unwrap_or_default();
-            if before == text {
-                return Ok(());
-            }
+        let is_said_once = way.is_said_once();
+        if is_said_once && !self.seen.is_changed(name, text) {
+            return Ok(false);
         }
         match time {
             Some(stamp) => put(&series, stamp, value, out),
             None => out.sample(&series, Basis::Boot, Reading::new(now.boot, value)),
         }
-        Ok(())
+        Ok(is_said_once)
     }
 
     /// What the meters on the bus said, each with its own time; whether any of it is new.

@@ -22,6 +22,13 @@ pub(super) enum As {
     Text,
 }
 
+impl As {
+    /// Whether it is taken when it changes, and not with each telegram.
+    pub(super) fn is_said_once(self) -> bool {
+        matches!(self, Self::Count | Self::Code | Self::Text)
+    }
+}
+
 /// Objects, by their code in OBIS (IEC 62056-61), and their series.
 const OBJECTS: &[(&str, &str, As)] = &[
     ("0-0:17.0.0", "limit", As::Gauge),
@@ -101,6 +108,12 @@ const CHANNELS: &[(u8, &str)] =
 pub(super) fn known(id: &str) -> Option<(&'static str, As)> {
     let found = OBJECTS.iter().find(|(known, ..)| *known == id);
     found.map(|(_, name, way)| (*name, *way))
+}
+
+/// The series of that name, if it is one that is taken when it changes.
+pub(super) fn changing(series: &str) -> Option<&'static str> {
+    let found = OBJECTS.iter().find(|(_, name, way)| *name == series && way.is_said_once());
+    found.map(|(_, name, _)| *name)
 }
 
 /// `gas.1` for a gas meter in channel 1.

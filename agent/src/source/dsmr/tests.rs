@@ -111,6 +111,38 @@ fn states_and_messages_are_said_when_they_change() {
 }
 
 #[test]
+fn what_was_said_before_a_restart_is_said_again_only_when_it_changes() {
+    let said_once = [" tariff ", " breaker ", " power_failures", " voltage_s", " message"];
+    let states = |lines: &[String]| {
+        let is_one = |line: &&String| said_once.iter().any(|name| line.contains(name));
+        lines.iter().filter(is_one).cloned().collect::<Vec<_>>()
+    };
+    let mut bench = bench(5, None);
+    bench.hear(&summed("v5", "96.13.0()", "96.13.0(48616C6C6F)"));
+    let (lines, cursor) = bench.told();
+    assert!(states(&lines).len() > 5, "{lines:?}");
+    let text = String::from_utf8(cursor.unwrap()).unwrap();
+    assert!(text.contains("tariff=") && !text.contains("Hallo") && !text.contains("48616C6C6F"), "{text}");
+    let mut again = super::tests::bench(5, Some(text.as_bytes()));
+    again.hear(&summed("v5", "96.13.0()", "96.13.0(48616C6C6F)"));
+    assert_eq!(states(&again.told().0), [] as [String; 0]);
+    // A message that is taken back after the restart, and a tariff that changes.
+    again.hear(&summed("v5", "(0002)", "(0001)"));
+    let (lines, cursor) = again.told();
+    assert_eq!(states(&lines).len(), 2, "{lines:?}");
+    assert!(cursor.is_some(), "and that is known after the next");
+    // A cursor of before, which knew only of channels; and one with a series of another version.
+    for cursor in ["1@1483369805000000", "odd_one=ff 1@1483369805000000"] {
+        let mut old = super::tests::bench(5, Some(cursor.as_bytes()));
+        old.hear(&published("v5"));
+        assert!(states(&old.told().0).len() > 5);
+    }
+    for bad in ["tariff=", "tariff=xyz", "tariff"] {
+        assert!(settings(5).codec(Some(bad.as_bytes())).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn what_is_damaged_is_one_reject_and_the_next_telegram_is_read() {
     let good = published("v5");
     let mut flipped = good.clone();

@@ -23,6 +23,9 @@ pub(super) struct Cursor {
     pub(super) offset: u64,
     /// Lines before it.
     pub(super) lines: u64,
+    /// Where the last line began that was taken, if it had no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) open: Option<u64>,
     /// A replay that has begun.
     pub(super) replay: Option<Schedule>,
 }
@@ -31,7 +34,7 @@ impl Cursor {
     /// The beginning of a file that begins with `head`.
     pub(super) fn new(head: &[u8]) -> Self {
         let head_hash = BodyHash::of(head);
-        Self { version: VERSION, head_bytes: head.len(), head_hash, offset: 0, lines: 0, replay: None }
+        Self { version: VERSION, head_bytes: head.len(), head_hash, offset: 0, lines: 0, open: None, replay: None }
     }
 
     /// Whether a file that begins with `head` can be the same.

@@ -1,6 +1,9 @@
 //! One run through a file: rows handed over at once, or each when it is due.
 
+use std::time::Duration;
+
 use proto::Lane;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -13,6 +16,9 @@ use crate::source::{Ended, INTAKE_SAMPLES_MAX, Intake, Outlet, SourceClock, Sour
 
 /// Rows one intake holds: few enough to commit in one go, many enough for a fast import.
 const INTAKE_ROWS_MAX: usize = 1_000;
+/// How long a last line without an end must be as it is before it is taken as it stands, and how often it is looked at.
+const LAST_LINE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A time further ahead of the clock than this is worth a word: one day.
 const FAR_FUTURE_US: i64 = 86_400_000_000;
 
@@ -31,7 +37,10 @@ impl Journey {
         let mut warned = false;
         loop {
             let records;
-            (reader, records) = self.next(reader).await?;
+            (reader, records) = match self.next(reader).await? {
+                Some(next) => next,
+                None => return Ok(Ended::Stopped),
+            };
             if records.is_empty() {
                 return Ok(Ended::Finished);
             }
@@ -64,7 +73,10 @@ impl Journey {
         };
         loop {
             let records;
-            (reader, records) = self.next(reader).await?;
+            (reader, records) = match self.next(reader).await? {
+                Some(next) => next,
+                None => return Ok(Ended::Stopped),
+            };
             if records.is_empty() {
                 return Ok(Ended::Finished);
             }
@@ -117,11 +129,30 @@ impl Journey {
         Ok(start.map(|start| Schedule { start_us: start.0, cutoff_us, first_us: None }))
     }
 
-    /// The next rows, read on a thread that may block.
-    async fn next(&self, mut reader: Reader) -> Result<(Reader, Vec<Record>), SourceError> {
-        let rows_max = INTAKE_ROWS_MAX.min(INTAKE_SAMPLES_MAX / self.settings.series.len().max(1));
-        let read = move || reader.read(rows_max).map(|records| (reader, records));
-        Ok(blocking(&self.settings, read).await?)
+    /// The next rows; none where it is stopped while it waits for a last line to be written to its end.
+    async fn next(&self, mut reader: Reader) -> Result<Option<(Reader, Vec<Record>)>, SourceError> {
+        // One less than fits: a row may come with what is withdrawn of it.
+        let rows_max = INTAKE_ROWS_MAX.min(INTAKE_SAMPLES_MAX / self.settings.series.len().max(1) - 1);
+        let (mut unended, mut since) = (0, Instant::now());
+        loop {
+            let read = move || reader.read(rows_max).map(|records| (reader, records));
+            let records;
+            (reader, records) = blocking(&self.settings, read).await?;
+            if !records.is_empty() || reader.unended() == 0 {
+                return Ok(Some((reader, records)));
+            }
+            if reader.unended() != std::mem::replace(&mut unended, reader.unended()) {
+                since = Instant::now();
+            }
+            if since.elapsed() >= LAST_LINE {
+                reader.take_rest();
+                continue;
+            }
+            tokio::select! {
+                () = sleep(LOOK_EVERY) => {}
+                () = self.stop.cancelled() => return Ok(None),
+            }
+        }
     }
 
     /// Whether it was taken; an empty intake need not be.

@@ -11,7 +11,10 @@ use crate::source::fields::Mapping;
 use crate::source::format::LineFormat;
 use crate::source::lines::{Framer, Line};
 use crate::source::record::{Parser, TimeField};
-use crate::source::{Intake, Reject, Sample};
+
+mod rows;
+
+pub(super) use rows::Record;
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -29,28 +32,12 @@ pub(super) struct Reader {
     offset: u64,
     lines: u64,
     piece: Vec<u8>,
-}
-
-/// One row, read.
-pub(super) struct Record {
-    /// `readings.csv line 17`
-    pub(super) place: String,
-    pub(super) samples: Vec<Sample>,
-    urgent: bool,
-    reject: Option<Reject>,
-    /// Where the next row starts, and the lines before it.
-    offset: u64,
-    lines: u64,
-}
-
-impl Record {
-    /// Moves it into `intake`, and `cursor` behind it.
-    pub(super) fn add_to(self, intake: &mut Intake, cursor: &mut Cursor) {
-        (cursor.offset, cursor.lines) = (self.offset, self.lines);
-        intake.urgent |= self.urgent && !self.samples.is_empty();
-        intake.samples.extend(self.samples);
-        intake.rejects.extend(self.reject);
-    }
+    /// Whether a last line without an end is taken as it stands.
+    takes_rest: bool,
+    /// Whether the last line had no end.
+    open: bool,
+    /// Where the next line begins and how long the part of it was that was taken before.
+    again: Option<(u64, u64)>,
 }
 
 impl Reader {
@@ -74,15 +61,22 @@ impl Reader {
         let mut now = Cursor::new(&head);
         if let Some(before) = cursor {
             check_same(&path, &before, &head, bytes)?;
-            (now.offset, now.lines, now.replay) = (before.offset, before.lines, before.replay);
+            (now.offset, now.lines, now.open, now.replay) = (before.offset, before.lines, before.open, before.replay);
         }
         file.rewind().map_err(failed("read"))?;
         let mut reader = Self::start(settings, path, file)?;
         reader.read_header(settings)?;
         if now.offset > reader.offset {
-            reader.seek(now.offset, now.lines)?;
+            match now.open.filter(|start| *start < now.offset) {
+                Some(start) => {
+                    reader.seek(start, now.lines.saturating_sub(1))?;
+                    reader.again = Some((start, now.offset - start));
+                }
+                None => reader.seek(now.offset, now.lines)?,
+            }
+        } else {
+            (now.offset, now.lines, now.open) = (reader.offset, reader.lines, None);
         }
-        (now.offset, now.lines) = (reader.offset, reader.lines);
         Ok((reader, now))
     }
 
@@ -99,7 +93,19 @@ impl Reader {
             columns: None,
         };
         let framer = Framer::new(settings.line_bytes_max);
-        Ok(Self { path, file, framer, parser, offset: 0, lines: 0, piece: vec![0; PIECE_BYTES] })
+        let piece = vec![0; PIECE_BYTES];
+        let (takes_rest, open, again) = (false, false, None);
+        Ok(Self { path, file, framer, parser, offset: 0, lines: 0, piece, takes_rest, open, again })
+    }
+
+    /// Bytes of a last line that has no end and was left alone.
+    pub(super) fn unended(&self) -> u64 {
+        if self.takes_rest { 0 } else { self.framer.unended() }
+    }
+
+    /// From now on a last line is taken as it stands.
+    pub(super) fn take_rest(&mut self) {
+        self.takes_rest = true;
     }
 
     /// At most `rows_max` rows; none at the end of the file.
@@ -108,7 +114,12 @@ impl Reader {
         let mut rejects = 0;
         while records.len() < rows_max && rejects < REJECTS_MAX {
             let Some(line) = self.next_line()? else { break };
-            let Some(record) = self.record(&line) else { continue };
+            let again = self.again.take();
+            let record = match again {
+                None => self.record(&line),
+                Some((start, bytes)) => self.record_again(start, bytes, &line),
+            };
+            let Some(record) = record else { continue };
             rejects += usize::from(record.reject.is_some());
             records.push(record);
         }
@@ -118,36 +129,16 @@ impl Reader {
     /// The time of the last row that has one.
     pub(super) fn last_time(&mut self) -> Result<Option<Instant>, FileError> {
         let mut last = None;
+        self.take_rest();
         while let Some(line) = self.next_line()? {
             last = self.parser.time_of(&line.bytes).or(last);
         }
         Ok(last)
     }
 
-    /// A row's readings and what is wrong with it; none for a blank line.
-    fn record(&self, line: &Line) -> Option<Record> {
-        let place = format!("{} line {}", self.path, self.lines);
-        let read = match line.too_long {
-            true => Err("is longer than `line_bytes_max`".into()),
-            false => self.parser.read(&line.bytes, Instant::default()),
-        };
-        let (offset, lines) = (self.offset, self.lines);
-        let reject = |reason| Some(Reject::new(place.clone(), reason, &line.bytes));
-        match read {
-            Ok(None) => None,
-            Ok(Some(taken)) => {
-                let reject = taken.problem.and_then(reject);
-                Some(Record { place, samples: taken.samples, urgent: taken.urgent, reject, offset, lines })
-            }
-            Err(reason) => {
-                let reject = reject(reason);
-                Some(Record { place, samples: Vec::new(), urgent: false, reject, offset, lines })
-            }
-        }
-    }
-
-    /// The next line; at the end of the file what is there without a newline, which then counts as a line.
+    /// The next line; at the end of the file what is there without a newline, if that is to be taken.
     fn next_line(&mut self) -> Result<Option<Line>, FileError> {
+        self.open = false;
         let line = loop {
             if let Some(line) = self.framer.next() {
                 break Some(line);
@@ -155,7 +146,11 @@ impl Reader {
             let path = &self.path;
             let failed = |error| FileError::Io { act: "read", path: path.clone(), error };
             match self.file.read(&mut self.piece).map_err(failed)? {
-                0 => break self.framer.rest(),
+                0 if !self.takes_rest => break None,
+                0 => {
+                    self.open = true;
+                    break self.framer.rest();
+                }
                 count => self.framer.push(&self.piece[..count]),
             }
         };
@@ -184,9 +179,13 @@ impl Reader {
         if !settings.header {
             return Ok(());
         }
-        let line = self.next_line()?.map(|line| line.bytes).unwrap_or_default();
+        let line = self.next_line()?;
         let number = self.lines.max(1);
         let wrong = |problem: String| FileError::Header { path: self.path.clone(), line: number, problem };
+        if line.is_none() && self.unended() > 0 {
+            return Err(wrong("it has no end yet; is the file still being written?".into()));
+        }
+        let line = line.map(|line| line.bytes).unwrap_or_default();
         self.parser.take_header(&line).map_err(wrong)
     }
 }

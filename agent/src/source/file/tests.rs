@@ -89,7 +89,7 @@ fn the_sample_is_valid_and_shows_every_default() {
     assert_eq!(defaults, full);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_recorded_csv_file_becomes_what_it_must() {
     let intakes = all_of(&cgm(&recorded("cgm.csv"), ""), None).await;
     assert!(intakes.iter().all(|intake| intake.lane == Lane::Backfill && !intake.urgent));
@@ -115,11 +115,12 @@ async fn a_recorded_ndjson_file_becomes_what_it_must() {
     assert_golden("file/testdata/meter.expected", &told_all(&all_of(&source, None).await));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_import_cut_at_any_row_goes_on_with_the_next() {
     let source = cgm(&recorded("cgm.csv"), "");
     let whole = told_all(&all_of(&source, None).await);
     let (mut reader, mut cursor) = Reader::open(&settings(&source), None).unwrap();
+    reader.take_rest(); // its last line has no end
     let mut before = intake();
     let mut cuts = 0;
     loop {
@@ -288,4 +289,65 @@ async fn a_full_outlet_makes_an_import_wait_and_a_stop_ends_it() {
     assert_eq!(running.intakes.len(), 1);
     running.stop.cancel();
     assert_eq!(running.task.await.unwrap().unwrap(), Ended::Stopped);
+}
+
+/// Values, and what is withdrawn.
+fn said(intakes: &[Intake]) -> Vec<String> {
+    let line = |sample: &crate::source::Sample| match (&sample.reading.value, &sample.reading.origin) {
+        (Value::Absent, Some(origin)) => format!("{:?} {}", origin.change, origin.id),
+        (Value::Number(number), Some(origin)) => format!("{number} as {}", origin.id),
+        (Value::Number(number), None) => number.to_string(),
+        other => panic!("{other:?}"),
+    };
+    intakes.iter().flat_map(|intake| &intake.samples).map(line).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_row_without_an_end_is_waited_for_and_withdrawn_should_it_go_on_after_all() {
+    let (_folder, path) = rows(1);
+    let add =
+        |text: &str| std::fs::File::options().append(true).open(&path).unwrap().write_all(text.as_bytes()).unwrap();
+    add(",2026-03-01 00:01:00,11");
+    let source = cgm(&path, "");
+    let mut running = Running::start(&source, None, &SourceClock::invented(NOON), 4);
+    assert_eq!(numbers(&[running.next().await]), [100.0]);
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    add("8,");
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    assert!(running.intakes.try_recv().is_err(), "it has grown within a minute");
+    let began = tokio::time::Instant::now();
+    let last = running.next().await;
+    assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(running.task.await.unwrap().unwrap(), Ended::Finished);
+    let taken = said(std::slice::from_ref(&last));
+    assert!(taken[0].starts_with("118 as "), "{taken:?}");
+    let id = taken[0].split_once(" as ").unwrap().1.to_owned();
+    // Its newline alone adds nothing; more of the line takes the place of what was taken.
+    let whole = std::fs::read_to_string(&path).unwrap();
+    for (rest, expected) in [
+        ("\r\n", vec![]),
+        ("\n,2026-03-01 00:02:00,90,\n", vec!["90".to_owned()]),
+        ("ate 12 g\n", vec![format!("Retract {id}"), "118".to_owned()]),
+    ] {
+        std::fs::write(&path, format!("{whole}{rest}")).unwrap();
+        let more = all_of(&source, last.cursor.clone()).await;
+        let found: Vec<String> = said_numbers(&more);
+        assert_eq!(found, expected, "{rest:?}");
+    }
+}
+
+/// The same without notes.
+fn said_numbers(intakes: &[Intake]) -> Vec<String> {
+    let mut intakes = intakes.to_vec();
+    intakes.iter_mut().for_each(|intake| intake.samples.retain(|one| !matches!(one.reading.value, Value::Text(_))));
+    said(&intakes)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_without_an_end_is_said_and_read_once_it_has_one() {
+    let (_folder, path) = rows(0);
+    std::fs::write(&path, "isig,datetime,gluc").unwrap();
+    let running = Running::start(&cgm(&path, ""), None, &SourceClock::invented(NOON), 4);
+    let error = running.task.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("no end yet") && error.contains("line 1"), "{error}");
 }

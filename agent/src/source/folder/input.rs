@@ -23,6 +23,14 @@ impl Input {
         Ok(Self::Utf16(Utf16::new(file, mark[0] == 0xfe)))
     }
 
+    /// The file itself.
+    pub(super) fn file(&self) -> &File {
+        match self {
+            Self::Plain(file) => file,
+            Self::Utf16(text) => &text.from,
+        }
+    }
+
     /// Goes to that place.
     pub(super) fn seek(&mut self, place: u64) -> io::Result<()> {
         match self {

@@ -1,20 +1,23 @@
 //! Through the folder, file by file: rows and the place behind them in one commit.
 
 use std::collections::HashMap;
+use std::io;
 use std::time::Duration;
 
 use proto::Lane;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::look::{Found, Rest, label, list, put_away};
+use super::look::{Found, label, list};
 use super::memory::{self, FILES_MAX, Memory};
-use super::reader::{Reader, Record, Trouble};
+use super::reader::{Reader, Record, Still, Trouble};
+use super::rest::Rest;
 use super::{After, Settings};
-use crate::source::file::FileError;
-use crate::source::{
-    Ended, INTAKE_SAMPLES_MAX, Intake, NotCommitted, Outlet, Reject, SourceClock, SourceError, SourceName,
-};
+use crate::source::{Ended, INTAKE_SAMPLES_MAX, Intake, Outlet, SourceClock, SourceError, SourceName};
+
+mod ended;
+
+use ended::{Left, Reached};
 
 /// Rows one intake holds: few enough to commit in one go, many enough for a fast import.
 const INTAKE_ROWS_MAX: usize = 1_000;
@@ -35,13 +38,6 @@ pub(super) struct Journey {
     told: HashMap<u64, String>,
 }
 
-/// What was left out of an export.
-#[derive(Clone, Copy, Debug, Default)]
-struct Left {
-    known: u64,
-    old: u64,
-}
-
 impl Journey {
     pub(super) fn new(
         settings: Settings,
@@ -57,11 +53,11 @@ impl Journey {
     /// Looks, reads what has come to rest, and looks again after a while.
     pub(super) async fn run(mut self) -> Result<Ended, SourceError> {
         let every = Duration::from_secs(self.settings.every_s.into());
-        let settle = Duration::from_secs(self.settings.settle_s.into());
+        let patience = self.settings.patience();
         loop {
             let found = self.look().await?;
-            for file in self.rest.ready(&found, settle, self.clock.boot()) {
-                if self.stop.is_cancelled() || self.read(&file).await.is_err() {
+            for (file, is_long) in self.rest.ready(&found, patience, self.clock.boot()) {
+                if self.stop.is_cancelled() || self.read(&file, is_long).await.is_err() {
                     return Ok(Ended::Stopped);
                 }
             }
@@ -77,7 +73,12 @@ impl Journey {
         let settings = self.settings.clone();
         let listed = blocking(move || list(&settings.path, settings.ending(), settings.order)).await;
         let path = || self.settings.path.display().to_string();
-        let (found, more) = listed.map_err(|error| FileError::Io { act: "look into", path: path(), error })?;
+        let (found, more) = listed.map_err(|error: io::Error| {
+            SourceError::Unusable(format!(
+                "cannot look into {}: {error}; check that the folder is there, and that the agent's user may enter and read it",
+                path()
+            ))
+        })?;
         // What is not in a part of the list may be there all the same.
         if more && self.settings.after == After::Keep {
             let path = path();
@@ -95,8 +96,8 @@ impl Journey {
         Ok(found)
     }
 
-    /// Everything of one file that was not yet taken.
-    async fn read(&mut self, found: &Found) -> Result<(), Stop> {
+    /// Everything of one file that was not yet taken; `is_long` is whether that may be a last line without an end.
+    async fn read(&mut self, found: &Found, is_long: bool) -> Result<(), Stop> {
         let known = self.memory.of(found.name).cloned();
         let known = known.unwrap_or(memory::File { name: found.name, ..memory::File::default() });
         if known.refused == found.stamp {
@@ -104,6 +105,7 @@ impl Journey {
             return Ok(());
         }
         let (settings, path, label) = (self.settings.clone(), found.path.clone(), self.label(found));
+        let still = Still { stamp: found.stamp, is_long };
         let opened = blocking({
             let known = known.clone();
             move || {
@@ -111,6 +113,7 @@ impl Journey {
                     &path,
                     label,
                     known,
+                    still,
                     settings.rows().map_err(|error| Trouble::Refused(error.to_string()))?,
                     settings.layout(),
                 )
@@ -119,6 +122,10 @@ impl Journey {
         let reader = match opened.await {
             Ok(reader) => reader,
             Err(Trouble::Refused(problem)) => return self.refuse(found, known, problem).await,
+            Err(Trouble::Unfinished) => {
+                self.rest.waits(found);
+                return Ok(());
+            }
             Err(Trouble::Io(error)) => {
                 self.tell(found, format!("cannot be read: {error}; the agent's user must be allowed to"));
                 return Ok(());
@@ -137,7 +144,8 @@ impl Journey {
     }
 
     async fn rows(&mut self, found: &Found, mut reader: Reader) -> Result<(), Stop> {
-        let rows_max = INTAKE_ROWS_MAX.min(INTAKE_SAMPLES_MAX / self.settings.series.len().max(8));
+        // One less than fits: a row may come with what is withdrawn of it.
+        let rows_max = INTAKE_ROWS_MAX.min(INTAKE_SAMPLES_MAX / self.settings.series.len().max(8) - 1);
         let mut left = Left::default();
         let (mut file, mut stored) = (None, true);
         loop {
@@ -146,6 +154,7 @@ impl Journey {
             (reader, records) = match read {
                 Ok(read) => read,
                 Err(Trouble::Refused(problem)) => return self.refuse(found, memory::File::default(), problem).await,
+                Err(Trouble::Unfinished) => return Ok(()), // only headers are
                 Err(Trouble::Io(error)) => {
                     self.tell(found, format!("cannot be read on: {error}"));
                     return Ok(());
@@ -163,14 +172,16 @@ impl Journey {
             }
             stored = !intake.is_empty();
             if stored {
+                left.count_into(&mut intake);
                 self.hand_over(intake).await?;
             }
         }
-        self.ended(found, stored, left).await
+        self.ended(found, Reached { stored, waits: reader.waits }, left).await
     }
 
     /// Moves a row into `intake`, unless an earlier export had it; what is known of the file behind it.
     fn take(&mut self, record: Record, intake: &mut Intake, left: &mut Left) -> memory::File {
+        intake.samples.extend(record.withdrawn);
         let is = record.identity.map_or(memory::Record::New, |identity| self.memory.take(identity));
         match is {
             memory::Record::New => {
@@ -179,76 +190,9 @@ impl Journey {
                 intake.rejects.extend(record.reject);
             }
             memory::Record::Known => left.known += 1,
-            memory::Record::Old => left.old += 1,
+            memory::Record::Old => (left.old, left.uncounted) = (left.old + 1, left.uncounted + 1),
         }
         record.file
-    }
-
-    /// A file's end was reached: what was left out is told, and the file is taken away where that is asked for. `stored` is
-    /// whether the place that was reached has been handed over.
-    async fn ended(&mut self, found: &Found, stored: bool, left: Left) -> Result<(), Stop> {
-        self.rest.done(found);
-        let Left { known, old } = left;
-        let mut intake = self.intake();
-        if known + old > 0 {
-            info!(source = %self.name, known, old, "left {known} records out that an earlier export had, and {old} of before those");
-        }
-        if old > 0 && known == 0 {
-            let reason = format!(
-                "{old} of its records are older than those that can be compared, and were left out; to take an older history \
-                 in, give it to a source of another name"
-            );
-            intake.rejects.push(Reject::new(self.label(found), reason, &[]));
-        }
-        if self.settings.after == After::Keep {
-            let nothing = stored && intake.is_empty();
-            return if nothing { Ok(()) } else { self.hand_over(intake).await };
-        }
-        self.put_away(found, intake).await
-    }
-
-    /// Takes a file away once everything of it is stored.
-    async fn put_away(&mut self, found: &Found, mut intake: Intake) -> Result<(), Stop> {
-        // Should this be the last that is stored, another file of that name is known to be another.
-        if let Some(file) = self.memory.of(found.name).cloned() {
-            self.memory.keep(memory::File { gone: true, ..file });
-        }
-        intake.cursor = Some(self.memory.encode());
-        let stored = tokio::select! {
-            stored = self.outlet.put_committed(intake) => stored,
-            () = self.stop.cancelled() => return Err(Stop),
-        };
-        match stored {
-            Ok(()) => {}
-            Err(NotCommitted::Stopping(_)) => return Err(Stop),
-            Err(NotCommitted::Refused(problem)) => {
-                self.tell(found, problem);
-                return Ok(());
-            }
-        }
-        let (file, after) = (found.clone(), self.settings.after);
-        match blocking(move || put_away(&file, after)).await {
-            Ok(true) => self.memory.forget(found.name),
-            Ok(false) => {} // it grew meanwhile, and is read on
-            Err(error) => {
-                let problem = format!(
-                    "was read and stored, and cannot be taken away: {error}; the agent's user must be \
-                                       allowed to write in the folder"
-                );
-                self.tell(found, problem);
-            }
-        }
-        Ok(())
-    }
-
-    /// A file that makes no sense: said once, and again when it has changed.
-    async fn refuse(&mut self, found: &Found, known: memory::File, problem: String) -> Result<(), Stop> {
-        self.rest.done(found);
-        let known = self.memory.of(found.name).cloned().unwrap_or(known);
-        self.memory.keep(memory::File { name: found.name, refused: found.stamp, ..known });
-        let mut intake = self.intake();
-        intake.rejects.push(Reject::new(self.label(found), problem, &[]));
-        self.hand_over(intake).await
     }
 
     fn intake(&self) -> Intake {

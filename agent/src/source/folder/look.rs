@@ -1,11 +1,9 @@
-//! What is in the folder, and which of it has come to rest.
+//! What is in the folder.
 
-use std::collections::HashMap;
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
-
-use proto::Instant;
+use std::time::UNIX_EPOCH;
 
 use super::memory::{FILES_MAX, hash};
 use super::{After, Order};
@@ -24,7 +22,7 @@ pub(super) struct Found {
     /// Its size and the time it was last written, as one number; never 0.
     pub(super) stamp: u64,
     /// When it was last written, nanoseconds since the Unix epoch.
-    modified: u128,
+    pub(super) modified: u128,
 }
 
 /// The files of `folder` whose names end so, in order, and whether there are more than that. Names that begin with a dot are
@@ -61,12 +59,14 @@ pub(super) fn list(folder: &Path, ending: &str, order: Order) -> io::Result<(Vec
 /// A plain file's stamp and time; none for what is no plain file, links included.
 fn stamp(path: &Path) -> io::Result<Option<(u64, u128)>> {
     let about = std::fs::symlink_metadata(path)?;
-    if !about.is_file() {
-        return Ok(None);
-    }
+    about.is_file().then(|| stamp_of(&about)).transpose()
+}
+
+/// The same of a file that is open.
+pub(super) fn stamp_of(about: &Metadata) -> io::Result<(u64, u128)> {
     let modified = about.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let bytes = [about.len().to_le_bytes().as_slice(), &modified.to_le_bytes()].concat();
-    Ok(Some((hash(&bytes).max(1), modified)))
+    Ok((hash(&bytes).max(1), modified))
 }
 
 /// Takes a file away that was read, if it is still what was read.
@@ -100,43 +100,6 @@ pub(super) fn put_away(found: &Found, after: After) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Which files have kept their stamp, and since when.
-#[derive(Debug, Default)]
-pub(super) struct Rest {
-    files: HashMap<u64, Seen>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    stamp: u64,
-    since: Instant,
-    /// Whether it was read to its end as it is now.
-    read: bool,
-}
-
-impl Rest {
-    /// Those of `found` that have been still for `settle` and were not read as they are.
-    pub(super) fn ready(&mut self, found: &[Found], settle: Duration, now: Instant) -> Vec<Found> {
-        self.files.retain(|name, _| found.iter().any(|file| file.name == *name));
-        let still = |file: &&Found| {
-            let seen = self.files.entry(file.name).or_insert(Seen { stamp: file.stamp, since: now, read: false });
-            if seen.stamp != file.stamp {
-                *seen = Seen { stamp: file.stamp, since: now, read: false };
-            }
-            let for_us = u128::from(now.0.saturating_sub(seen.since.0).unsigned_abs());
-            !seen.read && for_us >= settle.as_micros()
-        };
-        found.iter().filter(still).cloned().collect()
-    }
-
-    /// That file was read to its end, or is not to be read as it is.
-    pub(super) fn done(&mut self, file: &Found) {
-        if let Some(seen) = self.files.get_mut(&file.name) {
-            seen.read = seen.stamp == file.stamp;
-        }
-    }
-}
-
 /// How a file is named in rejects and logs: as it is, or without letters where its name may say whose it is.
 pub(super) fn label(path: &Path, redacted: bool) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -156,6 +119,8 @@ pub(super) fn label(path: &Path, redacted: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -163,19 +128,6 @@ mod tests {
         let label_of = |redacted| label(Path::new("/in/Jane Doe_glucose_5-11-2026.csv"), redacted);
         assert_eq!(label_of(true), "…_…_5-11-2026.…");
         assert_eq!(label_of(false), "Jane Doe_glucose_5-11-2026.csv");
-    }
-
-    #[test]
-    fn a_file_is_ready_once_it_has_kept_its_size_and_again_when_it_has_changed() {
-        let file = |stamp| [Found { path: "/a".into(), name: 1, stamp, modified: 0 }];
-        let (mut rest, settle) = (Rest::default(), Duration::from_secs(5));
-        let mut ready = |stamp, second: i64| {
-            let ready = rest.ready(&file(stamp), settle, Instant(second * 1_000_000));
-            ready.iter().for_each(|file| rest.done(file));
-            ready.len()
-        };
-        assert_eq!([ready(1, 0), ready(2, 4), ready(2, 8), ready(2, 9), ready(2, 30)], [0, 0, 0, 1, 0]);
-        assert_eq!([ready(3, 31), ready(3, 35), ready(3, 36)], [0, 0, 1]);
     }
 
     #[test]

@@ -2,14 +2,18 @@
 //!
 //! A file is known by its name, by how it begins, and by the line before the place that was reached; names are kept as
 //! hashes, because the names of exports say whose they are. Records of exports are known one by one, the newest few
-//! thousand of them, because a new export repeats most of the one before.
+//! thousand of them, because a new export repeats most of the one before; of what is older, the days are known that were
+//! read.
 
 use std::collections::BTreeSet;
 
-use crate::source::SourceError;
+use crate::source::hash::fnv;
 
-/// The version that this writes.
-const VERSION: u8 = 1;
+mod days;
+mod written;
+
+use days::{DAY, Days};
+
 /// Files of one folder that are known; beyond, those that are gone are forgotten first.
 pub(super) const FILES_MAX: usize = 500;
 /// Records of exports that are known: more than two weeks of a sensor that measures every five minutes.
@@ -52,6 +56,8 @@ pub(super) struct File {
     pub(super) refused: u64,
     /// Whether it was missing since: another of that name is then another file.
     pub(super) gone: bool,
+    /// Whether that last line had no end when it was taken, so that it may go on.
+    pub(super) open: bool,
 }
 
 /// Every file of one folder, and the newest records of its exports.
@@ -67,6 +73,10 @@ pub(super) struct Memory {
     floor: u64,
     /// The same, of the present file.
     rising: u64,
+    /// Days that the files before the present one had records of.
+    days: Days,
+    /// The same, of the present file.
+    present_days: Days,
 }
 
 /// What is known of a record.
@@ -74,7 +84,7 @@ pub(super) struct Memory {
 pub(super) enum Record {
     New,
     Known,
-    /// Older than those that are known one by one.
+    /// Older than those that are known one by one, and of a day that was read before: taken for known.
     Old,
 }
 
@@ -101,6 +111,7 @@ impl Memory {
     /// Another file is begun: what the one before had is now of before.
     pub(super) fn begin_file(&mut self) {
         self.records.append(&mut self.present);
+        self.days.append(&mut self.present_days);
         self.floor = self.floor.max(self.rising).max(trim(&mut self.records));
     }
 
@@ -110,80 +121,15 @@ impl Memory {
         if self.records.contains(&record) || self.present.contains(&record) {
             return Record::Known;
         }
-        if record >> HASH_BITS < self.floor {
+        let second = record >> HASH_BITS;
+        let day = second / DAY;
+        if second < self.floor && self.days.has(day) {
             return Record::Old;
         }
+        self.present_days.insert(day, day);
         self.present.insert(record);
         self.rising = self.rising.max(trim(&mut self.present));
         Record::New
-    }
-
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        let mut put = |number: u64| bytes.extend_from_slice(&number.to_le_bytes());
-        put(self.files.len() as u64);
-        for file in &self.files {
-            [
-                file.name,
-                file.head_bytes,
-                file.head,
-                file.offset,
-                file.lines,
-                file.tail_bytes,
-                file.tail,
-                file.refused,
-                file.gone.into(),
-            ]
-            .into_iter()
-            .for_each(&mut put);
-        }
-        [self.floor, self.rising, self.records.len() as u64].into_iter().for_each(&mut put);
-        self.records.iter().chain(&self.present).copied().for_each(&mut put);
-        bytes
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, SourceError> {
-        let bad = |problem: &str| SourceError::Cursor(problem.to_owned());
-        let (version, rest) = bytes.split_first().ok_or_else(|| bad("it is empty"))?;
-        if *version != VERSION {
-            return Err(bad(&format!("version {version} is not known, only {VERSION}")));
-        }
-        let (numbers, []) = rest.as_chunks::<8>() else { return Err(bad("it is cut off")) };
-        let mut numbers = numbers.iter().map(|bytes| u64::from_le_bytes(*bytes));
-        let mut next = || numbers.next().ok_or_else(|| bad("it is cut off"));
-        let count = next()?;
-        if count > FILES_MAX as u64 {
-            return Err(bad("it holds more files than it may"));
-        }
-        let mut files = Vec::new();
-        for _ in 0..count {
-            files.push(File {
-                name: next()?,
-                head_bytes: next()?,
-                head: next()?,
-                offset: next()?,
-                lines: next()?,
-                tail_bytes: next()?,
-                tail: next()?,
-                refused: next()?,
-                gone: match next()? {
-                    0 => false,
-                    1 => true,
-                    _ => return Err(bad("it says neither yes nor no")),
-                },
-            });
-        }
-        let (floor, rising, count) = (next()?, next()?, next()?);
-        let records: Vec<u64> = numbers.collect();
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let (records, present) = records.split_at_checked(count).ok_or_else(|| bad("it is cut off"))?;
-        for records in [records, present] {
-            if records.len() > RECORDS_MAX || !records.is_sorted_by(|one, other| one < other) {
-                return Err(bad("its records are too many or in no order"));
-            }
-        }
-        let [records, present] = [records, present].map(|records| records.iter().copied().collect());
-        Ok(Self { files, records, present, floor, rising })
     }
 }
 
@@ -196,12 +142,10 @@ fn trim(records: &mut BTreeSet<u64>) -> u64 {
     behind
 }
 
-/// FNV-1a (RFC 9923): to tell files and records apart, not to keep anything from anyone.
+/// Tells files and records apart.
 pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let hash = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3_u64));
-    // Its high bits hardly know of the last bytes, and of records only those are kept (MurmurHash3's finalizer).
+    let hash = fnv(bytes);
+    // FNV's high bits hardly know of the last bytes, and of records only those are kept (MurmurHash3's finalizer).
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^ (hash >> 33)

@@ -10,12 +10,16 @@ use rustix::fs::{Mode, OFlags};
 use super::export::Export;
 use super::input::Input;
 use super::memory::{self, Identity, hash};
-use crate::source::format::LineFormat;
 use crate::source::lines::{Framer, Line};
 use crate::source::record::Parser;
 use crate::source::{Reject, Sample};
 
+mod header;
 mod known;
+mod unended;
+
+pub(super) use unended::Still;
+use unended::Taken;
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -25,8 +29,6 @@ const HEAD_BYTES_MAX: u64 = 4_096;
 const TAIL_BYTES_MAX: u64 = 4_096;
 /// Rejects that end a read early: each may hold a line.
 const REJECTS_MAX: usize = 64;
-/// Lines within which an export has its header.
-const HEADER_LINES_MAX: u64 = 20;
 /// The first bytes of gzip and of zip, which spreadsheets are (RFC 1952, section 2.3.1; APPNOTE.TXT 6.3.10, section 4.3.7).
 const PACKED: [&[u8]; 2] = [&[0x1f, 0x8b], b"PK\x03\x04"];
 
@@ -51,6 +53,8 @@ pub(super) struct Layout {
 pub(super) enum Trouble {
     /// It is what it is; nothing of it is taken until it changes.
     Refused(String),
+    /// What it begins with is still being written.
+    Unfinished,
     /// The system refuses; another look may succeed.
     Io(io::Error),
 }
@@ -67,6 +71,8 @@ pub(super) struct Record {
     pub(super) urgent: bool,
     pub(super) reject: Option<Reject>,
     pub(super) identity: Option<Identity>,
+    /// What was taken of it while it had no end, to be withdrawn.
+    pub(super) withdrawn: Vec<Sample>,
     /// What is known of the file once this row is taken.
     pub(super) file: memory::File,
 }
@@ -82,6 +88,13 @@ pub(super) struct Reader {
     pub(super) file: memory::File,
     /// Whether it is read from its beginning.
     pub(super) is_new: bool,
+    still: Still,
+    /// Whether there is a last line without an end that was left alone.
+    pub(super) waits: bool,
+    /// The next line, of which a part was taken before.
+    again: Option<Taken>,
+    /// Bytes of a mark that the line before began with and that are no part of it.
+    mark_bytes: u64,
 }
 
 impl Reader {
@@ -90,6 +103,7 @@ impl Reader {
         path: &Path,
         label: String,
         known: memory::File,
+        still: Still,
         rows: Rows,
         layout: Layout,
     ) -> Result<Self, Trouble> {
@@ -111,75 +125,31 @@ impl Reader {
             ..memory::File::default()
         };
         let (framer, piece) = (Framer::new(layout.line_bytes_max), vec![0; PIECE_BYTES]);
-        let mut reader = Self { label, input, framer, rows, piece, file: now, is_new: true };
+        let (is_new, waits, again, mark_bytes) = (true, false, None, 0);
+        let mut reader = Self { label, input, framer, rows, piece, file: now, is_new, still, waits, again, mark_bytes };
         let known = reader.same(known, &head, bytes)?;
         reader.pass_header(layout)?;
         if let Some(known) = known {
             reader.is_new = false;
             if known.offset > reader.file.offset {
-                reader.seek(known.offset)?;
-                let memory::File { head_bytes, head, .. } = reader.file;
-                reader.file = memory::File { head_bytes, head, refused: 0, gone: false, ..known };
+                reader.go_on(known)?;
             }
         }
         Ok(reader)
     }
 
-    fn seek(&mut self, offset: u64) -> Result<(), Trouble> {
-        self.input.seek(offset)?;
-        self.framer.clear();
+    /// Goes to the place that was reached; where a line without an end was taken, to its beginning.
+    fn go_on(&mut self, known: memory::File) -> Result<(), Trouble> {
+        self.again = Taken::of(&known);
+        self.seek(self.again.map_or(known.offset, Taken::start))?;
+        let memory::File { head_bytes, head, .. } = self.file;
+        self.file = memory::File { head_bytes, head, refused: 0, gone: false, ..known };
         Ok(())
     }
 
-    /// Passes what stands before the first row, and learns from it what the columns are.
-    fn pass_header(&mut self, layout: Layout) -> Result<(), Trouble> {
-        if let Rows::Export(_) = self.rows {
-            return self.pass_export_header();
-        }
-        for _ in 0..layout.skip_lines {
-            self.next_line()?;
-        }
-        let Rows::Mapped(parser) = &self.rows else { return Ok(()) };
-        if !(matches!(parser.format, LineFormat::Csv { .. }) && layout.header) {
-            return Ok(());
-        }
-        let line = self.next_line()?.map(|line| line.bytes).unwrap_or_default();
-        let Rows::Mapped(parser) = &mut self.rows else { return Ok(()) };
-        parser.take_header(&line).map_err(|problem| Trouble::Refused(format!("its header: {problem}")))
-    }
-
-    /// The same for an export, whose dates are looked at too: all of them, before the first is believed.
-    fn pass_export_header(&mut self) -> Result<(), Trouble> {
-        let mut rows_begin = 0;
-        while let Some(line) = self.next_line()? {
-            let (lines, offset) = (self.file.lines, self.file.offset);
-            let Rows::Export(export) = &mut self.rows else { return Ok(()) };
-            match export.has_header() {
-                true => export.weigh(&line.bytes),
-                false if lines > HEADER_LINES_MAX => break,
-                false => {
-                    export.look_for_header(&line.bytes);
-                    rows_begin = offset;
-                }
-            }
-        }
-        let Rows::Export(export) = &mut self.rows else { return Ok(()) };
-        if !export.has_header() {
-            let problem = format!(
-                "it has no header of such an export within {HEADER_LINES_MAX} lines; check `format`, and set the account's \
-                 language to English before exporting"
-            );
-            return Err(Trouble::Refused(problem));
-        }
-        export.decide().map_err(Trouble::Refused)?;
-        self.rewind_to(rows_begin)
-    }
-
-    /// Back to the first row: lines are counted anew.
-    fn rewind_to(&mut self, offset: u64) -> Result<(), Trouble> {
-        self.seek(0)?;
-        (self.file.offset, self.file.lines) = (0, 0);
-        while self.file.offset < offset && self.next_line()?.is_some() {}
+    fn seek(&mut self, offset: u64) -> Result<(), Trouble> {
+        self.input.seek(offset)?;
+        self.framer.clear();
         Ok(())
     }
 
@@ -189,18 +159,23 @@ impl Reader {
         let mut rejects = 0;
         while records.len() < rows_max && rejects < REJECTS_MAX {
             let Some(line) = self.next_line()? else { break };
-            let record = self.record(&line);
+            let record = match self.again.take() {
+                None => self.record(&line),
+                Some(taken) => self.record_again(taken, &line),
+            };
             rejects += usize::from(record.reject.is_some());
             records.push(record);
         }
         Ok(records)
     }
 
-    fn record(&self, line: &Line) -> Record {
-        let mut record =
-            Record { samples: Vec::new(), urgent: false, reject: None, identity: None, file: self.file.clone() };
+    fn row(&self, line: &Line) -> Record {
+        let (samples, withdrawn, file) = (Vec::new(), Vec::new(), self.file.clone());
+        let mut record = Record { samples, urgent: false, reject: None, identity: None, withdrawn, file };
         let problem = match &self.rows {
-            _ if line.too_long => Some("is longer than `line_bytes_max`".into()),
+            _ if line.too_long => {
+                Some("is longer than `line_bytes_max`, or longer than 4096 bytes and without an end".into())
+            }
             Rows::Mapped(parser) => match parser.read(&line.bytes, Instant::default()) {
                 Ok(None) => None,
                 Ok(Some(taken)) => {
@@ -224,24 +199,35 @@ impl Reader {
         record
     }
 
-    /// The next line; at the end of the file what is there without a newline, which then counts as a line.
+    /// The next line; at the end of the file what is there without a newline, once that has been so for long.
     fn next_line(&mut self) -> Result<Option<Line>, Trouble> {
+        let mut has_end = true;
         let line = loop {
             if let Some(line) = self.framer.next() {
                 break Some(line);
             }
             match self.input.read(&mut self.piece)? {
-                0 => break self.framer.rest(),
+                0 => {
+                    has_end = false;
+                    break self.unended()?;
+                }
                 count => self.framer.push(&self.piece[..count]),
             }
         };
         let Some(mut line) = line else { return Ok(None) };
+        if let Some(taken) = self.again {
+            (self.file.offset, self.file.lines) = (taken.start(), self.file.lines.saturating_sub(1));
+        }
         self.file.offset += line.taken;
         self.file.lines += 1;
         let known = !line.too_long && line.taken <= TAIL_BYTES_MAX;
         (self.file.tail_bytes, self.file.tail) = if known { (line.taken, hash(&line.bytes)) } else { (0, 0) };
-        if self.file.offset == line.taken && line.bytes.starts_with("\u{feff}".as_bytes()) {
-            line.bytes.drain(..3);
+        self.file.open = known && !has_end;
+        let mark = "\u{feff}".as_bytes();
+        let is_marked = self.file.offset == line.taken && line.bytes.starts_with(mark);
+        self.mark_bytes = if is_marked { mark.len() as u64 } else { 0 };
+        if is_marked {
+            line.bytes.drain(..mark.len());
         }
         Ok(Some(line))
     }

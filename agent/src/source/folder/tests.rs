@@ -7,6 +7,8 @@ use super::*;
 use crate::source::testing::{NOON, Running, assert_golden, configured, told_all};
 use crate::source::{Configured, Intake, Settings as Any};
 
+mod unended;
+
 fn csv(folder: &Path, more: &str) -> Configured {
     configured(&format!(
         "name = \"inbox\"\ntype = \"folder\"\nformat = \"csv\"\npath = {folder:?}\nevery_s = 1\nsettle_s = 0\n{more}\n\
@@ -97,6 +99,7 @@ fn settings_that_cannot_be_are_named_with_what_to_do() {
         ("ndjson", "ending = \".json\"", "ending", "last dot"),
         ("csv", "settle_s = 4000", "settle_s", "0 to 3600"),
         ("csv", "every_s = 0", "every_s", "1 to 86400"),
+        ("csv", "last_line_s = 59", "last_line_s", "60 to 86400"),
     ] {
         let text = format!("name = \"a\"\ntype = \"folder\"\npath = \"/in\"\nformat = \"{format}\"\n{more}");
         let mut source: Configured = toml::from_str(&text).unwrap();

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::source::SourceError;
+use crate::source::hash::fnv;
 
 /// The version that this writes.
 const VERSION: u8 = 1;
@@ -64,7 +65,7 @@ impl Memory {
 
     /// What is known of the meter with that serial number.
     pub(super) fn of(&self, serial: &[u8]) -> Meter {
-        let serial = hash(serial);
+        let serial = fnv(serial);
         let known = self.meters.iter().find(|meter| meter.serial == serial).cloned();
         known.unwrap_or(Meter { serial, ..Meter::default() })
     }
@@ -112,22 +113,10 @@ impl Meter {
     }
 }
 
-/// FNV-1a (RFC 9923): to tell records of one meter apart, not to keep anything from anyone.
-pub(in crate::source) fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn hashes_are_those_of_rfc_9923() {
-        assert_eq!(hash(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(hash(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(hash(b"foobar"), 0x8594_4171_f739_67e8);
-    }
 
     #[test]
     fn of_many_meters_the_last_seen_are_kept() {

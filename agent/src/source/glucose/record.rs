@@ -6,8 +6,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use proto::{Basis, Kind, Reading, Series, State, Value};
 
-use super::memory::hash;
 use crate::source::device::{Out, series};
+use crate::source::hash::fnv;
 use crate::source::times::local_at;
 
 /// The unit that a meter sends.
@@ -35,7 +35,7 @@ pub(super) struct Record {
 impl Record {
     /// What the meter said, and what it means.
     pub(super) fn new(bytes: &[u8], measured: Result<Measured, String>) -> Self {
-        Self { id: hash(bytes), bytes: bytes.to_vec(), measured }
+        Self { id: fnv(bytes), bytes: bytes.to_vec(), measured }
     }
 }
 

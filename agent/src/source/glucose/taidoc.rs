@@ -2,7 +2,7 @@
 //!
 //! Facts: glucometers-tech/glucometer-protocols (taidoc/td42xx), tidepool-org/uploader (glucorx). A frame has 8 bytes: `51
 //! command d0 d1 d2 d3 A3` and the sum of all before it; answers have A5 for A3. Records are numbered from 0. Values are in
-//! mg/dL, whatever the display shows; ketone is in units of 1/300 mmol/L.
+//! mg/dL, whatever the display shows; ketone is in units of 1/300 mmol/L, of which the display shows whole tenths.
 
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ use super::text::datetime;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What these meters measure, in mg/dL: beyond, they show Lo and Hi.
 const RANGE: std::ops::RangeInclusive<u16> = 20..=600;
+/// Ketone is counted in parts of a mmol/L, up to so many mmol/L.
+const KETONE_PARTS: u16 = 300;
+const KETONE_MAX: u16 = 8;
 const START: u8 = 0x51;
 const TO_METER: u8 = 0xa3;
 const FROM_METER: u8 = 0xa5;
@@ -143,9 +146,13 @@ fn measured(time: [u8; 4], [low, high, _, marks]: [u8; 4]) -> Result<Measured, S
         _ => return Err("is a kind of test that is not read here".to_owned()),
     };
     let value = match (meal, quantity) {
+        (3, Quantity::KetoneMmolL) => control((number / (KETONE_PARTS / 10)).into()),
         (3, _) => control(number.into()),
-        (_, Quantity::KetoneMmolL) if number > 8 * 300 => Value::State(State::High(8)),
-        (_, Quantity::KetoneMmolL) => Value::Number(f64::from(number / 30) / 10.0),
+        (_, Quantity::KetoneMmolL) if number > KETONE_MAX * KETONE_PARTS => {
+            Value::State(State::High(KETONE_MAX.into()))
+        }
+        // Not cut to what the display shows: the nearest number is kept, from which what was sent can be had again.
+        (_, Quantity::KetoneMmolL) => Value::Number(f64::from(number) / f64::from(KETONE_PARTS)),
         _ if number < *RANGE.start() => Value::State(State::Low(20)),
         _ if number > *RANGE.end() => Value::State(State::High(600)),
         _ => Value::Number(number.into()),
@@ -167,7 +174,28 @@ mod tests {
         assert_eq!(time_of([0x21, 0x24, 0x0e, 0x15]), Some(date(2018, 1, 1).at(21, 14, 0, 0)));
         assert_eq!(time_of([0x21, 0x26, 0x0e, 0x15]), Some(date(2019, 1, 1).at(21, 14, 0, 0)));
         assert_eq!(time_of([0x04, 0x27, 0x25, 0x0d]), Some(date(2019, 8, 4).at(13, 37, 0, 0)));
+        assert_eq!(time_of([0x00, 0x27, 0x25, 0x0d]), None, "no day 0");
         let Step::Ask(connect, _) = TaiDoc::default().ask(CONNECT, 0) else { panic!("a question") };
         assert_eq!(connect, [0x51, 0x22, 0, 0, 0, 0, 0xa3, 0x16]);
+    }
+
+    fn ketone(number: u16, meal: u8) -> Value {
+        let [low, high] = number.to_le_bytes();
+        let measured = measured([0x21, 0x24, 0x0e, 0x15], [low, high, 0, meal << 6 | 7 << 2]).unwrap();
+        assert_eq!(measured.quantity, Quantity::KetoneMmolL);
+        measured.value
+    }
+
+    #[test]
+    fn ketone_is_kept_as_sent_and_not_as_the_display_cuts_it() {
+        for number in 0..=2_400_u16 {
+            let Value::Number(mmol_l) = ketone(number, 0) else { panic!("{number} is a number") };
+            assert_eq!((mmol_l * 300.0).round().to_bits(), f64::from(number).to_bits(), "{number} can be had again");
+        }
+        for (number, mmol_l) in [(30, 0.1), (150, 0.5), (165, 0.55), (179, 179.0 / 300.0), (2_400, 8.0)] {
+            assert_eq!(ketone(number, 2), Value::Number(mmol_l));
+        }
+        assert_eq!(ketone(2_401, 0), Value::State(State::High(8)));
+        assert_eq!(ketone(179, 3), Value::State(State::Control(5)), "control solution, in tenths");
     }
 }

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::http::{Client, Shown};
 use super::problem::Problem;
+use crate::source::settings::no_secret;
 
 /// A site's answer is trusted this much shorter than it says.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -131,7 +132,7 @@ fn hashed(secret: &str) -> Zeroizing<String> {
 async fn read(setting: &'static str, file: PathBuf) -> Result<Zeroizing<String>, Problem> {
     let read = tokio::task::spawn_blocking(move || read_private(&file)).await;
     let bytes = read.map_err(|_| Problem::File(format!("reading `{setting}` was interrupted")))?;
-    let bytes = bytes.map_err(|error| Problem::File(format!("`{setting}`: {error}")))?;
+    let bytes = bytes.map_err(|error| Problem::File(format!("`{setting}`: {}", no_secret(&error))))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Problem::File(format!("`{setting}` holds no text")))?;
     if text.trim().is_empty() {
         return Err(Problem::File(format!("`{setting}` is empty; put the secret into its first line")));

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::values::{SHEET, glucose, parts};
 use super::{Collection, dates};
+use crate::source::hash::fnv;
 
 /// Bytes of a name that a site gives its records; a UUID has 36.
 const ID_BYTES_MAX: usize = 256;
@@ -79,7 +80,7 @@ struct Fields<'a> {
 impl Record {
     /// What `raw`, one element of a list, says.
     pub(super) fn read(collection: Collection, raw: &str) -> Self {
-        let whole = hash(raw.as_bytes());
+        let whole = fnv(raw.as_bytes());
         let nothing = Self {
             id: None,
             key: whole,
@@ -108,7 +109,7 @@ impl Record {
             _ => fields.made(collection, raw, valid),
         };
         Self {
-            key: id.as_ref().map_or(whole, |id| hash(id.as_bytes())),
+            key: id.as_ref().map_or(whole, |id| fnv(id.as_bytes())),
             id: id.map(Cow::into_owned).filter(|id| id.len() <= ID_BYTES_MAX),
             at_ms,
             utc_offset_minutes,
@@ -202,11 +203,6 @@ fn number(raw: &RawValue) -> Option<f64> {
         None => raw.get().parse().ok()?,
     };
     number.is_finite().then_some(number)
-}
-
-/// FNV-1a (RFC 9923): to tell records of one site apart, not to keep anything from anyone.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Both halves of a hash in one.

@@ -85,8 +85,3 @@ fn an_edit_takes_back_what_the_record_does_not_say_any_more() {
         ]
     );
 }
-
-#[test]
-fn hashes_are_those_of_rfc_9923() {
-    assert_eq!(hash(b"foobar"), 0x8594_4171_f739_67e8);
-}

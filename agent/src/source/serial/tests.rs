@@ -347,16 +347,19 @@ fn columns_are_scaled_as_exact_decimals_before_they_are_bounded() {
 #[test]
 fn lines_are_taken_apart_by_a_pattern() {
     let read = |line: &str, pattern: &str| value_of(line, "", &format!("format = \"pattern\"\n{pattern}"));
-    assert_eq!(read("T=21.5 H=40%\r", "pattern = \"T={t} H={h}%\""), Ok(21.5));
-    assert!(read("T=21.5", "pattern = \"T={t} H={h}%\"").unwrap_err().contains("does not match `pattern`"));
+    let both = "pattern = 'T=(?<t>[0-9.]+) +H=(?<h>[0-9.]+)%'";
+    assert_eq!(read("T=21.5  H=40%\r", both), Ok(21.5));
+    assert!(read("T=21.5", both).unwrap_err().contains("does not match `pattern`"));
     assert!(read("", "").unwrap_err().contains("pattern: is needed"));
     assert!(
-        read("", "pattern = \"T={x}\"")
+        read("", "pattern = 'T=(?<x>.*)'")
             .unwrap_err()
-            .contains("series[0].column: `t` is no part of `pattern`, which has x")
+            .contains("series[0].column: `t` is no group of `pattern`, which has x")
     );
-    assert!(read("", "pattern = \"{t}{x}\"").unwrap_err().contains("pattern: has two parts"));
+    assert!(read("", "pattern = \"{t}\"").unwrap_err().contains("pattern: is no regular expression"));
     assert!(
-        value_of("", "", "format = \"json\"\npattern = \"{t}\"").unwrap_err().contains("is for format = \"pattern\"")
+        value_of("", "", "format = \"json\"\npattern = '(?<t>.*)'")
+            .unwrap_err()
+            .contains("is for format = \"pattern\"")
     );
 }

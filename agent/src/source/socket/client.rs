@@ -130,6 +130,7 @@ impl Shared {
     }
 
     async fn put(&self, intake: Intake) -> Result<(), NotStored> {
+        let intake = Intake { whole: true, ..intake };
         match timeout(COMMIT_TIME, self.outlet.put_committed(intake)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(NotCommitted::Refused(problem))) => Err(NotStored::Refused(problem)),

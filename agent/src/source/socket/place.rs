@@ -63,7 +63,9 @@ async fn clear(path: &Path) -> Result<(), String> {
     let about = match std::fs::symlink_metadata(path) {
         Ok(about) => about,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("cannot be looked at: {error}")),
+        Err(error) => {
+            return Err(format!("cannot be looked at: {error}; the agent's user must be allowed to enter its folder"));
+        }
     };
     if !about.file_type().is_socket() {
         return Err("is there already and is no socket; choose another `path`".into());

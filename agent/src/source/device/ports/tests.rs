@@ -90,7 +90,9 @@ fn who_may_not_open_a_port_is_told_its_group_or_that_no_group_may() {
 fn who_has_a_port_open_is_named() {
     let machine = machine();
     let path = machine.path().join("dev/serial/by-path/pci-0-usb-1-1");
-    assert_eq!(holder(&path), None);
+    let soon = || Instant::now() + std::time::Duration::from_secs(30);
+    assert_eq!(holder(&path, soon()), None);
     let _open = fs::File::open(&path).unwrap();
-    assert_eq!(holder(&path).unwrap(), "this agent itself, for another source");
+    assert_eq!(holder(&path, soon()).unwrap(), "this agent itself, for another source");
+    assert_eq!(holder(&path, Instant::now()), None, "it looks no longer than it may");
 }

@@ -1,7 +1,9 @@
 //! Every device that is looked for. The first that is recognised is it, so the order is: those whose frames have the
 //! strongest checksums first.
 
-use super::{Candidate, Ids};
+use super::Candidate;
+#[cfg(any(feature = "energy", feature = "environment", feature = "glucose", feature = "vitals"))]
+use super::Ids;
 
 /// What is to be looked at in the settings of a device that knows local time only.
 #[cfg(any(feature = "energy", feature = "glucose"))]

@@ -41,6 +41,40 @@ fn what_is_added_late_is_new_among_the_newest_and_old_beyond_them() {
     assert_eq!(memory.take(record(MAX + 1)), Record::Old);
 }
 
+const DAY: i64 = 86_400;
+
+#[test]
+fn what_is_older_is_new_if_its_day_was_never_read_and_is_known_from_then_on() {
+    let mut memory = Memory::default();
+    // Half a year, of which the newest records are known one by one; then a time before it, and one in a hole of it.
+    let newer = (100 * DAY..200 * DAY).step_by(1_200).filter(|second| second / DAY != 150);
+    let count = newer.clone().count();
+    assert!(count > RECORDS_MAX + 1_000, "{count}");
+    assert_eq!(new(&mut memory, newer.clone()), count);
+    for older in [20 * DAY..30 * DAY, 150 * DAY..151 * DAY] {
+        let older = || older.clone().step_by(1_200);
+        assert_eq!(new(&mut memory, older()), older().count());
+        memory = Memory::decode(&memory.encode()).unwrap();
+        assert_eq!(new(&mut memory, older()), 0, "the same file once more");
+    }
+    assert_eq!(new(&mut memory, newer), 0);
+    assert_eq!(memory.take(record(105 * DAY + 7)), Record::Old, "of a day that was read: it cannot be told");
+    assert_eq!(memory.take(record(30 * DAY + 7)), Record::New, "the day after the last one of a file");
+}
+
+#[test]
+fn a_cursor_that_knew_of_no_days_takes_what_is_older_for_known_as_before() {
+    let (mut bytes, numbers) =
+        (vec![1], [1, 7, 0, 0, 17, 2, 0, 0, 0, 1, 200 * 86_400, 0, 1, (201 * 86_400) << HASH_BITS]);
+    numbers.into_iter().for_each(|number: u64| bytes.extend(number.to_le_bytes()));
+    let mut memory = Memory::decode(&bytes).unwrap();
+    assert!(memory.of(7).is_some_and(|file| file.gone && !file.open && file.offset == 17));
+    memory.begin_file();
+    assert_eq!(memory.take(record(150 * DAY)), Record::Old);
+    assert_eq!(memory.take(record(201 * DAY + 5)), Record::New);
+    assert_eq!(Memory::decode(&memory.encode()).unwrap(), memory);
+}
+
 #[test]
 fn two_records_of_one_second_are_told_apart() {
     let mut memory = Memory::default();
@@ -61,7 +95,7 @@ fn of_too_many_files_those_that_are_gone_are_forgotten_and_no_other() {
 #[test]
 fn a_damaged_cursor_is_an_error() {
     let mut memory = Memory::default();
-    memory.keep(File { offset: 17, ..file(1) });
+    memory.keep(File { offset: 17, open: true, ..file(1) });
     memory.take(record(5));
     memory.take(record(6));
     let bytes = memory.encode();
@@ -70,7 +104,7 @@ fn a_damaged_cursor_is_an_error() {
     let mut swapped = bytes.clone();
     swapped[bytes.len() - 16..].rotate_left(8);
     assert!(Memory::decode(&swapped).is_err());
-    assert!(Memory::decode(&[&[2], &bytes[1..]].concat()).is_err());
+    assert!(Memory::decode(&[&[3], &bytes[1..]].concat()).is_err());
     let many = [&bytes[..1], &u64::MAX.to_le_bytes(), &bytes[9..]].concat();
     assert!(Memory::decode(&many).is_err());
 }
