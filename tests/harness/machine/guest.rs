@@ -4,64 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use harness::process::Process;
-
-/// What a machine is made of.
-pub(super) struct Parts {
-    pub(super) kernel: PathBuf,
-    pub(super) busybox: PathBuf,
-    /// Kernel modules that the guest's disk and network need.
-    pub(super) modules: Vec<PathBuf>,
-}
+use super::Parts;
+use crate::process::Process;
 
 /// How many batches the guest's buffer held when it last said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Held(pub(super) u64);
-
-impl Parts {
-    /// What `tests/machine/fetch` left.
-    ///
-    /// # Errors
-    /// When something is missing; says what to do.
-    pub(super) fn find() -> anyhow::Result<Self> {
-        anyhow::ensure!(
-            cfg!(target_arch = "x86_64"),
-            "the guest runs this machine's own agent, and its kernel is for x86_64"
-        );
-        for tool in ["qemu-system-x86_64", "mkfs.ext4"] {
-            let there = Command::new(tool).arg("-V").output().is_ok();
-            anyhow::ensure!(there, "{tool} is missing: apt-get install qemu-system-x86 e2fsprogs");
-        }
-        let binary = harness::binary("tributary-agent");
-        let folder = binary.ancestors().nth(2).context("programs lie in target")?.join("machine");
-        let (kernel, busybox) = (folder.join("vmlinuz"), folder.join("busybox"));
-        anyhow::ensure!(kernel.exists() && busybox.exists(), "no kernel: run tests/machine/fetch");
-        let mut modules = Vec::new();
-        collect_modules(&folder.join("root/lib/modules"), &mut modules)?;
-        Ok(Self { kernel, busybox, modules })
-    }
-}
-
-fn collect_modules(folder: &Path, into: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect_modules(&path, into)?;
-            continue;
-        }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let wanted =
-            ["virtio.ko", "virtio_ring.ko", "virtio_blk.ko", "virtio_net.ko", "failover.ko", "net_failover.ko"];
-        if wanted.contains(&name.as_str()) || name.starts_with("virtio_pci") {
-            into.push(path);
-        }
-    }
-    Ok(())
-}
+pub struct Held(
+    /// Batches.
+    pub u64,
+);
 
 /// A machine that runs.
-pub(super) struct Guest {
+#[derive(Debug)]
+pub struct Guest {
     process: Process,
     console: PathBuf,
 }
@@ -71,16 +26,18 @@ impl Guest {
     ///
     /// # Errors
     /// When the machine cannot be started.
-    pub(super) fn start(parts: &Parts, initrd: &Path, disk: &Path, console: &Path) -> anyhow::Result<Self> {
-        let mut command = Command::new("qemu-system-x86_64");
+    pub fn start(parts: &Parts, initrd: &Path, disk: &Path, console: &Path) -> anyhow::Result<Self> {
+        let kind = parts.kind;
+        let mut command = Command::new(kind.emulator);
         // Without hardware virtualisation: it is not everywhere, and the cut is the same.
-        command.args(["-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", "192", "-nographic"]);
+        command.args(kind.board).args(["-accel", "tcg", "-m", &parts.memory_mib.to_string(), "-nographic"]);
         command.args(["-no-reboot", "-nodefaults", "-serial"]).arg(format!("file:{}", console.display()));
         command.arg("-kernel").arg(&parts.kernel).arg("-initrd").arg(initrd);
-        command.args(["-append", "console=ttyS0 quiet panic=-1"]);
+        command.arg("-append").arg(format!("console={} quiet panic=-1", kind.console));
         // writeback: what the guest has flushed is safe with the host, which goes on; what it has not flushed is lost.
-        command.arg("-drive").arg(format!("file={},format=raw,if=virtio,cache=writeback", disk.display()));
-        command.args(["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0"]);
+        command.arg("-drive").arg(format!("file={},format=raw,if=none,id=d0,cache=writeback", disk.display()));
+        command.arg("-device").arg(format!("{},drive=d0", kind.disk));
+        command.args(["-netdev", "user,id=n0", "-device"]).arg(format!("{},netdev=n0", kind.network));
         let process = Process::start(command, &console.with_extension("qemu.log"))?;
         Ok(Self { process, console: console.into() })
     }
@@ -89,7 +46,7 @@ impl Guest {
     ///
     /// # Errors
     /// When it does not come up.
-    pub(super) fn wait_until_up(&mut self, deadline: Duration) -> anyhow::Result<Held> {
+    pub fn wait_until_up(&mut self, deadline: Duration) -> anyhow::Result<Held> {
         let begun = Instant::now();
         loop {
             let said = self.said();
@@ -108,12 +65,18 @@ impl Guest {
     ///
     /// # Errors
     /// When the agent had ended by itself.
-    pub(super) fn cut_the_power(&mut self) -> anyhow::Result<Held> {
+    pub fn cut_the_power(&mut self) -> anyhow::Result<Held> {
         self.process.kill();
         let said = self.said();
         anyhow::ensure!(!said.contains("guest: agent ended"), "the agent ended by itself in the guest:\n{said}");
         let last = said.lines().filter_map(|line| number_after(line, "guest: holds ")).max();
         Ok(Held(last.or_else(|| number_after(&said, "guest: begins with ")).unwrap_or(0)))
+    }
+
+    /// What the agent in it took of its memory when it last said so, in KiB.
+    #[must_use]
+    pub fn resident_kib(&self) -> Option<u64> {
+        self.said().lines().filter_map(|line| number_after(line, "batches, resident ")).next_back()
     }
 
     fn said(&self) -> String {
