@@ -9,7 +9,7 @@ RUN python3 -m venv /cross/python \
     && /cross/python/bin/pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: -r /cross/requirements.txt
 COPY docker/compiler docker/archiver /cross/
 ENV PATH="/cross/python/bin:$PATH" \
-    ZIG_TARGET="arm-linux-musleabihf" \
+    ZIG_TARGET="arm-linux-musleabihf -mcpu=generic+v6+strict_align+vfp2-d32" \
     ZIG_GLOBAL_CACHE_DIR=/tmp/zig ZIG_LOCAL_CACHE_DIR=/tmp/zig CARGO_ZIGBUILD_CACHE_DIR=/tmp/zigbuild \
     CC_arm_unknown_linux_musleabihf=/cross/compiler AR_arm_unknown_linux_musleabihf=/cross/archiver \
     CARGO_TARGET_ARM_UNKNOWN_LINUX_MUSLEABIHF_LINKER=/cross/compiler \
