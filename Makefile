@@ -7,7 +7,7 @@ FEATURES := seeded-bugs,aws
 # A commit's worth of tests is built with the same profile as the demo, so that nothing is built twice.
 BIN := target/debug
 
-.PHONY: help demo test check terraform containers test-rust test-ui bench chaos drill security fuzz sbom reproducible servers ui install build build-for-tests clean
+.PHONY: help demo test check terraform containers test-rust test-ui bench chaos drill security cross fuzz sbom reproducible servers ui install build build-for-tests clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,7 @@ containers: ## images, compose.yaml and systemd units, as far as they can be loo
 
 test-rust: ui build-for-tests servers ## unit, property, integration and end-to-end tests, and the rigs of `chaos` in their short form
 	$(CARGO) build --profile dist --package tributary-agent --quiet
+	cross/test
 	$(CARGO) nextest run --workspace --features $(FEATURES) --no-fail-fast
 	$(BIN)/tributary-demo --check
 	$(BIN)/tributary-chaos --short
@@ -68,6 +69,14 @@ reproducible: ui ## builds what is shipped twice, elsewhere, and compares; GATEW
 security: ui build-for-tests ## hostile certificates, rights, packets, revocations against the real gateway; into target/security.json
 	.ci/install
 	$(BIN)/tributary-security
+
+cross: build-for-tests ## the agent for ARM, RISC-V and this machine, static and small; run by QEMU, killed, its power cut
+	.ci/install cross
+	cross/fetch rust qemu libc kernels
+	tests/machine/fetch || true # without it the machine of this kind is skipped
+	cross/build amd64 arm64 armhf armv6 riscv64
+	cross/build --features pkcs11 arm64-glibc armhf-glibc
+	$(BIN)/tributary-cross
 
 fuzz: ui ## what reads bytes from outside against hostile ones, TIME seconds each (needs a nightly toolchain and cargo-fuzz)
 	cd tests/fuzz/libfuzzer && for target in $(or $(TARGET),$(FUZZ)); do \

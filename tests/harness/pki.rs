@@ -115,8 +115,16 @@ impl Pki {
     /// When they cannot be made.
     #[must_use]
     pub fn server_at(&self, seconds: i64) -> Files {
-        let names = ["localhost", "127.0.0.1"];
-        let made = self.authority.issue_server(&names, 30, at(seconds)).expect("issue a certificate");
+        self.server_named(&["localhost", "127.0.0.1"], seconds)
+    }
+
+    /// The same for a gateway that has other names.
+    ///
+    /// # Panics
+    /// When they cannot be made.
+    #[must_use]
+    pub fn server_named(&self, names: &[&str], seconds: i64) -> Files {
+        let made = self.authority.issue_server(names, 30, at(seconds)).expect("issue a certificate");
         self.write(&named("gateway", seconds), &made.leaf.pem, made.key_pem.as_bytes())
     }
 

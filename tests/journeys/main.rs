@@ -8,6 +8,7 @@ mod aws_iot;
 mod bad_input;
 mod bad_store;
 mod broker;
+mod emulated;
 mod enrol;
 mod expired;
 mod fleet;

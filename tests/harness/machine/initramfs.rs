@@ -6,14 +6,15 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::guest::Parts;
+use super::Parts;
+use crate::pki;
 
 /// What the guest needs beside its kernel.
 pub(super) struct Files {
     pub(super) agent: PathBuf,
     pub(super) config: String,
     pub(super) csv: String,
-    pub(super) identity: harness::pki::Files,
+    pub(super) identity: pki::Files,
 }
 
 /// What the guest does at start. Modules need each other in an order that four rounds find.
@@ -29,8 +30,13 @@ ip link set eth0 up
 # A buffer that was cut before its first commit holds nothing; neither does one that cannot be read.
 held() { said=$(tributary-agent status --config /etc/agent.toml 2>/dev/null | sed -n 's/^batches held *//p'); echo ${said:-0}; }
 if [ -e /data/buffer.db ]; then echo "guest: begins with $(held) batches"; else echo "guest: begins with 0 batches"; fi
-(tributary-agent run --config /etc/agent.toml; echo "guest: agent ended") &
-while sleep 0.1; do echo "guest: holds $(held) batches"; done
+tributary-agent run --config /etc/agent.toml &
+resident() { said=$(sed -n 's/^VmRSS: *\([0-9]*\) kB/\1/p' "/proc/$1/status" 2>/dev/null); echo "${said:-0}"; }
+while sleep 0.1; do
+	kib=$(resident $!)
+	[ $kib -gt 0 ] || echo "guest: agent ended"
+	echo "guest: holds $(held) batches, resident $kib KiB"
+done
 "#;
 
 /// Writes the archive to `path`.
@@ -65,7 +71,7 @@ pub(super) fn write(parts: &Parts, files: &Files, path: &Path) -> anyhow::Result
     std::fs::write(path, archive.bytes).with_context(|| format!("write {}", path.display()))
 }
 
-/// The shared libraries of `program`, as the dynamic linker names them.
+/// The shared libraries of `program`, as the dynamic linker names them; of a static one none.
 fn libraries(program: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let said = Command::new("ldd").arg(program).output().context("run ldd")?;
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
