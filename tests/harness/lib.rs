@@ -15,6 +15,7 @@ pub mod https;
 pub mod issuing;
 pub mod judge;
 pub mod load;
+pub mod manager;
 pub mod mqtt;
 pub mod offered;
 pub mod oracle;
