@@ -7,7 +7,7 @@ FEATURES := seeded-bugs,aws
 # A commit's worth of tests is built with the same profile as the demo, so that nothing is built twice.
 BIN := target/debug
 
-.PHONY: help demo test check terraform containers test-rust test-ui bench chaos drill security cross fuzz sbom reproducible servers ui install build build-for-tests clean
+.PHONY: help demo test check terraform containers test-rust test-ui test-package package bench chaos drill security cross fuzz sbom reproducible servers ui install build build-for-tests clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,7 +15,7 @@ help: ## this list
 demo: ui build ## everything at once on this machine with real readings, until Ctrl-C; CHECK=1 proves it instead
 	@$(BIN)/tributary-demo $(if $(CHECK),--check)
 
-test: install check test-rust test-ui terraform containers ## everything that a change must pass
+test: install check test-rust test-ui test-package terraform containers ## everything that a change must pass
 
 check: ui ## formatting, lints, dependencies, no_std
 	$(CARGO) fmt --all --check
@@ -43,6 +43,20 @@ test-rust: ui build-for-tests servers ## unit, property, integration and end-to-
 test-ui: ui build-for-tests ## the dashboard's own tests, then all of it in a browser, against the demo
 	cd $(UI) && npm run --silent check
 	$(BIN)/tributary-demo --with npm --prefix $(UI) run --silent e2e
+
+test-package: ui build-for-tests ## what packages are and do, in a Debian root; docs/raspberry-pi.md, command by command
+	$(CARGO) build --profile dist --package tributary-agent --quiet
+	cross/package/check
+
+package: ui ## Debian packages and archives of agent and gateway, tried; into target/package
+	.ci/install
+	$(CARGO) build --package tributary-pages --quiet
+	$(CARGO) build --profile dist --package tributary-agent --quiet
+	$(CARGO) build --release --package tributary-gateway --package tributary-certs --features tributary-gateway/aws --quiet
+	{ cross/fetch rust && cross/build amd64 arm64 armhf; } || echo "skipped: what builds for ARM is not here"
+	cross/package/build
+	cross/package/root tools || echo "skipped: lintian could not be fetched"
+	TRIBUTARY_PACKAGES=$(CURDIR)/target/package cross/package/check contents again life both page lintian
 
 bench: ui servers ## measures, each beside what it is compared with; writes target/bench.json
 	$(CARGO) build --release --workspace --bins --quiet

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use service::Manager;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
@@ -15,6 +16,7 @@ use tracing::{error, info, warn};
 use crate::buffer::{Buffer, BufferError, Handle};
 use crate::clock::BootClock;
 use crate::config::Config;
+use crate::pulse::Beat;
 use crate::source::{Configured, Outlet};
 
 pub mod buffer;
@@ -22,6 +24,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod identity;
+pub mod pulse;
 mod random;
 pub mod sealer;
 mod seeded;
@@ -32,6 +35,8 @@ pub mod uplink;
 const INTAKES_MAX: usize = 16;
 /// News of appends that wait for the uplink.
 const NEWS_MAX: usize = 64;
+/// Pulses that wait for the sealer. There is one asker, and it waits for its answer.
+const PULSES_MAX: usize = 1;
 /// How long what was taken in may take to be stored, once all sources have ended: on a full disk it cannot be.
 const SEALER_GRACE: Duration = Duration::from_secs(10);
 /// How long the uplink may take to end: its leave, and a slow disk.
@@ -59,6 +64,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         warn!(%error, "the clock cannot be noted now; it is noted with the next epoch");
     }
     let sources = that_may_begin(config.sources.clone(), &mut buffer)?;
+    let source_count = sources.len();
     let (contents, cursors) = (buffer.contents()?, buffer.cursors()?);
     let (buffer, buffer_thread) = Handle::spawn(buffer).context("start the buffer's thread")?;
     info!(device.id = %config.device.id, held = contents.held.count(), "agent started");
@@ -69,8 +75,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let stop_uplink = CancellationToken::new();
     let sources = source::supervise(sources, cursors, outlet, clock.clone().into(), stop_sources);
     let sources = tokio::spawn(sources);
-    let sealer = sealer::run(config.sealer(), clock.boot(), intake, buffer.clone(), news, stop.clone());
+    let (pulse, pulses) = mpsc::channel(PULSES_MAX);
+    let sealer = sealer::run(config.sealer(), clock.boot(), intake, buffer.clone(), news, pulses, stop.clone());
     let sealer = tokio::spawn(sealer);
+    let manager = Manager::of_environment().map(Arc::new);
+    let fed = tokio::spawn(pulse::feed(manager.clone(), source_count, pulse, buffer.clone(), stop.clone()));
     let uplink = match (uplink_settings, tls) {
         (Some(settings), Some(tls)) => {
             let device = config.device.id.clone();
@@ -80,7 +89,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         _ => tokio::spawn(capture_only(accepted, stop_uplink.clone(), buffer)),
     };
 
-    let running = Running { sources, sealer, uplink, buffer: buffer_thread, stop_uplink };
+    if let Some(manager) = &manager {
+        manager.ready(&Beat::Stores(0).words(source_count));
+    }
+    let running = Running { sources, sealer, uplink, buffer: buffer_thread, stop_uplink, fed, manager };
     running.until(stop).await
 }
 
@@ -91,6 +103,9 @@ struct Running {
     uplink: JoinHandle<Result<(), BufferError>>,
     stop_uplink: CancellationToken,
     buffer: std::thread::JoinHandle<()>,
+    /// Ends with the token that all were started with.
+    fed: JoinHandle<()>,
+    manager: Option<Arc<Manager>>,
 }
 
 impl Running {
@@ -115,6 +130,10 @@ impl Running {
     /// Ends what still runs; `sealed_all` where the sealer has ended by itself.
     async fn end(mut self, sealed_all: Option<u64>) -> anyhow::Result<()> {
         info!("stopping");
+        if let Some(manager) = &self.manager {
+            manager.stopping();
+        }
+        self.fed.await?; // it has a way to the buffer, whose thread ends when all are gone
         if timeout(SOURCES_GRACE, &mut self.sources).await.is_err() {
             warn!("a source did not end in time; what it had not handed over is not taken in");
             self.sources.abort();

@@ -3,20 +3,25 @@
 //! One gathering per lane and priority. What a source handed over at once stays together: its readings, rejects and cursor go into
 //! one append, so that a restart neither loses nor repeats.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use proto::body::{EncodeError, Gatherer};
-use proto::frame::{BODY_BYTES_MAX, Sealed};
-use proto::{Body, BootId, Column, Lane, SeriesName};
+use proto::body::Gatherer;
+use proto::{BootId, Lane};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
 
 use crate::buffer::{Append, Batch, BufferError, Handle};
-use crate::source::{Confirm, Intake, NotCommitted, Priority, Reject, Sample, SourceName};
+use crate::pulse::Pulse;
+use crate::source::{Confirm, Intake, NotCommitted, Priority, Reject, SourceName};
 use crate::uplink::run::Accepted;
+
+use self::cut::{refusal, seal};
+use self::store::Store;
+
+mod cut;
+mod store;
 
 /// How large batches grow, and how long they wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +42,6 @@ impl Default for Settings {
 const REJECTS_MAX: usize = 256;
 /// Intakes that wait for word that they are stored, and close a batch at once.
 const CONFIRMS_MAX: usize = 256;
-/// How long to wait before a failed append is tried again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// How long it is tried to store what was taken in, once the agent is asked to stop.
-const STOP_GRACE: Duration = Duration::from_secs(3);
 
 /// What was taken in and is not yet in the buffer, of one lane and priority.
 struct Gathering {
@@ -120,58 +120,10 @@ impl Gathering {
     }
 }
 
-/// Why no batch takes `sample`. Asked only where all is to be stored, or nothing.
-fn refusal(sample: &Sample, boot: BootId) -> Option<EncodeError> {
-    let (series, basis, readings) = (sample.series.as_ref().clone(), sample.basis, vec![sample.reading.clone()]);
-    Body { boot, columns: vec![Column { series, basis, readings }] }.encode().err()
-}
-
-/// Seals `body`, in halves if it is larger than a frame takes; what cannot be sealed even alone is an error of its series.
-fn seal(body: Body, put: &mut impl FnMut(Result<(u64, Sealed), (SeriesName, EncodeError)>)) {
-    let readings = body.readings();
-    match body.encode() {
-        Ok(bytes) if bytes.len() <= BODY_BYTES_MAX => put(Ok((readings as u64, Sealed::new(bytes)))),
-        Err(error) if readings <= 1 => {
-            body.columns.into_iter().for_each(|column| put(Err((column.series.name, error.clone()))));
-        }
-        _ => {
-            let (left, right) = halves(body);
-            seal(left, put);
-            seal(right, put);
-        }
-    }
-}
-
-/// Cuts between columns, or through the only one: order within a series stays.
-fn halves(body: Body) -> (Body, Body) {
-    let Body { boot, mut columns } = body;
-    let right = if columns.len() > 1 {
-        columns.split_off(columns.len() / 2)
-    } else {
-        let cut = |column: &mut Column| Column {
-            series: column.series.clone(),
-            basis: column.basis,
-            readings: column.readings.split_off(column.readings.len() / 2),
-        };
-        columns.iter_mut().map(cut).collect()
-    };
-    (Body { boot, columns }, Body { boot, columns: right })
-}
-
-/// Where sealed batches go, and who is told.
-struct Store {
-    boot: BootId,
-    buffer: Handle,
-    accepted: mpsc::Sender<Accepted>,
-    stop: CancellationToken,
-    /// When waiting ends, for everything that is still to be stored; known once the agent is asked to stop.
-    give_up_at: OnceLock<Instant>,
-}
-
 /// Seals and stores until all sources have ended and everything is stored. Answers how many readings were accepted.
 ///
 /// A full disk is waited out: sources wait too, then. Once `stop` is cancelled the wait is short, and what could not be
-/// stored is said; it was not accepted.
+/// stored is said; it was not accepted. `pulses` are passed on to the buffer's thread whenever a reading would be.
 ///
 /// # Errors
 /// When the buffer's thread has ended.
@@ -181,11 +133,11 @@ pub async fn run(
     mut intake: mpsc::Receiver<Intake>,
     buffer: Handle,
     accepted: mpsc::Sender<Accepted>,
+    pulses: mpsc::Receiver<Pulse>,
     stop: CancellationToken,
 ) -> Result<u64, BufferError> {
-    let store = Store { boot, buffer, accepted, stop, give_up_at: OnceLock::new() };
+    let mut store = Store::new(boot, buffer, accepted, pulses, stop);
     let mut gatherings: Vec<Gathering> = Vec::new(); // one for each lane and priority that is in use
-    let mut total = 0;
     loop {
         let due = gatherings.iter().filter_map(|gathering| gathering.due).min();
         let open = tokio::select! {
@@ -193,22 +145,26 @@ pub async fn run(
                 Some(intake) => {
                     let gathering = gathering_for(&mut gatherings, &intake);
                     if gathering.take_in(intake, boot, &settings, Instant::now()) {
-                        total += store.put(gathering).await?;
+                        store.put(gathering).await?;
                     }
                     true
                 }
                 None => false,
             },
             () = sleep_until(due), if due.is_some() => true,
+            Some(pulse) = store.pulses.recv() => {
+                store.pass_on(pulse).await?;
+                true
+            }
         };
         let now = Instant::now();
         for gathering in &mut gatherings {
             if gathering.due.is_some_and(|due| due <= now || !open) {
-                total += store.put(gathering).await?;
+                store.put(gathering).await?;
             }
         }
         if !open {
-            return Ok(total);
+            return Ok(store.accepted());
         }
     }
 }
@@ -226,49 +182,6 @@ async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-impl Store {
-    fn is_past_waiting(&self) -> bool {
-        let now = Instant::now();
-        self.stop.is_cancelled() && *self.give_up_at.get_or_init(|| now + STOP_GRACE) <= now
-    }
-
-    /// Appends what was gathered, and tells the uplink. Waits out what can be waited out.
-    async fn put(&self, gathering: &mut Gathering) -> Result<u64, BufferError> {
-        let append = gathering.take(self.boot);
-        // Dropped on the ways out on which nothing is stored: then they say that.
-        let confirms = std::mem::take(&mut gathering.confirms);
-        if let Some((source, first)) = append.rejects.first() {
-            let (rejects, place, reason) = (append.rejects.len(), &first.place, &first.reason);
-            warn!(%source, rejects, %place, %reason, "rejected, this and others; see `tributary-agent buffer rejected`");
-        }
-        let readings = append.batches.iter().map(|batch| batch.readings).sum();
-        let mut failures = 0_u32;
-        let appended = loop {
-            let error = match self.buffer.append(append.clone()).await {
-                Ok(appended) => break appended,
-                Err(BufferError::Gone) => return Err(BufferError::Gone),
-                Err(error) => error,
-            };
-            if failures.is_power_of_two() || failures == 0 {
-                error!(%error, cause = ?std::error::Error::source(&error), failures, "nothing can be stored; waiting");
-            }
-            failures = failures.saturating_add(1);
-            if self.is_past_waiting() {
-                error!(readings, "could not be stored before the stop: these readings were not accepted");
-                return Ok(0);
-            }
-            tokio::select! {
-                () = tokio::time::sleep(RETRY_AFTER) => {}
-                () = self.stop.cancelled(), if !self.stop.is_cancelled() => {}
-            }
-        };
-        confirms.into_iter().for_each(|confirm| confirm.tell(Ok(())));
-        // An uplink that has ended needs no news: what is stored is found again at the next start.
-        let _ = self.accepted.send((gathering.lane, appended)).await;
-        Ok(readings)
     }
 }
 

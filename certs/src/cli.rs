@@ -7,38 +7,50 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde::Serialize;
-use tributary_certs::authority::{
+use crate::authority::{
     AUTHORITY_DAYS, AUTHORITY_DAYS_MAX, Authority, AuthorityError, DEVICE_DAYS_MAX, Leaf, Record, SERVER_DAYS_MAX,
     State, TimeOutOfRange, UnixTime, Which,
 };
-use tributary_certs::files::{self, FileError};
-use tributary_certs::key_file;
+use crate::files::{self, FileError};
+use crate::key_file;
+use serde::Serialize;
 
-pub(crate) use arguments::Arguments;
+pub use arguments::Arguments;
 use arguments::{Command, Crl, Init, Issue, List, Revoke, Sign};
 
 /// A command that failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CliError {
+pub enum CliError {
+    /// The authority refused, or its folder is not what it should be.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The clock stands where no certificate can begin.
     #[error(transparent)]
     Time(#[from] TimeOutOfRange),
+    /// What hangs on the root's list is refused everywhere.
     #[error(
         "the root's revocation list ran out {ended}, and verifiers refuse every certificate; write it anew where the root is (`tributary-certs crl`), then `tributary-certs install --crl` here"
     )]
-    RootListEnded { ended: UnixTime },
+    RootListEnded {
+        /// When.
+        ended: UnixTime,
+    },
+    /// Nobody takes the answer.
     #[error("cannot write the answer")]
     Print(#[from] io::Error),
+    /// The answer makes no JSON.
     #[error("cannot write the list as JSON")]
     Json(#[from] serde_json::Error),
 }
 
 /// Performs a command, and answers on `out`.
-pub(crate) fn run(arguments: Arguments, out: &mut impl Write) -> Result<(), CliError> {
+///
+/// # Errors
+/// Each says what was wrong with what.
+pub fn run(arguments: Arguments, out: &mut impl Write) -> Result<(), CliError> {
     match arguments.command {
         Command::Init(arguments) => init(&arguments, out),
         Command::Request(arguments) => below::request(&arguments, out),

@@ -17,6 +17,8 @@ pub mod pem_file;
 pub mod authority;
 #[cfg(feature = "enrol")]
 pub mod claim;
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "identity")]
 pub mod identity;
 #[cfg(feature = "identity")]

@@ -1,12 +1,11 @@
 //! `tributary-certs`: a certificate authority in a folder, for devices and their gateways.
 
-mod cli;
-
 use std::error::Error;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use tributary_certs::cli;
 
 fn main() -> ExitCode {
     match cli::run(cli::Arguments::parse(), &mut io::stdout().lock()) {

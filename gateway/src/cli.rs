@@ -17,6 +17,7 @@ use crate::store::postgres;
 
 mod copies;
 mod devices;
+mod health;
 
 /// Takes readings from devices, commits them, says so, and serves dashboards.
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ enum Command {
     /// Who may be a device: claims, requests, certificates
     #[command(subcommand)]
     Devices(devices::Devices),
+    /// Ask the gateway that runs here whether it is well, and say so in a line; exit code 1 where it is not
+    Health(health::Health),
     /// Look at certificates, keys, files, roles, clocks and the broker, and say in a line each what is to be seen to;
     /// exit code 1 where something is, 2 where something could not be looked at
     Doctor(Doctor),
@@ -67,6 +70,7 @@ impl Cli {
             Command::Migrate(at) => migrate(&at.config)?,
             Command::CheckConfig(at) => check(&at.config)?,
             Command::Devices(command) => command.run(&mut std::io::stdout().lock())?,
+            Command::Health(health) => return health.run(),
             Command::Doctor(doctor) => return doctor.run(),
             Command::Backup(backup) => backup.run(&mut std::io::stdout().lock())?,
             Command::Restore(restore) => restore.run(&mut std::io::stdout().lock())?,

@@ -18,6 +18,7 @@ use crate::enrol::Claimant;
 
 mod acks;
 pub mod broker;
+pub mod heart;
 pub mod judge;
 pub mod listener;
 pub mod pipeline;
@@ -55,6 +56,8 @@ pub enum Event {
         /// Whose.
         device: DeviceId,
     },
+    /// Nothing has happened: it is asked whether the pipeline gets on.
+    Pulse,
 }
 
 /// One connection among all of this process's life.

@@ -2,11 +2,15 @@
 //!
 //! `ingest` and `api` know the store and not each other; [`run`] introduces them, with channels.
 
+use std::sync::Arc;
+
 use proto::Instant;
+use service::Manager;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::config::Config;
+use crate::ingest::heart::Heart;
 use crate::ingest::totals::Totals;
 use crate::parts::Parts;
 
@@ -55,8 +59,31 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce(Add
     let (mut parts, addresses) = Parts::start(config, &stop).await?;
     info!(mqtt = %addresses.mqtt, http = %addresses.http, "ready");
     ready(addresses);
+    let manager = Manager::of_environment().map(Arc::new);
+    let telling = tokio::spawn(tell(manager.clone(), Arc::clone(&parts.heart), stop.clone()));
     parts.run_until(stop).await?;
+    if let Some(manager) = &manager {
+        manager.stopping();
+    }
+    telling.await?;
     parts.end().await
+}
+
+/// Tells who started this program, if they want to know, that all is open, and how it goes until `stop`.
+async fn tell(manager: Option<Arc<Manager>>, heart: Arc<Heart>, stop: CancellationToken) {
+    let Some(manager) = manager else { return };
+    manager.ready(&heart.words());
+    let telling = manager.keep_told(|| {
+        let heart = Arc::clone(&heart);
+        async move {
+            heart.beat().await;
+            heart.words()
+        }
+    });
+    tokio::select! {
+        () = telling => {}
+        () = stop.cancelled() => {}
+    }
 }
 
 /// The one place where the gateway looks at the wall clock.

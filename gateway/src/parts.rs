@@ -13,6 +13,7 @@ use crate::audit::{self, Auditor};
 use crate::config::Config;
 use crate::enrol::{self, Claims, Registry};
 use crate::ingest::broker::Broker;
+use crate::ingest::heart::Heart;
 use crate::ingest::listener::{Control, Listener};
 use crate::ingest::pipeline::{Recorder, judge_all};
 use crate::ingest::signing::ReceiptKey;
@@ -29,6 +30,8 @@ type Thread = std::thread::JoinHandle<()>;
 
 /// All that runs, each with the one who ends it.
 pub(crate) struct Parts {
+    /// Whether the pipeline gets on.
+    pub(crate) heart: Arc<Heart>,
     /// They end with the gateway's own token: those who watch files and the registry.
     watchers: Vec<JoinHandle<()>>,
     doors: JoinHandle<()>,
@@ -60,6 +63,7 @@ impl Parts {
 
         let (events, arriving) = mpsc::channel(EVENTS_MAX);
         let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()));
+        let for_the_heart = events.clone();
         let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events, auditor.clone()).await?;
         let listener = listener.with_claims(claims.clone());
         let http = api::bind(config.http.address).await?;
@@ -78,11 +82,14 @@ impl Parts {
         let hopeless = CancellationToken::new();
         let ledgers = std::iter::once(ledger).chain(others);
         let (recorder, recorders) = record(ledgers, receipt_key.as_ref(), &auditor, &hopeless)?;
+        let heart = Arc::new(recorder.heart(&for_the_heart, &TOTALS));
+        drop(for_the_heart); // the pipeline ends when the doors let go of it
 
         let (stop_rollups, stop_api) = (CancellationToken::new(), CancellationToken::new());
         let rollups = rollup::keep(roller, config.rollups(), now, &ROLLUPS, stop_rollups.clone());
         let state = api::State::new(reader, feed, metrics, Box::new(|| !TOTALS.store.is_failing()), now);
         let parts = Self {
+            heart,
             watchers,
             rollups: tokio::spawn(rollups),
             judge: tokio::spawn(judge_all(arriving, recorder, desk, now)),

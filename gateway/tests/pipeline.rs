@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tributary_gateway::audit::Auditor;
+use tributary_gateway::ingest::heart::Heart;
 use tributary_gateway::ingest::pipeline::{Recorder, judge_all};
 use tributary_gateway::ingest::totals::Totals;
 use tributary_gateway::ingest::{Arrival, ConnectionId, Event, Link, Messages, Ticket, Verdict};
@@ -26,6 +27,8 @@ use tributary_gateway::store::{Reader, StoreError};
 #[path = "support/batches.rs"]
 #[allow(dead_code, reason = "others use the rest")]
 mod batches;
+#[path = "pipeline/heart.rs"]
+mod heart;
 use batches::{EPOCH, NOW, batch, meter, now, open, synced};
 
 /// Whatever is waited for comes well within this, or never.
@@ -35,12 +38,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Failing {
     writer: Writer,
     fails: Arc<AtomicBool>,
+    /// A commit then does not come back.
+    hangs: Arc<AtomicBool>,
     tries: Arc<AtomicU64>,
 }
 
 impl Ledger for Failing {
     fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
         self.tries.fetch_add(1, Ordering::SeqCst);
+        while self.hangs.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         if self.fails.load(Ordering::SeqCst) {
             let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
             return Err(StoreError::from(rusqlite::Error::SqliteFailure(failed, None)));
@@ -60,7 +68,9 @@ impl Ledger for Failing {
 struct Rig {
     events: mpsc::Sender<Event>,
     fails: Arc<AtomicBool>,
+    hangs: Arc<AtomicBool>,
     tries: Arc<AtomicU64>,
+    heart: Heart,
     hopeless: CancellationToken,
     recorder: std::thread::JoinHandle<()>,
     judge: tokio::task::JoinHandle<()>,
@@ -75,14 +85,17 @@ impl Rig {
 
     fn start_in(folder: TempDir) -> Self {
         let Store { writer, reader } = open(&folder);
-        let (fails, tries, hopeless) = (Arc::default(), Arc::default(), CancellationToken::new());
-        let ledger = Failing { writer, fails: Arc::clone(&fails), tries: Arc::clone(&tries) };
+        let (fails, hangs, tries) = (Arc::default(), Arc::default(), Arc::default());
+        let hopeless = CancellationToken::new();
+        let (failing, hanging) = (Arc::clone(&fails), Arc::clone(&hangs));
+        let ledger = Failing { writer, fails: failing, hangs: hanging, tries: Arc::clone(&tries) };
         let totals: &'static Totals = Box::leak(Box::new(Totals::zero()));
         let (recorder, thread) =
             Recorder::spawn_until(ledger, now, totals, None, Auditor::none(), hopeless.clone()).unwrap();
         let (events, arriving) = mpsc::channel(64);
+        let heart = recorder.heart(&events, totals);
         let judge = tokio::spawn(judge_all(arriving, recorder, None, now));
-        Self { events, fails, tries, hopeless, recorder: thread, judge, reader, _folder: folder }
+        Self { events, fails, hangs, tries, heart, hopeless, recorder: thread, judge, reader, _folder: folder }
     }
 
     async fn connect(&self, connection: u64) -> Messages {

@@ -18,6 +18,7 @@ pub mod issuing;
 pub mod judge;
 pub mod load;
 pub mod machine;
+pub mod manager;
 pub mod mix;
 pub mod mqtt;
 pub mod offered;

@@ -26,4 +26,5 @@ mod servers;
 mod terminal;
 mod timeseries;
 mod token;
+mod watchdog;
 mod wire;

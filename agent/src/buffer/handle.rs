@@ -6,6 +6,7 @@ use proto::{Clock, Range, Ranges};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Append, Appended, Buffer, BufferError, Parcel};
+use crate::pulse::{Beat, Pulse};
 
 /// Requests that may wait for the thread. There are two askers, sealer and uplink, and each waits for its answer.
 const REQUESTS_MAX: usize = 8;
@@ -30,6 +31,7 @@ enum Request {
     Unmark(Ranges, oneshot::Sender<Result<Ranges, BufferError>>),
     SetClock(Clock),
     CountForged(u64),
+    Pulse(Beat, Pulse),
 }
 
 /// A way to the buffer's thread. The thread ends when all handles are gone.
@@ -133,6 +135,14 @@ impl Handle {
         self.ask(Request::CountForged(count)).await
     }
 
+    /// Has the thread answer `pulse` with `beat`, once it has done all that it was asked before. Does not wait for it.
+    ///
+    /// # Errors
+    /// [`BufferError::Gone`].
+    pub async fn pulse(&self, beat: Beat, pulse: Pulse) -> Result<(), BufferError> {
+        self.ask(Request::Pulse(beat, pulse)).await
+    }
+
     async fn ask(&self, request: Request) -> Result<(), BufferError> {
         self.requests.send(request).await.map_err(|_| BufferError::Gone)
     }
@@ -167,6 +177,10 @@ fn serve(mut buffer: Buffer, mut inbox: mpsc::Receiver<Request>) {
             }
             Request::SetClock(clock) => buffer.set_clock(clock),
             Request::CountForged(count) => buffer.count_forged(count),
+            Request::Pulse(beat, pulse) => {
+                let _ = pulse.send(beat);
+                Ok(())
+            }
         };
         if let Err(error) = done {
             // Nothing is lost: a mark or a clock that is not written is learned again from the next hello.

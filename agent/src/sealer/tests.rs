@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::buffer::{self, Buffer};
-use crate::source::{Outlet, Stopping};
+use crate::pulse::Beat;
+use crate::source::{Outlet, Sample, Stopping};
 use proto::{Basis, Clock, Instant as Time, Kind, Reading, Series, Value};
+use tokio::sync::oneshot;
 
 fn sample(name: &str, value: Value) -> Sample {
     let series = Series { name: name.parse().unwrap(), unit: "1".parse().unwrap(), kind: Kind::Gauge };
@@ -30,6 +32,7 @@ struct Rig {
     outlet: Outlet,
     accepted: mpsc::Receiver<Accepted>,
     sealer: tokio::task::JoinHandle<Result<u64, BufferError>>,
+    pulse: mpsc::Sender<Pulse>,
     folder: tempfile::TempDir,
 }
 
@@ -43,8 +46,9 @@ fn rig_within(settings: Settings, bytes_max: u64) -> Rig {
     let (handle, _) = Handle::spawn(Buffer::open(place, Clock::default()).unwrap()).unwrap();
     let (outlet, intake) = Outlet::new(16);
     let (sender, accepted) = mpsc::channel(16);
-    let sealer = tokio::spawn(run(settings, BootId([1; 8]), intake, handle, sender, CancellationToken::new()));
-    Rig { outlet, accepted, sealer, folder }
+    let (pulse, pulses) = mpsc::channel(1);
+    let sealer = run(settings, BootId([1; 8]), intake, handle, sender, pulses, CancellationToken::new());
+    Rig { outlet, accepted, sealer: tokio::spawn(sealer), pulse, folder }
 }
 
 #[tokio::test]
@@ -100,7 +104,8 @@ async fn on_a_disk_that_takes_nothing_a_stop_ends_the_wait_and_what_was_not_stor
     let (outlet, inlet) = Outlet::new(16);
     let (sender, _accepted) = mpsc::channel(16);
     let stop = CancellationToken::new();
-    let sealer = tokio::spawn(run(Settings::default(), BootId([1; 8]), inlet, handle, sender, stop.clone()));
+    let (pulse, pulses) = mpsc::channel(1);
+    let sealer = tokio::spawn(run(Settings::default(), BootId([1; 8]), inlet, handle, sender, pulses, stop.clone()));
     // More than the reserve has room for.
     let long = |letter: u8| sample("text", Value::Text(char::from(letter).to_string().repeat(8_000)));
     for round in 0..12 {
@@ -116,11 +121,54 @@ async fn on_a_disk_that_takes_nothing_a_stop_ends_the_wait_and_what_was_not_stor
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(!sealer.is_finished(), "it waits for room");
+    let beat = answer_of(&pulse).await.expect("to start anew would make no room");
+    assert!(matches!(beat, Beat::Waits(_)), "{beat:?}");
     stop.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(30), sealer).await;
     let _ = std::process::Command::new("umount").arg("-l").arg(disk.path()).status();
     assert!(ended.expect("an end within seconds").unwrap().unwrap() < 480);
     assert_eq!(unstored.wait().await, Err(NotCommitted::Stopping(Stopping)));
+}
+
+/// The answer to a pulse, if one comes soon.
+async fn answer_of(pulse: &mpsc::Sender<Pulse>) -> Option<Beat> {
+    let (asked, answer) = oneshot::channel();
+    let soon = Duration::from_millis(500);
+    let asking = async {
+        pulse.send(asked).await.ok()?;
+        answer.await.ok()
+    };
+    tokio::time::timeout(soon, asking).await.ok()?
+}
+
+#[tokio::test]
+async fn there_is_a_pulse_while_nothing_is_to_be_done_and_none_while_a_commit_hangs() {
+    let mut rig = rig(Settings { linger: Duration::from_millis(20), ..Settings::default() });
+    rig.outlet.put_committed(intake(vec![sample("a", Value::Bool(true))], true, 1)).await.unwrap();
+    assert_eq!(answer_of(&rig.pulse).await, Some(Beat::Stores(1)), "idle");
+
+    let other = rusqlite::Connection::open(rig.folder.path().join("b.db")).unwrap();
+    other.execute_batch("begin immediate").unwrap(); // nobody else can commit meanwhile
+    let told = rig.outlet.put_to_confirm(intake(vec![sample("a", Value::Bool(true))], true, 2)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(answer_of(&rig.pulse).await, None, "the writer stands still");
+    other.execute_batch("rollback").unwrap();
+    assert_eq!(told.wait().await, Ok(()));
+    assert_eq!(answer_of(&rig.pulse).await, Some(Beat::Stores(2)));
+    rig.accepted.close();
+}
+
+#[tokio::test]
+async fn there_is_no_pulse_while_who_is_told_of_batches_stands_still() {
+    let mut rig = rig(Settings { linger: Duration::ZERO, ..Settings::default() });
+    for cursor in 0..20 {
+        rig.outlet.put(intake(vec![sample("a", Value::Bool(true))], true, cursor)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(answer_of(&rig.pulse).await, None, "its news are full, and nothing more is taken in");
+    while answer_of(&rig.pulse).await.is_none() {
+        rig.accepted.recv().await.unwrap();
+    }
 }
 
 fn text(bytes: usize) -> Value {

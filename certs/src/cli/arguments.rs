@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
+use crate::authority::{AUTHORITY_BELOW_DAYS_MAX, DEVICE_DAYS_MAX, Reason, Serial};
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use tributary_certs::authority::{AUTHORITY_BELOW_DAYS_MAX, DEVICE_DAYS_MAX, Reason, Serial};
 
 /// A certificate authority in a folder, for devices and their gateways
 #[derive(Debug, Parser)]
 #[command(name = "tributary-certs", version, max_term_width = 100)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
 }

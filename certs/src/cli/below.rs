@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use tributary_certs::authority::{AUTHORITY_BELOW_DAYS_MAX, Authority, Kind, Record, UnixTime};
-use tributary_certs::files;
+use crate::authority::{AUTHORITY_BELOW_DAYS_MAX, Authority, Kind, Record, UnixTime};
+use crate::files;
 
 use super::arguments::{Install, Request, SignAuthority};
 use super::{CliError, PUBLIC, REQUEST_BYTES_MAX, now, refuse_existing};

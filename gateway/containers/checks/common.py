@@ -40,20 +40,20 @@ def need(path: Path, how: str) -> Path:
     return path
 
 
-def run(*command: str | Path, **environment: str) -> str:
+def run(*command: str | Path, seconds: float = SECONDS_MAX, **environment: str) -> str:
     """What a command prints; a Fault with it where the command fails or does not end."""
-    done = attempt(*command, **environment)
+    done = attempt(*command, seconds=seconds, **environment)
     holds(done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}")
     return done.stdout
 
 
-def attempt(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def attempt(*command: str | Path, seconds: float = SECONDS_MAX, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command that may fail."""
     try:
         return subprocess.run([str(word) for word in command], env=os.environ | environment, stdin=subprocess.DEVNULL, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SECONDS_MAX, check=False)  # fmt: skip
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, check=False)  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise Fault(f"{command[0]} did not end within {SECONDS_MAX} s") from error
+        raise Fault(f"{command[0]} did not end within {seconds} s") from error
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -62,6 +62,23 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         holds(time.monotonic() < ends, f"{what} did not come within {SECONDS_MAX} s")
         time.sleep(0.05)
+
+
+def judge(checks: list[tuple[str, Callable[[], str]]], names: list[str]) -> int:
+    """Makes those of `checks` that are named, or all. 1 where something is wrong. What was skipped is said, and is never taken
+    for fine."""
+    wrong = 0
+    for name, check in checks:
+        if names and name not in names:
+            continue
+        try:
+            print(f"ok: {name}: {check()}", flush=True)
+        except Skipped as why:
+            print(f"skipped: {name}: {why}", flush=True)
+        except Fault as fault:
+            wrong = 1
+            print(f"fault: {name}:\n{fault}\n", flush=True)
+    return wrong
 
 
 def free_port() -> int:

@@ -5,7 +5,7 @@ import sys
 import gateway
 import tools
 import words
-from common import Fault, Skipped
+from common import judge
 
 CHECKS = [
     ("dockerfiles", words.dockerfiles),
@@ -19,21 +19,5 @@ CHECKS = [
 ]
 
 
-def main(names: list[str]) -> int:
-    """1 where something is wrong. What was skipped is said, and is never taken for fine."""
-    wrong = 0
-    for name, check in CHECKS:
-        if names and name not in names:
-            continue
-        try:
-            print(f"ok: {name}: {check()}", flush=True)
-        except Skipped as why:
-            print(f"skipped: {name}: {why}", flush=True)
-        except Fault as fault:
-            wrong = 1
-            print(f"fault: {name}:\n{fault}\n", flush=True)
-    return wrong
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(judge(CHECKS, sys.argv[1:]))

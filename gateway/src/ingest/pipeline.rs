@@ -13,11 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use super::heart::{Heart, Rounds};
 use super::judge::{Answer, Judgement, judge};
 use super::record::record;
 use super::signing::ReceiptKey;
 use super::totals::Totals;
-use super::{ConnectionId, Event, Link, RefusalCode, Ticket, Verdict};
+use super::{ConnectionId, Event, Intake, Link, RefusalCode, Ticket, Verdict};
 use crate::audit::Auditor;
 use crate::enrol::Desk;
 use crate::seeded::Bug;
@@ -39,8 +40,16 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Where the time comes from.
 pub type Now = fn() -> Instant;
 
+/// What a recorder is given.
+pub(super) enum Given {
+    /// By the judge.
+    Judged(Judged),
+    /// By the heart: nothing to be done but to come round.
+    Pulse,
+}
+
 /// What goes from judge to recorder.
-enum Judged {
+pub(super) enum Judged {
     Opened(Link),
     Closed(DeviceId, ConnectionId),
     Contested(DeviceId),
@@ -55,10 +64,15 @@ impl Judged {
             Self::Message(message) => &message.device,
         }
     }
+
+    /// How many readings it brings.
+    fn readings(&self) -> usize {
+        if let Self::Message(message) = self { readings_of(&message.judgement.items) } else { 0 }
+    }
 }
 
 /// A publish that was judged.
-struct Message {
+pub(super) struct Message {
     device: DeviceId,
     connection: ConnectionId,
     channel: Channel,
@@ -72,11 +86,13 @@ struct Message {
 pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, desk: Option<Desk>, now: Now) {
     let room = Arc::new(Semaphore::new(WAITING_READINGS_MAX as usize));
     while let Some(event) = events.recv().await {
+        recorder.judge.come_round();
         let Some(event) = past_the_desk(desk.as_ref(), event) else { continue };
         let judged = match event {
             Event::Opened(link) => Judged::Opened(link),
             Event::Closed { device, connection, .. } => Judged::Closed(device, connection),
             Event::Contested { device } => Judged::Contested(device),
+            Event::Pulse => continue,
             Event::Arrived(arrival) => {
                 let judgement = judge(&arrival, now());
                 let readings =
@@ -88,7 +104,7 @@ pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, de
             }
         };
         let Some(lane) = recorder.lane(judged.device()) else { return };
-        if lane.send(judged).await.is_err() {
+        if lane.send(Given::Judged(judged)).await.is_err() {
             return;
         }
     }
@@ -120,21 +136,32 @@ fn past_the_desk(desk: Option<&Desk>, event: Event) -> Option<Event> {
 }
 
 /// The way to the recorder, or to one of several: never none.
-pub struct Recorder(Vec<mpsc::Sender<Judged>>);
+pub struct Recorder {
+    lanes: Vec<(mpsc::Sender<Given>, Rounds)>,
+    /// Those of the judge who gives them something.
+    judge: Rounds,
+}
 
 impl Recorder {
     /// Both: what concerns one device goes to the same one, in its order.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
-        self.0.extend(other.0);
+        self.lanes.extend(other.lanes);
         self
     }
 
-    fn lane(&self, device: &DeviceId) -> Option<&mpsc::Sender<Judged>> {
+    /// Whether all of them get on, and the judge who is told by `events`.
+    #[must_use]
+    pub fn heart(&self, events: &Intake, totals: &'static Totals) -> Heart {
+        let recorders = self.lanes.iter().map(|(lane, rounds)| (lane.downgrade(), rounds.clone()));
+        Heart::new((events.downgrade(), self.judge.clone()), recorders.collect(), totals)
+    }
+
+    fn lane(&self, device: &DeviceId) -> Option<&mpsc::Sender<Given>> {
         let mut hasher = DefaultHasher::new();
         device.hash(&mut hasher);
-        let place = hasher.finish() % self.0.len().max(1) as u64;
-        self.0.get(usize::try_from(place).unwrap_or(0))
+        let place = hasher.finish() % self.lanes.len().max(1) as u64;
+        self.lanes.get(usize::try_from(place).unwrap_or(0)).map(|(lane, _)| lane)
     }
 
     /// Gives `ledger` a thread that records into it. The thread ends when the way to it is dropped.
@@ -164,10 +191,11 @@ impl Recorder {
         hopeless: CancellationToken,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
-        let links = HashMap::new();
-        let recording = Recording { ledger, links, now, totals, key, auditor, hopeless, is_failing: false };
+        let (links, rounds) = (HashMap::new(), Rounds::default());
+        let lanes = vec![(sender, rounds.clone())];
+        let recording = Recording { ledger, links, now, totals, key, auditor, hopeless, is_failing: false, rounds };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || recording.run(inbox))?;
-        Ok((Self(vec![sender]), thread))
+        Ok((Self { lanes, judge: Rounds::default() }, thread))
     }
 }
 
@@ -181,25 +209,28 @@ struct Recording<L> {
     hopeless: CancellationToken,
     /// Whether the store took nothing the last time.
     is_failing: bool,
+    /// Commits, failed tries, and pulses while there is nothing to be done.
+    rounds: Rounds,
 }
 
 impl<L: Ledger> Recording<L> {
-    fn run(mut self, mut inbox: mpsc::Receiver<Judged>) {
+    fn run(mut self, mut inbox: mpsc::Receiver<Given>) {
         let mut waiting = Vec::with_capacity(COMMIT_MESSAGES_MAX);
         while let Some(first) = inbox.blocking_recv() {
-            waiting.push(first);
-            let mut readings = 0;
+            let (mut readings, mut next) = (0, Some(first));
             // Idle: one message is one commit, at once. Busy: whatever has come meanwhile shares the next one.
-            while waiting.len() < COMMIT_MESSAGES_MAX && readings < COMMIT_READINGS_MAX {
-                let Ok(next) = inbox.try_recv() else { break };
-                if let Judged::Message(message) = &next {
-                    readings += readings_of(&message.judgement.items);
+            while let Some(given) = next {
+                if let Given::Judged(judged) = given {
+                    readings += judged.readings();
+                    waiting.push(judged);
                 }
-                waiting.push(next);
+                let has_room = waiting.len() < COMMIT_MESSAGES_MAX && readings < COMMIT_READINGS_MAX;
+                next = if has_room { inbox.try_recv().ok() } else { None };
             }
-            if self.commit(&mut waiting).is_none() {
+            if !waiting.is_empty() && self.commit(&mut waiting).is_none() {
                 return;
             }
+            self.rounds.come_round();
         }
     }
 
@@ -268,6 +299,7 @@ impl<L: Ledger> Recording<L> {
                 }
                 Err(unavailable) => {
                     self.totals.store_failures.add(1);
+                    self.rounds.come_round();
                     if self.totals.store.failed(&mut self.is_failing, &unavailable.to_string(), Moment::now()) {
                         error!(error = %unavailable, "the store takes nothing; devices keep what they have");
                     }

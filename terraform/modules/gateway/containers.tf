@@ -51,7 +51,7 @@ locals {
     ulimits     = [{ name = "nofile", softLimit = 65536, hardLimit = 65536 }]
     stopTimeout = 60
     healthCheck = {
-      command     = ["CMD", "/bin/wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/healthz"]
+      command     = ["CMD", "/bin/tributary-gateway", "health"]
       interval    = 10
       timeout     = 5
       retries     = 3

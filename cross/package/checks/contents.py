@@ -1,0 +1,103 @@
+"""What packages have in them, for each architecture."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from common import ROOT, Fault, Skipped, attempt, holds, run
+
+PACKAGE = ROOT / "cross/package"
+sys.path.insert(0, str(PACKAGE))
+import elf  # noqa: E402
+
+MADE = Path(os.environ.get("TRIBUTARY_PACKAGES") or ROOT / "target/package/quick")
+# Where something may lie.
+FOLDERS = ("usr/bin/", "usr/lib/systemd/system/", "usr/lib/udev/rules.d/", "usr/share/")
+QEMU = {"arm64": "qemu-aarch64", "armhf": "qemu-arm"}
+
+
+def made(name: str = "*", architecture: str = "*", version: str = "*") -> list[Path]:
+    """Packages that are there."""
+    found = sorted(MADE.glob(f"{name}_{version}_{architecture}.deb"))
+    if not found:
+        raise Skipped(f"no {name} of {architecture} in {MADE}: make package")
+    return found
+
+
+def members(package: Path) -> list[tarfile.TarInfo]:
+    """All files of it."""
+    done = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], check=True, capture_output=True)
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        return tar.getmembers()
+
+
+def contents() -> str:
+    """Nothing strange, nothing writable, nobody's but root's; the program is of the architecture; each has its pages."""
+    for package in made():
+        said = run("dpkg-deb", "--info", package)
+        architecture, name = (re.search(rf"^ {word}: (.+)$", said, re.M)[1] for word in ("Architecture", "Package"))
+        files = {member.name.removeprefix("./"): member for member in members(package)}
+        for path, member in files.items():
+            holds(member.uid == member.gid == 0, f"{package.name}: {path} is {member.uid}:{member.gid}'s")
+            holds(member.mode & 0o7022 == 0 and (member.isdir() or member.isfile()), f"{package.name}: {path} has mode {member.mode:o}")
+            holds(member.isdir() or path.startswith(FOLDERS), f"{package.name}: {path} lies where nothing should")
+        with tempfile.TemporaryDirectory() as folder:
+            run("dpkg-deb", "--raw-extract", package, folder)
+            _inside(Path(folder), name, architecture, files.keys())
+    return f"{len(made())} packages"
+
+
+def _inside(folder: Path, name: str, architecture: str, files: object) -> None:
+    programs = sorted((folder / "usr/bin").iterdir())
+    for program in programs:
+        holds(elf.is_for(program, architecture), f"{program.name} is no program of {architecture}")
+        for page in (f"usr/share/man/man1/{program.name}.1.gz", f"usr/share/bash-completion/completions/{program.name}",
+                     f"usr/share/zsh/vendor-completions/_{program.name}", f"usr/share/fish/vendor_completions.d/{program.name}.fish"):  # fmt: skip
+            holds(page in files, f"{name}: {page} is not there")
+    for line in (folder / "DEBIAN/md5sums").read_text().splitlines():
+        digest, path = line.split("  ")
+        holds(hashlib.md5((folder / path).read_bytes()).hexdigest() == digest, f"{name}: {path} is another than its sum")
+    documents = folder / f"usr/share/doc/{name}"
+    text = gzip.decompress((documents / "third-parties.txt.gz").read_bytes()).decode()
+    crates = re.findall(r"^([-\w]+) (\d\S+): (.+?)[;,]", text, re.M)
+    holds(len(crates) > 50, f"{name}: {len(crates)} crates have a licence")
+    for needed in ("ring", "rustls", "tokio", "libsqlite3-sys"):
+        holds(any(crate == needed for crate, *_ in crates), f"{name}: {needed} is not among the licences")
+    holds("AS IS" in text, f"{name}: no text of a licence")
+    for script in ("config", "postinst", "prerm", "postrm"):
+        path = folder / "DEBIAN" / script
+        holds("@" not in path.read_text().replace("$@", ""), f"{name}: {script} has a word that is not filled in")
+        run("sh", "-n", path)
+    for program in programs:
+        _starts(program, architecture)
+
+
+def _starts(program: Path, architecture: str) -> None:
+    """It says its version: here, or in QEMU, where that is here."""
+    emulator = [] if architecture not in QEMU else [next(iter(ROOT.glob(f"target/cross/**/{QEMU[architecture]}")), None)]
+    if emulator == [None]:
+        print(f"skipped: contents: {program.name} of {architecture} is not run: {QEMU[architecture]} is not here", flush=True)
+        return
+    done = attempt(*emulator, program, "--version")
+    holds(done.returncode == 0 and done.stdout.startswith(program.name), f"{program.name} of {architecture}: {done.stdout}")
+
+
+def again() -> str:
+    """Made twice, they are the same to the byte."""
+    sums = []
+    for _ in range(2):
+        with tempfile.TemporaryDirectory() as folder:
+            run(PACKAGE / "build", "--quick", "--into", folder, seconds=120)
+            sums.append(Path(folder, "SHA256SUMS").read_text())
+    if sums[0] != sums[1]:
+        raise Fault(f"made again, they differ:\n{sums[0]}\n{sums[1]}")
+    return f"{len(sums[0].splitlines())} files, made twice"

@@ -1,0 +1,105 @@
+"""docs/raspberry-pi.md, walked through command by command: two machines, one reading, seen where the dashboard gets it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from common import ROOT, Fault, Skipped, holds, run, until
+from contents import MADE, made
+from life import _of_now
+from machine import TAR, Debian, debian
+from manager import systemd
+
+PAGE = ROOT / "docs/raspberry-pi.md"
+# The machine that the page calls hub has this address.
+HUB = "192.168.1.10"
+# What is said to whom: commands for the two machines, for the reader's own, and those that want a device at a cable.
+KINDS = {"hub", "pi", "copy", "device"}
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Where, and what."""
+    found = re.findall(r"^```sh ?(\S*)\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    strange = {kind for kind, _ in found} - KINDS
+    holds(found and not strange, f"nobody knows where to run {strange}")
+    return found
+
+
+def page() -> str:
+    """Every command of the page succeeds, in its order, and at the end there is a reading."""
+    walked = 0
+    with debian() as hub, debian(beside=hub) as pi, systemd(hub) as on_hub, systemd(pi) as on_pi:
+        run("nsenter", f"--target={hub.pid}", "--net", "ip", "address", "add", f"{HUB}/32", "dev", "lo")
+        # A Raspberry Pi is of another architecture than where this is tried.
+        for machine, name, architecture in ((hub, "tributary-gateway", "amd64"), (pi, "tributary-agent", "arm64")):
+            package = _of_now(name)
+            shutil.copy(package, machine.path("/root") / package.name.replace("_amd64", f"_{architecture}"))
+        last = ""
+        for kind, commands in blocks():
+            if kind == "device":
+                continue
+            walked += 1
+            if kind == "copy":
+                _copy(commands, hub, pi)
+                continue
+            last = _walk(hub if kind == "hub" else pi, commands, again=kind == "hub" and "api/v1" in commands)
+        holds(_readings(last), f"of the Pi there is nothing in {last[:2000]}")
+        for service in (*on_pi.values(), *on_hub.values()):
+            service.waits("WATCHDOG=1")
+            service.end()
+        holds(len(on_pi) == len(on_hub) == 1, "the page starts other services than it should")
+    left_out = sum(kind == "device" for kind, _ in blocks())
+    return f"{walked} steps walked; {left_out} want a device at a cable, and were not"
+
+
+def _walk(machine: Debian, commands: str, again: bool) -> str:
+    """The whole block in one shell, as it would be pasted. A question is asked until there is an answer."""
+    if not again:
+        return machine.run("sh", "-euc", f"cd /root\n{commands}", seconds=60)
+    said: list[str] = []
+
+    def is_there() -> bool:
+        done = machine.attempt("sh", "-euc", f"cd /root\n{commands}")
+        said.append(done.stdout)
+        return done.returncode == 0 and _readings(done.stdout)
+
+    try:
+        until(is_there, "a reading")
+    except Fault as fault:
+        raise Fault(f"{fault}; {commands.strip()} says:\n{said[-1]}") from fault
+    return said[-1]
+
+
+def _readings(said: str) -> list[dict[str, object]]:
+    """The newest of each series, of those that have one."""
+    try:
+        return [one["point"] for one in json.loads(said)["latest"] if one.get("point")]
+    except (ValueError, KeyError):
+        return []
+
+
+def _copy(commands: str, hub: Debian, pi: Debian) -> None:
+    """From the hub to the Pi, which in the page ssh does."""
+    for line in commands.splitlines():
+        found = re.fullmatch(r"scp -3 root@hub:(\S+) root@pi:(\S*)", line)
+        if not found:
+            raise Fault(f"this copies nothing that a check could copy: {line}")
+        target = pi.path("/root") / found[2]
+        shutil.copy(hub.path(found[1]), target / Path(found[1]).name if target.is_dir() else target)
+
+
+def lintian() -> str:
+    """Debian's own judgement."""
+    tools = TAR.with_name("tools.tar")
+    with debian(tools) as machine:
+        for package in made():
+            shutil.copy(package, machine.path("/tmp"))
+            said = machine.attempt("lintian", "--no-cfg", "--fail-on=error,warning", f"/tmp/{package.name}", seconds=300)
+            if said.returncode:
+                raise Fault(said.stdout)
+    if not MADE.exists():
+        raise Skipped("no packages")
+    return f"{len(made())} packages"

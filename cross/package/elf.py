@@ -1,0 +1,44 @@
+"""What a program is and needs, as readelf tells: its architecture, and the Debian packages of its libraries."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+# Machine and flags as readelf prints them.
+ARCHITECTURES = {
+    "amd64": ("Advanced Micro Devices X86-64", ""),
+    "arm64": ("AArch64", ""),
+    "armhf": ("ARM", "hard-float ABI"),
+}
+# Where a library is of another package than the C library.
+PACKAGES = {"libgcc_s.so.1": "libgcc-s1"}
+OF_LIBC = re.compile(r"^(libc|libm|libdl|libpthread|librt|ld-linux[-a-z0-9]*)\.so\.\d+$")
+
+
+def _readelf(option: str, program: Path) -> str:
+    return subprocess.run(["readelf", "--wide", option, program], check=True, capture_output=True, text=True).stdout
+
+
+def is_for(program: Path, architecture: str) -> bool:
+    """Whether that kind of machine runs it. A static program of ARM may leave its float ABI unsaid in the header."""
+    machine, flags = ARCHITECTURES[architecture]
+    header = _readelf("--file-header", program)
+    if not re.search(rf"^\s*Machine:\s+{re.escape(machine)}$", header, re.M):
+        return False
+    return flags in header or "Tag_ABI_VFP_args: VFP registers" in _readelf("--arch-specific", program)
+
+
+def dependencies(program: Path) -> list[str]:
+    """What it depends on: nothing where it is static."""
+    needed = re.findall(r"\(NEEDED\).*\[(.+)\]", _readelf("--dynamic", program))
+    strange = [library for library in needed if library not in PACKAGES and not OF_LIBC.match(library)]
+    if strange:
+        raise SystemExit(f"{program} needs {', '.join(strange)}: say in elf.py which package has it")
+    if not needed:
+        return []
+    versions = re.findall(r"GLIBC_(\d+)\.(\d+)", _readelf("--version-info", program))
+    newest = max((int(major), int(minor)) for major, minor in versions)
+    others = sorted({PACKAGES[library] for library in needed if library in PACKAGES})
+    return [f"libc6 (>= {newest[0]}.{newest[1]})", *others]

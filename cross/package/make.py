@@ -1,0 +1,246 @@
+"""Lays out what a package has in it, and makes a .deb and a .tar.gz of it. The same input gives the same bytes."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+
+import elf
+import licences
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+RUST_TARGETS = {"amd64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-musl", "armhf": "armv7-unknown-linux-musleabihf"}
+# Scripts of the package that are made where there is something for them to do.
+SCRIPTS = ("config", "postinst", "prerm", "postrm")
+
+
+@dataclass
+class Package:
+    """What there is to say of one."""
+
+    name: str
+    summary: str
+    programs: list[str]
+    unit: Path
+    example: Path
+    words: dict[str, str]
+    depends: list[str]
+    more: str = ""
+    rules: Path | None = None
+    features: list[str] = field(default_factory=list)
+    dashboard: bool = False
+
+
+AGENT = Package(
+    name="tributary-agent",
+    summary="Keeps every reading of sensors and glucose devices, and sends it\n"
+    " Reads serial meters, glucose devices, files and more, commits every reading\n"
+    " to local SQLite, and sends it over MQTT with a certificate of its own, until\n"
+    " a gateway has confirmed it.\n .\n Not for treatment decisions.",
+    programs=["tributary-agent"],
+    unit=ROOT / "agent/packaging/tributary-agent.service",
+    example=ROOT / "agent/agent.example.toml",
+    rules=HERE / "70-tributary-agent.rules",
+    depends=["adduser", "debconf (>= 0.5) | debconf-2.0"],
+    more="Recommends: ca-certificates, tzdata",
+    words={
+        "DATA": "readings that no gateway has confirmed",
+        "FIRST_DATA": "buffer.db",
+        "SETTINGS": "agent.toml 'device.crt*' 'device.key*' receipts.pub",
+        "OTHER_SETTINGS": "gateway.toml",
+        "SHARED": "ca.crt",
+        "GROUPS": "\t# Serial ports belong to this group.\n\tadduser --quiet tributary dialout",
+        "AFTER": "\tif [ -d /run/udev ]; then\n\t\tudevadm trigger --action=change --subsystem-match=tty || true\n\tfi",
+        "QUESTION": "Delete readings that no gateway has confirmed?\n"
+        " When the package is purged, its buffer of readings goes if a gateway has\n"
+        " confirmed all of them. If it has not, or nobody knows, the buffer is kept,\n unless you say so here.",
+        "LEAVING": "agent.leaving",
+        "DATA_GOES": "agent.data",
+    },
+)
+GATEWAY = Package(
+    name="tributary-gateway",
+    summary="Takes readings from devices, commits them, and serves dashboards\n"
+    " Ends devices' MQTT connections by their certificates, commits what they send\n"
+    " to SQLite or PostgreSQL, tells them what is committed, and serves a dashboard\n"
+    " and an API.\n .\n Not for treatment decisions.",
+    programs=["tributary-gateway", "tributary-certs"],
+    unit=ROOT / "gateway/packaging/tributary-gateway.service",
+    example=ROOT / "gateway/gateway.example.toml",
+    depends=["adduser", "debconf (>= 0.5) | debconf-2.0"],
+    more="Recommends: ca-certificates\nSuggests: postgresql",
+    features=["tributary-gateway/aws"],
+    dashboard=True,
+    words={
+        "DATA": "readings and the authority that signs devices",
+        "FIRST_DATA": "gateway.db",
+        "SETTINGS": "gateway.toml 'gateway.crt*' 'gateway.key*' 'http.crt*' 'http.key*' ca.crl receipts.key",
+        "OTHER_SETTINGS": "agent.toml",
+        "SHARED": "ca.crt",
+        "GROUPS": "",
+        "AFTER": "",
+        "QUESTION": "Delete all readings and the authority?\n"
+        " When the package is purged, /var/lib/tributary/gateway.db with all readings,\n"
+        " and the authority that signs devices' certificates, are kept, unless you say\n so here.",
+        "LEAVING": "gateway.leaving",
+        "DATA_GOES": "gateway.data",
+    },
+)
+
+
+@dataclass
+class Making:
+    """One package for one architecture, and where things are."""
+
+    package: Package
+    architecture: str
+    version: str
+    programs: dict[str, Path]
+    pages: Path
+    epoch: int
+    into: Path
+    quick: bool = False
+
+    @property
+    def stem(self) -> str:
+        return f"{self.package.name}_{self.version}_{self.architecture}"
+
+
+def make(making: Making) -> list[Path]:
+    """The .deb and the .tar.gz."""
+    folder = making.into / f".{making.stem}"
+    shutil.rmtree(folder, ignore_errors=True)
+    lay_out(making, folder)
+    depends = control(making, folder)
+    _settle(folder, making.epoch)
+    deb = making.into / f"{making.stem}.deb"
+    pack = ["-Zgzip", "-z1"] if making.quick else ["-Zxz"]
+    environment = os.environ | {"SOURCE_DATE_EPOCH": str(making.epoch)}
+    command = ["dpkg-deb", "--root-owner-group", *pack, "--build", folder, deb]
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    archive = making.into / f"{making.stem}.tar.gz"
+    _archive(making, folder, archive)
+    shutil.rmtree(folder)
+    print(f"{deb.name}: {deb.stat().st_size} bytes; needs {', '.join(depends)}", flush=True)
+    return [deb, archive]
+
+
+def lay_out(making: Making, folder: Path) -> None:
+    """All files but the package's own."""
+    package = making.package
+
+    def put(source: Path | bytes, target: str, mode: int = 0o644) -> Path:
+        path = folder / target
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source if isinstance(source, bytes) else source.read_bytes())
+        path.chmod(mode)
+        return path
+
+    def squeezed(text: bytes) -> bytes:
+        return gzip.compress(text, 9, mtime=0)
+
+    documents = f"usr/share/doc/{package.name}"
+    for program, path in making.programs.items():
+        if not elf.is_for(path, making.architecture):
+            raise SystemExit(f"{path} is no program of {making.architecture}")
+        binary = put(path, f"usr/bin/{program}", 0o755)
+        if making.architecture == "amd64":  # others come stripped: this machine's strip knows them not
+            subprocess.run(["strip", "--strip-unneeded", "--remove-section=.comment", "--remove-section=.note", binary], check=True)
+        for page in sorted((making.pages / "man1").glob(f"{program}*.1")):
+            put(squeezed(page.read_bytes()), f"usr/share/man/man1/{page.name}.gz")
+        put(making.pages / f"bash/{program}", f"usr/share/bash-completion/completions/{program}")
+        put(making.pages / f"zsh/_{program}", f"usr/share/zsh/vendor-completions/_{program}")
+        put(making.pages / f"fish/{program}.fish", f"usr/share/fish/vendor_completions.d/{program}.fish")
+        bill = ROOT / f"target/sbom/{program}.cdx.json"
+        if bill.exists():
+            put(squeezed(bill.read_bytes()), f"{documents}/{bill.name}.gz")
+    put(package.unit, f"usr/lib/systemd/system/{package.unit.name}")
+    if package.rules:
+        put(package.rules, f"usr/lib/udev/rules.d/{package.rules.name}")
+    put(package.example, f"{documents}/examples/{package.example.name.replace('.example', '')}")
+    put((HERE / "debian/copyright").read_bytes(), f"{documents}/copyright")
+    target = RUST_TARGETS[making.architecture]
+    third = licences.third_parties(package.programs, package.features, target, package.dashboard)
+    put(squeezed(third.encode()), f"{documents}/third-parties.txt.gz")
+    put(squeezed(changelog(making).encode()), f"{documents}/changelog.gz")
+    put(squeezed((ROOT / "CHANGELOG.md").read_bytes()), f"{documents}/NEWS.md.gz")
+
+
+def maintainer() -> str:
+    """Who makes the package, as Debian's tools are told."""
+    return f"{os.environ.get('DEBFULLNAME', 'Tributary')} <{os.environ.get('DEBEMAIL', 'tributary@localhost')}>"
+
+
+def changelog(making: Making) -> str:
+    """As Debian's tools read it."""
+    date = subprocess.run(["date", "--utc", "--rfc-email", f"--date=@{making.epoch}"], check=True, capture_output=True, text=True)
+    return (f"{making.package.name} ({making.version}) unstable; urgency=medium\n\n  * See NEWS.md.gz beside this file.\n\n"
+            f" -- {maintainer()}  {date.stdout}")  # fmt: skip
+
+
+def control(making: Making, folder: Path) -> list[str]:
+    """What dpkg reads: who it is, what it needs, what is done when. Answers what it depends on."""
+    package, own = making.package, folder / "DEBIAN"
+    own.mkdir()
+    own.chmod(0o755)
+    of_libraries = sorted({need for path in making.programs.values() for need in elf.dependencies(path)})
+    depends = package.depends + of_libraries
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and own not in path.parents)
+    words = dict(package.words) | {
+        "PACKAGE": package.name, "VERSION": making.version, "ARCHITECTURE": making.architecture, "MAINTAINER": maintainer(),
+        "KIBIBYTES": str(sum(-(-path.stat().st_size // 1024) for path in files)), "DEPENDS": ", ".join(depends),
+        "MORE": package.more, "SUMMARY": package.summary,
+    }  # fmt: skip
+    for name in ("LEAVING", "DATA_GOES"):
+        words[name] = (HERE / "debian" / words[name]).read_text().rstrip("\n")
+
+    def filled(template: str) -> str:
+        text = (HERE / f"debian/{template}.in").read_text()
+        for _ in range(2):  # what is filled in may have words of its own
+            for word, value in words.items():
+                text = text.replace(f"@{word}@", value)
+        return "\n".join(line for line in text.split("\n") if line or template not in ("control",)) + ("\n" if template == "control" else "")
+
+    (own / "control").write_text(filled("control"))
+    (own / "templates").write_text(filled("templates"))
+    for script in SCRIPTS:
+        path = own / script
+        path.write_text(filled(script))
+        path.chmod(0o755)
+    sums = [f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files]
+    (own / "md5sums").write_text("".join(sums))
+    for name in ("control", "templates", "md5sums"):
+        (own / name).chmod(0o644)
+    return depends
+
+
+def _settle(folder: Path, epoch: int) -> None:
+    """The same times and rights, whoever makes it and when."""
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_dir():
+            path.chmod(0o755)
+        os.utime(path, (epoch, epoch), follow_symlinks=False)
+
+
+def _archive(making: Making, folder: Path, into: Path) -> None:
+    """The same files for systems without dpkg, in a folder with the archive's name."""
+
+    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+        entry.uid = entry.gid = 0
+        entry.uname = entry.gname = "root"
+        entry.mtime = making.epoch
+        return entry
+
+    level = 1 if making.quick else 9
+    with into.open("wb") as file, gzip.GzipFile("", "wb", level, file, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for path in sorted((folder / "usr").rglob("*")):
+            if not path.is_dir():
+                tar.add(path, f"{making.stem}/{path.relative_to(folder)}", recursive=False, filter=plain)
