@@ -16,6 +16,7 @@ mod http;
 mod kills;
 mod links;
 mod local_mqtt;
+mod meters;
 mod mosquitto;
 mod postgres;
 mod restart;
