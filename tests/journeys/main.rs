@@ -17,6 +17,7 @@ mod http;
 mod kills;
 mod links;
 mod local_mqtt;
+mod meters;
 mod mosquitto;
 mod postgres;
 mod restart;

@@ -1,7 +1,8 @@
 //! Contec CMS50 pulse oximeters (CMS50D+, CMS50E, CMS50F and what is sold under other names) on their USB cable.
 //!
 //! Older ones send 5 bytes 60 times a second unasked; newer ones, with firmware 7, send 9 bytes once they are asked, as
-//! long as they are reminded. Neither has a checksum: bit 7 tells where a frame begins.
+//! long as they are reminded. Neither has a checksum: bit 7 tells where a frame begins, and a value is taken when two frames
+//! in a row say it.
 //!
 //! Facts: atbrask/CMS50Dplus (old), timegrid/CMS50Dplus7 and headrotor/contec_data (v7).
 
@@ -63,6 +64,7 @@ impl Device for Settings {
             buffer: Vec::new(),
             noise: Noise::default(),
             sampler: Sampler::default(),
+            before: None,
             silent_at: Instant(0),
             remind_at: None,
         }))
@@ -74,6 +76,8 @@ struct Cms50 {
     buffer: Vec<u8>,
     noise: Noise,
     sampler: Sampler,
+    /// What the frame before said.
+    before: Option<Said>,
     /// When it is given up unless it says something that makes sense.
     silent_at: Instant,
     /// When it is to be reminded.
@@ -114,6 +118,7 @@ impl Cms50 {
 impl Codec for Cms50 {
     fn opened(&mut self, now: Now, out: &mut Out) {
         self.buffer.clear();
+        self.before = None;
         self.silent_at = now.after(SILENCE);
         if self.protocol == Protocol::V7 {
             out.write(&START);
@@ -125,10 +130,15 @@ impl Codec for Cms50 {
     fn heard(&mut self, bytes: &[u8], now: Now, out: &mut Out) {
         self.buffer.extend_from_slice(bytes);
         while let Some(frame) = self.next() {
-            if let Some(said) = self.read(&frame) {
-                self.noise.tell(out);
-                self.silent_at = now.after(SILENCE);
-                self.sampler.take(said, now, out);
+            let said = self.read(&frame);
+            let before = std::mem::replace(&mut self.before, said);
+            if let Some(said) = said {
+                // Without a checksum, what is said once may be damage: frames come 60 times a second, values change each second.
+                if before == Some(said) {
+                    self.noise.tell(out);
+                    self.silent_at = now.after(SILENCE);
+                    self.sampler.take(said, now, out);
+                }
             } else if self.protocol == Protocol::Old || frame[0] == V7_READING || frame.len() == 1 {
                 self.noise.skip(&frame); // other frames of firmware 7 answer what was not asked here
             }

@@ -28,6 +28,7 @@
 //! 6. Tests: [`testing::Bench`] drives a codec in invented time; an emulator in `tests/emulators` speaks over a PTY, from
 //!    published bytes and not from the codec; `fuzzing.rs` takes the codec into the fuzz targets.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,6 +145,18 @@ impl Line {
     }
 }
 
+/// As people write it: `9600 baud 8N1`.
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parity = match self.parity {
+            Parity::None => 'N',
+            Parity::Even => 'E',
+            Parity::Odd => 'O',
+        };
+        write!(f, "{} baud {}{parity}{}", self.baud, self.data_bits, self.stop_bits)
+    }
+}
+
 /// How a character is checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -155,6 +168,23 @@ pub enum Parity {
     Even,
     /// By a bit that makes the number of ones odd.
     Odd,
+}
+
+impl Link {
+    /// What to look at where a device never said anything that makes sense; `is_heard` is whether it said something.
+    fn advice(&self, is_heard: bool) -> String {
+        let line = self.line;
+        match (is_heard, self.port.starts_with(TCP)) {
+            (true, false) => {
+                format!("what comes makes no sense at {line}: is this device at this port, and set to that speed?")
+            }
+            (true, true) => {
+                format!("what comes makes no sense: is this device there, and the converter before it set to {line}?")
+            }
+            (false, false) => format!("nothing at all comes at {line}"),
+            (false, true) => "nothing at all comes".to_owned(),
+        }
+    }
 }
 
 /// What `tcp://` begins the port of a device with that is not on a serial line.

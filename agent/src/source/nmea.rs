@@ -44,6 +44,9 @@ fn silence_s() -> u32 {
 
 /// Bytes a sentence may have: 82 by the standard, and more with some receivers.
 const SENTENCE_BYTES: usize = 160;
+/// Bytes between two ends of lines: there may be several sentences in them whose own ends were lost.
+const LINE_BYTES: usize = 1_024;
+const TOO_LONG: &str = "is longer than a sentence may be";
 /// Half a day, in microseconds: a time of day is of the date that brings it closest to the last one known.
 const HALF_DAY: i64 = 43_200_000_000;
 
@@ -62,7 +65,7 @@ impl Device for Settings {
 
     fn codec(&self, _cursor: Option<&[u8]>) -> Result<Box<dyn Codec>, SourceError> {
         Ok(Box::new(Nmea {
-            framer: Framer::new(SENTENCE_BYTES),
+            framer: Framer::new(LINE_BYTES),
             pace: Pace::new(self.every_s, self.silence_s),
             sheet: Sheet::new(),
             known: None,
@@ -189,13 +192,24 @@ impl Codec for Nmea {
         self.framer.push(bytes);
         while let Some(line) = self.framer.next() {
             let is_first = !std::mem::replace(&mut self.is_whole, true);
-            let taken =
-                if line.too_long { Err("is longer than a sentence may be") } else { self.take(&line.bytes, now, out) };
+            if line.too_long {
+                out.reject("sentence", TOO_LONG, &line.bytes);
+                continue;
+            }
+            // `$` stands nowhere but at the beginning: what is before it lost its end, or is noise.
+            let begins = line.bytes.iter().rposition(|byte| *byte == b'$').unwrap_or(0);
+            let (broken, sentence) = line.bytes.split_at(begins);
             // The end of a sentence that had begun before the port was opened is no fault of anyone.
+            let is_fault = |bytes: &[u8]| !is_first || bytes.starts_with(b"$");
+            if !broken.is_empty() && is_fault(broken) {
+                out.reject("sentence", "was cut off: another one begins in it", broken);
+            }
+            let is_short = sentence.len() <= SENTENCE_BYTES;
+            let taken = if is_short { self.take(sentence, now, out) } else { Err(TOO_LONG) };
             if let Err(problem) = taken
-                && (!is_first || line.bytes.starts_with(b"$"))
+                && is_fault(sentence)
             {
-                out.reject("sentence", problem, &line.bytes);
+                out.reject("sentence", problem, sentence);
             }
         }
     }

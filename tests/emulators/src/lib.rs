@@ -7,6 +7,7 @@
 
 mod manners;
 mod socket;
+mod speed;
 
 pub mod air;
 pub mod codefree;
@@ -24,7 +25,18 @@ pub mod taidoc;
 pub mod ultra2;
 
 pub use manners::Manners;
-pub use socket::Socket;
+pub use socket::{Sent, Socket, terminal};
+pub use speed::misread;
+
+impl<D: Device + ?Sized> Device for Box<D> {
+    fn hear(&mut self, bytes: &[u8]) -> Vec<u8> {
+        (**self).hear(bytes)
+    }
+
+    fn idle(&mut self) -> Vec<u8> {
+        (**self).idle()
+    }
+}
 
 /// What a device says to what it hears. It may also speak unasked.
 pub trait Device: Send {

@@ -17,27 +17,49 @@ pub struct Manners {
     pub piece_bytes: usize,
     /// The plug is pulled after so many bytes.
     pub unplug_after: Option<usize>,
+    /// After so many answers that went wrong, no other does; none: without end.
+    pub troubles_max: Option<usize>,
+    /// How fast it sends, as a line of this many bytes a second would; 0: as fast as the host reads.
+    pub bytes_per_s: u64,
 }
 
 impl Manners {
     /// Nothing goes wrong.
     #[must_use]
     pub fn good() -> Self {
-        Self { seed: 1, damaged: 0, swallowed: 0, cut: 0, noisy: 0, piece_bytes: 0, unplug_after: None }
+        Self {
+            seed: 1,
+            damaged: 0,
+            swallowed: 0,
+            cut: 0,
+            noisy: 0,
+            piece_bytes: 0,
+            unplug_after: None,
+            troubles_max: None,
+            bytes_per_s: 0,
+        }
     }
 
     /// A tenth of the answers suffers, each in one of four ways, and all come in small pieces.
     #[must_use]
     pub fn bad(seed: u64) -> Self {
-        Self { seed, damaged: 25, swallowed: 25, cut: 25, noisy: 25, piece_bytes: 13, unplug_after: None }
+        Self { seed, damaged: 25, swallowed: 25, cut: 25, noisy: 25, piece_bytes: 13, ..Self::good() }
     }
 
     /// What becomes of an answer.
     #[must_use]
-    pub fn spoil(&mut self, mut answer: Vec<u8>) -> Vec<u8> {
-        if answer.is_empty() {
+    pub fn spoil(&mut self, answer: Vec<u8>) -> Vec<u8> {
+        if answer.is_empty() || self.troubles_max == Some(0) {
             return answer;
         }
+        let spoilt = self.chance(answer.clone());
+        if let Some(left) = self.troubles_max.as_mut().filter(|_| spoilt != answer) {
+            *left -= 1;
+        }
+        spoilt
+    }
+
+    fn chance(&mut self, mut answer: Vec<u8>) -> Vec<u8> {
         if self.happens(self.swallowed) {
             return Vec::new();
         }

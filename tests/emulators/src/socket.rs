@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,8 +26,32 @@ pub struct Socket {
     /// What the host opens.
     pub path: PathBuf,
     plugged: Option<(Arc<Plug>, JoinHandle<()>)>,
-    /// Questions that were heard, by all devices so far.
-    heard: Arc<AtomicUsize>,
+    wire: Arc<Wire>,
+}
+
+/// What went over the wire, of all devices so far.
+#[derive(Default)]
+struct Wire {
+    /// Questions that were heard.
+    heard: AtomicUsize,
+    sent: Mutex<Vec<Sent>>,
+}
+
+/// One answer of a device, or what it said unasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// As the device said it.
+    pub said: Vec<u8>,
+    /// As it went over the wire.
+    pub came: Vec<u8>,
+}
+
+impl Sent {
+    /// Whether all of it went over the wire as it was said.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.said == self.came
+    }
 }
 
 #[derive(Default)]
@@ -43,7 +67,7 @@ impl Socket {
     pub fn new() -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("usb-device");
-        Ok(Self { _folder: folder, path, plugged: None, heard: Arc::default() })
+        Ok(Self { _folder: folder, path, plugged: None, wire: Arc::default() })
     }
 
     /// Plugs `device` in; what was there is unplugged.
@@ -52,20 +76,12 @@ impl Socket {
     /// When the system has no pseudo-terminal to give.
     pub fn plug_in(&mut self, device: impl Device + 'static, manners: Manners) -> io::Result<()> {
         self.unplug();
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        // Raw from the start, so that what is sent before anyone listens is neither echoed nor edited.
-        let mut modes = tcgetattr(&master)?;
-        modes.make_raw();
-        tcsetattr(&master, OptionalActions::Now, &modes)?;
-        fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)?;
-        let name = ptsname(&master, Vec::new())?;
-        let (path, plug, heard) = (self.path.clone(), Arc::new(Plug::default()), Arc::clone(&self.heard));
-        symlink(Path::new(name.to_str().map_err(io::Error::other)?), &path)?;
+        let (master, name) = terminal()?;
+        let (path, plug, wire) = (self.path.clone(), Arc::new(Plug::default()), Arc::clone(&self.wire));
+        symlink(name, &path)?;
         let pulled = Arc::clone(&plug);
         let thread = std::thread::spawn(move || {
-            serve(File::from(master), device, manners, &plug, &heard);
+            serve(master, device, manners, &plug, &wire);
             // The name goes with the device, whoever pulled the plug.
             let _ = std::fs::remove_file(path);
         });
@@ -84,29 +100,66 @@ impl Socket {
     /// How often a host has said something.
     #[must_use]
     pub fn heard(&self) -> usize {
-        self.heard.load(Ordering::Relaxed)
+        self.wire.heard.load(Ordering::Relaxed)
+    }
+
+    /// What devices said, and what of it went over the wire.
+    #[must_use]
+    pub fn sent(&self) -> Vec<Sent> {
+        self.wire.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The same device behind a TCP port of this machine, for one connection after the other, until the process ends.
     ///
     /// # Errors
     /// When there is no free port.
-    pub fn over_tcp(mut device: impl Device + 'static) -> io::Result<SocketAddr> {
+    pub fn over_tcp(device: impl Device + 'static) -> io::Result<SocketAddr> {
+        Self::over_tcp_with(device, Manners::good())
+    }
+
+    /// The same with `manners`; where the plug is to be pulled, the connection ends, once.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub fn over_tcp_with(mut device: impl Device + 'static, mut manners: Manners) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let Ok(mut stream) = stream else { return };
-                let mut buffer = [0; 512];
-                while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                    let answer = device.hear(&buffer[..count]);
-                    if stream.write_all(&answer).is_err() {
-                        break;
-                    }
-                }
+                let Ok(stream) = stream else { return };
+                // It ends with the host, or in the middle of an answer; the next connection is another one.
+                let _ = converse(stream, &mut device, &mut manners);
             }
         });
         Ok(address)
+    }
+}
+
+/// Speaks for `device` over one connection.
+fn converse(mut stream: TcpStream, device: &mut impl Device, manners: &mut Manners) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_millis(3)))?;
+    let mut buffer = [0; 512];
+    loop {
+        let answer = match stream.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => device.hear(&buffer[..count]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => device.idle(),
+            Err(error) => return Err(error),
+        };
+        let mut answer = manners.spoil(answer);
+        let is_last = manners.unplug_after.is_some_and(|left| answer.len() >= left);
+        if let Some(left) = &mut manners.unplug_after {
+            answer.truncate(*left);
+            *left -= answer.len();
+        }
+        let piece_bytes = if manners.piece_bytes == 0 { answer.len().max(1) } else { manners.piece_bytes };
+        for piece in answer.chunks(piece_bytes) {
+            stream.write_all(piece)?;
+        }
+        if is_last {
+            manners.unplug_after = None;
+            return Ok(());
+        }
     }
 }
 
@@ -116,14 +169,31 @@ impl Drop for Socket {
     }
 }
 
+/// A pseudo-terminal: the device's end, which does not block, and the name of the host's end.
+///
+/// # Errors
+/// When the system has none to give.
+pub fn terminal() -> io::Result<(File, PathBuf)> {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    // Raw from the start, so that what is sent before anyone listens is neither echoed nor edited.
+    let mut modes = tcgetattr(&master)?;
+    modes.make_raw();
+    tcsetattr(&master, OptionalActions::Now, &modes)?;
+    fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)?;
+    let name = ptsname(&master, Vec::new())?;
+    Ok((File::from(master), name.to_str().map_err(io::Error::other)?.into()))
+}
+
 /// Speaks for `device` until the plug is pulled.
-fn serve(mut master: File, mut device: impl Device, mut manners: Manners, plug: &Plug, heard: &AtomicUsize) {
+fn serve(mut master: File, mut device: impl Device, mut manners: Manners, plug: &Plug, wire: &Wire) {
     let (mut buffer, mut left) = ([0; 512], manners.unplug_after);
     while !plug.is_pulled.load(Ordering::Relaxed) {
         let ready = poll(&mut [PollFd::new(&master, PollFlags::IN)], Some(&NAP)).unwrap_or(0);
         let answer = match master.read(&mut buffer) {
             Ok(count @ 1..) => {
-                heard.fetch_add(1, Ordering::Relaxed);
+                wire.heard.fetch_add(1, Ordering::Relaxed);
                 device.hear(&buffer[..count])
             }
             // Nobody has it open: the terminal says so at once, and again and again.
@@ -133,23 +203,36 @@ fn serve(mut master: File, mut device: impl Device, mut manners: Manners, plug: 
             }
             _ => device.idle(),
         };
+        let said = answer.clone();
         let mut answer = manners.spoil(answer);
         let is_last = left.is_some_and(|left| answer.len() >= left);
         if let Some(left) = &mut left {
             answer.truncate(*left);
             *left -= answer.len();
         }
-        send(&mut master, &answer, manners.piece_bytes, plug);
+        if !said.is_empty() {
+            wire.sent.lock().unwrap_or_else(PoisonError::into_inner).push(Sent { said, came: answer.clone() });
+        }
+        send(&mut master, &answer, &manners, plug);
         if is_last {
             return;
         }
     }
 }
 
-/// Sends in pieces, as fast as the host reads.
-fn send(master: &mut File, answer: &[u8], piece_bytes: usize, plug: &Plug) {
-    let piece_bytes = if piece_bytes == 0 { answer.len().max(1) } else { piece_bytes };
+/// Bytes sent at once where a line has a speed, unless pieces are smaller.
+const PACED_BYTES: usize = 32;
+
+/// Sends in pieces, as fast as the host reads and the line goes.
+fn send(master: &mut File, answer: &[u8], manners: &Manners, plug: &Plug) {
+    let piece_bytes = match (manners.piece_bytes, manners.bytes_per_s) {
+        (0, 0) => answer.len().max(1),
+        (0, _) => PACED_BYTES,
+        (piece_bytes, _) => piece_bytes,
+    };
     for mut piece in answer.chunks(piece_bytes) {
+        let micros = (piece.len() as u64 * 1_000_000).checked_div(manners.bytes_per_s).unwrap_or(0);
+        std::thread::sleep(Duration::from_micros(micros));
         while !piece.is_empty() && !plug.is_pulled.load(Ordering::Relaxed) {
             match master.write(piece) {
                 Ok(count) => piece = &piece[count..],

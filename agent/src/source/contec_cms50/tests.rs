@@ -43,6 +43,7 @@ fn a_published_recording_of_firmware_7_is_read() {
     assert_eq!(bench.written(), START);
     bench.hear(&[0x0c, 0x80, 0x06, 0x80, 0x80, 0x87, 0x11, 0x80, 0x81, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80]);
     bench.hear_in_pieces(&[0x01, 0xe0, 0x85, 0xb3, 0x96, 0xc1, 0xe1, 0xff, 0xff, 0x01, 0xe0, 0x85, 0xb0, 0x96], 4);
+    bench.hear(&[0xc1, 0xe1, 0xff, 0xff]);
     assert_eq!(
         bench.told().0,
         [
@@ -54,15 +55,24 @@ fn a_published_recording_of_firmware_7_is_read() {
     // E1: no finger, E2: no pulse found.
     for (high, word) in [(0xe1, "finger_out"), (0xe2, "searching")] {
         bench.pass(Duration::from_secs(1));
-        bench.hear(&[0x01, high, 0x85, 0xb0, 0x96, 0xff, 0xff, 0xff, 0xff]);
+        let frame = [0x01, high, 0x85, 0xb0, 0x96, 0xff, 0xff, 0xff, 0xff];
+        bench.hear(&frame);
+        assert_eq!(bench.told().0, [""; 0], "said once, it may be damage");
+        bench.hear(&frame);
         assert!(bench.told().0[0].ends_with(&format!("Text(\"{word}\")")));
     }
 }
 
-/// atbrask/CMS50Dplus: bits and their meaning, by its tests.
+/// atbrask/CMS50Dplus: bits and their meaning, by its tests, which have every pulse and every saturation.
 #[test]
 fn frames_of_older_firmware_are_read() {
     let of = |frame: [u8; 5]| old(&frame).unwrap();
+    for pulse in 1..255 {
+        assert_eq!(of([0x80, 0, (pulse & 0x80) >> 1, pulse & 0x7f, 0]).pulse, Ok(pulse.into()));
+    }
+    for spo2 in 1..=100 {
+        assert_eq!(of([0x80, 0, 0, 0, spo2]).spo2, Ok(spo2.into()));
+    }
     assert_eq!(of([0x85, 10, 0x43, 0x25, 97]), Said { status: Status::Measuring, spo2: Ok(97), pulse: Ok(165) });
     assert_eq!(of([0x85, 10, 0x03, 0x41, 97]).pulse, Ok(65));
     assert_eq!(of([0x90, 0, 0, 0, 0]), Said { status: Status::FingerOut, spo2: Err(0), pulse: Err(0) });

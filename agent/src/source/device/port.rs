@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
-use tokio_serial::{DataBits, SerialPortBuilderExt, SerialStream, StopBits};
+use tokio_serial::{ClearBuffer, DataBits, SerialPort, SerialPortBuilderExt, SerialStream, StopBits};
 
 #[cfg(feature = "programs")]
 use super::program::{Program, Running};
@@ -22,7 +23,10 @@ const WRITE_TIME: Duration = Duration::from_secs(3);
 /// How long it may take to find out why a port cannot be opened; without it, less is said.
 const ADVICE_TIME: Duration = Duration::from_secs(2);
 
-/// The open port. Dropping it closes it; nothing waits for output to leave, because that could block.
+/// How long closing a port may take before that is worth a word.
+const CLOSE_TIME: Duration = Duration::from_secs(3);
+
+/// The open port. It is to be closed with [`Port::close`]: dropping it may block.
 pub(super) struct Port {
     stream: Stream,
     /// Whether the last read gave nothing.
@@ -117,6 +121,29 @@ impl Port {
     }
 }
 
+impl Port {
+    /// Closes the port and waits until it is; `late` is called where that takes long.
+    ///
+    /// A driver may keep whoever closes its port for half a minute (`closing_wait`), while a stuck adapter does not take what
+    /// was written to it. So that is thrown away first; as not every driver can, closing is left to another thread: this
+    /// one serves all sources. Opening the same port meanwhile would wait as long.
+    pub(super) async fn close(self, late: impl FnOnce()) {
+        if let Stream::Serial(stream) = self.stream {
+            let _ = stream.clear(ClearBuffer::Output); // one that was unplugged has nothing left
+            drop_aside(stream, CLOSE_TIME, late).await;
+        }
+    }
+}
+
+/// Drops `what` on a thread where that may block, and waits for it; `late` is called after `patience`.
+async fn drop_aside(what: impl Send + 'static, patience: Duration, late: impl FnOnce()) {
+    let mut dropping = spawn_blocking(move || drop(what));
+    if timeout(patience, &mut dropping).await.is_err() {
+        late();
+        let _ = dropping.await; // dropping does not panic
+    }
+}
+
 async fn connect(address: &str) -> Result<TcpStream, String> {
     let connected = timeout(CONNECT_TIME, TcpStream::connect(address)).await;
     let stream = match connected {
@@ -181,60 +208,4 @@ fn advice(link: &Link, error: &tokio_serial::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::device::Line;
-
-    /// One end of a terminal pair reports the other end's going as an input/output error, as an unplugged adapter does.
-    #[tokio::test]
-    async fn an_error_and_a_lasting_end_of_input_are_both_a_loss() {
-        let (near, far) = SerialStream::pair().unwrap();
-        let mut port = Port { stream: Stream::Serial(near), suspect: false };
-        assert!(matches!(port.read(&mut [0; 8], Duration::from_millis(20)).await, Heard::Silence));
-        drop(far);
-        let heard = timeout(Duration::from_secs(20), port.read(&mut [0; 8], Duration::from_secs(60))).await.unwrap();
-        assert!(matches!(&heard, Heard::Lost(problem) if problem.contains("os error 5")), "{heard:?}");
-
-        let (near, far) = SerialStream::pair().unwrap();
-        let mut port = Port { stream: Stream::Serial(far), suspect: false };
-        drop(near);
-        let heard = timeout(Duration::from_secs(20), port.read(&mut [0; 8], Duration::from_secs(60))).await.unwrap();
-        assert!(matches!(&heard, Heard::Lost(_)), "{heard:?}");
-    }
-
-    #[tokio::test]
-    async fn a_port_that_cannot_be_opened_says_what_to_do() {
-        let problem_of = async |port: &str| {
-            let link = Link { port: port.into(), line: Line::plain(9_600) };
-            Port::open(&link).await.err().expect("no such port")
-        };
-        let missing = problem_of("/dev/serial/by-id/none").await;
-        assert!(missing.contains("is it plugged in?") && missing.ends_with(&ports::named(Path::new("/"))), "{missing}");
-        assert!(problem_of("/dev/null").await.contains("check `port`"));
-        assert!(problem_of("tcp://127.0.0.1:1").await.contains("that the device listens there"));
-    }
-
-    /// All sources share one thread, and to find out who has a port open takes a look at every process.
-    #[tokio::test]
-    async fn why_a_port_cannot_be_opened_is_found_out_beside_the_sources() {
-        let link = Link { port: "/dev/serial/by-id/none".into(), line: Line::plain(9_600) };
-        for kind in [tokio_serial::ErrorKind::NoDevice, tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound)] {
-            let mut found_out = std::pin::pin!(cannot_open(link.clone(), tokio_serial::Error::new(kind, "it is so")));
-            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-            assert!(found_out.as_mut().poll(&mut context).is_pending(), "it is at work elsewhere");
-            let problem = found_out.await;
-            assert!(problem.starts_with("cannot open: it is so; "), "{problem}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_port_that_somebody_has_open_is_said_to_be_taken_and_by_whom() {
-        let mut socket = emulators::Socket::new().unwrap();
-        let meter = emulators::taidoc::TaiDoc::new(Vec::new());
-        socket.plug_in(meter, emulators::Manners::good()).unwrap();
-        let link = Link { port: socket.path.to_str().unwrap().into(), line: Line::plain(9_600) };
-        let _open = Port::open(&link).await.unwrap();
-        let problem = Port::open(&link).await.err().expect("it is taken");
-        assert!(problem.contains("this agent itself, for another source has it open"), "{problem}");
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// How long a program that has closed its output may take to end by itself.
 const END_TIME: Duration = Duration::from_secs(1);
@@ -19,6 +19,8 @@ const END_LOOK_EVERY: Duration = Duration::from_millis(10);
 const REAP_LOOKS: u32 = 20;
 /// Bytes of standard error read at once. They are counted and thrown away: they may hold what is measured.
 const ERROR_PIECE_BYTES: usize = 1_024;
+/// Pieces of it that are counted once the program has ended: what a pipe holds.
+const ERROR_PIECES_MAX: usize = 64;
 
 /// What is run, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,11 +93,25 @@ impl Running {
             }
             sleep(END_LOOK_EVERY).await;
         }
+        self.count_errors().await;
         match self.error_bytes {
             0 => how,
             bytes => format!(
                 "{how}; {bytes} bytes that it wrote to standard error are not shown: run it by hand to see them"
             ),
+        }
+    }
+
+    /// Counts what it wrote to standard error and what was not read while it printed; within bounds, as a program that it
+    /// has started may write on.
+    async fn count_errors(&mut self) {
+        let mut piece = [0; ERROR_PIECE_BYTES];
+        for _ in 0..ERROR_PIECES_MAX {
+            let Some(errors) = &mut self.errors else { return };
+            match timeout(END_LOOK_EVERY, errors.read(&mut piece)).await {
+                Ok(Ok(count @ 1..)) => self.error_bytes = self.error_bytes.saturating_add(count as u64),
+                _ => self.errors = None,
+            }
         }
     }
 

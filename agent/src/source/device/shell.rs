@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proto::{Instant, Lane};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -20,6 +20,8 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 /// The most for a program that never prints a line that can be read.
 #[cfg(feature = "programs")]
 const PROGRAM_RETRY_MAX: Duration = Duration::from_secs(300);
+/// How long a port may take to close when the agent stops.
+const STOP_TIME: Duration = Duration::from_secs(1);
 /// Bytes read at once: what a Linux terminal holds.
 const PIECE_BYTES: usize = 4_096;
 /// Patience where there is no deadline: long, and not so long that adding it to a time overflows.
@@ -139,42 +141,71 @@ impl Shell {
 
     /// Does what the codec wants until the port is lost. The port is closed when this returns.
     async fn attend(&mut self, mut port: Port, well: &mut bool) -> Why {
-        let (mut out, mut buffer) = (Out::default(), vec![0; PIECE_BYTES]);
-        self.codec.opened(self.now(), &mut out);
-        let why = loop {
+        let mut out = Out::default();
+        let why = self.converse(&mut port, &mut out, well).await;
+        // Closed first: a replugged adapter gets its old name only when nobody holds it.
+        let (name, at) = (&self.name, &self.link.port);
+        let late =
+            || warn!(source = %name, port = at, "{at} is slow to close: the adapter does not take what was sent");
+        if matches!(why, Why::Stopped) {
+            let _ = timeout(STOP_TIME, port.close(late)).await; // the end of the process closes it as well
+            return why;
+        }
+        tokio::select! {
+            () = port.close(late) => {}
+            () = self.stop.cancelled() => return Why::Stopped,
+        }
+        self.codec.lost(self.now(), &mut out);
+        *well |= out.well;
+        if self.hand_over(&mut out).await && self.tell_rest().await { why } else { Why::Stopped }
+    }
+
+    /// The same while the port is open.
+    async fn converse(&mut self, port: &mut Port, out: &mut Out, well: &mut bool) -> Why {
+        let (mut buffer, mut is_heard) = (vec![0; PIECE_BYTES], false);
+        self.codec.opened(self.now(), out);
+        loop {
             *well |= std::mem::take(&mut out.well);
             // What was read is safe before the device is asked for more.
-            if !self.hand_over(&mut out).await {
+            if !self.hand_over(out).await {
                 return Why::Stopped;
             }
             if let Some(problem) = out.hang_up.take() {
-                break Why::HungUp(problem);
+                return Why::HungUp(if *well { problem } else { self.advise(problem, is_heard) });
             }
-            let (stop, patience) = (self.stop.clone(), self.patience(&out));
+            let (stop, patience) = (self.stop.clone(), self.patience(out));
             let heard = tokio::select! {
-                heard = exchange(&mut port, &mut out.write, &mut buffer, patience) => heard,
+                heard = exchange(port, &mut out.write, &mut buffer, patience) => heard,
                 () = stop.cancelled() => return Why::Stopped,
             };
             match heard {
-                Heard::Bytes(count) => self.codec.heard(&buffer[..count], self.now(), &mut out),
+                Heard::Bytes(count) => {
+                    is_heard = true;
+                    self.codec.heard(&buffer[..count], self.now(), out);
+                }
                 Heard::Silence => {}
-                Heard::Lost(problem) => break Why::Lost(problem),
+                Heard::Lost(problem) => return Why::Lost(problem),
             }
             let now = self.now();
             if out.wake_at.is_some_and(|at| at <= now.boot) {
                 out.wake_at = None;
-                self.codec.due(now, &mut out);
+                self.codec.due(now, out);
             }
             if self.limit.patience(tokio::time::Instant::now()).is_some_and(|patience| patience.is_zero())
                 && !self.tell_rest().await
             {
                 return Why::Stopped;
             }
-        };
-        drop(port); // closed first: a replugged adapter gets its old name only when nobody holds it
-        self.codec.lost(self.now(), &mut out);
-        *well |= out.well;
-        if self.hand_over(&mut out).await && self.tell_rest().await { why } else { Why::Stopped }
+        }
+    }
+
+    /// Why a codec gave up that understood nothing, with what to look at.
+    fn advise(&self, problem: String, is_heard: bool) -> String {
+        #[cfg(feature = "programs")]
+        if self.program.is_some() {
+            return problem; // it has no speed
+        }
+        format!("{problem}; {}", self.link.advice(is_heard))
     }
 
     fn now(&self) -> Now {

@@ -13,6 +13,18 @@ use crate::source::glucose::{Model, Settings};
 use crate::source::testing::NOON;
 use crate::source::{Intake, Outlet, SourceClock, SourceName};
 
+/// Every kind of device, on terminals and over TCP.
+#[cfg(all(feature = "energy", feature = "environment", feature = "vitals"))]
+mod every {
+    use super::{descriptors, terminals};
+
+    mod cycles;
+    mod kinds;
+    mod manners;
+    mod rig;
+    mod speed;
+}
+
 /// A meter's source, opening its port again without much waiting.
 struct Rig {
     intakes: mpsc::Receiver<Intake>,
@@ -111,7 +123,7 @@ async fn a_meter_with_bad_manners_is_read_whole_all_the_same() {
     let mut socket = Socket::new().unwrap();
     let mut rig = Rig::start(socket.path.to_str().unwrap(), SOON);
     let manners = |seed: u16| Manners { damaged: 300, cut: 100, noisy: 200, ..Manners::bad(seed.into()) };
-    for tests in (5..=60).step_by(5) {
+    for tests in (15..=60).step_by(15) {
         socket.plug_in(meter(tests), manners(tests)).unwrap();
         rig.gather(tests.into()).await;
     }

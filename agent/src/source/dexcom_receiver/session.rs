@@ -255,6 +255,7 @@ impl Codec for Session {
     fn due(&mut self, now: Now, out: &mut Out) {
         match self.phase {
             Phase::Asked | Phase::Hushing => {
+                self.noise.skip(&std::mem::take(&mut self.buffer)); // what broke off
                 self.noise.tell(out);
                 self.ask_again(now, out);
             }

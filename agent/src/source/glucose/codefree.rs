@@ -76,6 +76,10 @@ impl Protocol for CodeFree {
         true
     }
 
+    fn half_read(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
     fn heard(&mut self, bytes: &[u8], harvest: &mut Harvest) -> Step {
         self.buffer.extend_from_slice(bytes);
         let mut step = Step::More;

@@ -73,8 +73,11 @@ impl Contour {
         let content = &frame[1..=end];
         if sum != Some(content.iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte))) {
             self.naks += 1;
-            let too_often = self.naks > NAKS_MAX;
-            return Some(if too_often { Step::Bad("has wrong checksums", frame) } else { Step::Tell(vec![NAK]) });
+            if self.naks > NAKS_MAX {
+                return Some(Step::Bad("has wrong checksums", frame));
+            }
+            harvest.noise.skip(&frame); // the meter repeats it, and yet it is told
+            return Some(Step::Tell(vec![NAK]));
         }
         let [number, text @ .., _] = content else { return Some(Step::Bad("has an empty frame", frame)) };
         let (number, text) = (*number, text.trim_ascii());
@@ -120,6 +123,10 @@ impl Protocol for Contour {
     fn again(&mut self, question: &[u8]) -> Vec<u8> {
         *self = Self::default();
         question.to_vec()
+    }
+
+    fn half_read(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
     }
 
     fn heard(&mut self, bytes: &[u8], harvest: &mut Harvest) -> Step {

@@ -57,6 +57,10 @@ impl Protocol for Freestyle {
         question.to_vec()
     }
 
+    fn half_read(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.answer)
+    }
+
     fn heard(&mut self, bytes: &[u8], harvest: &mut Harvest) -> Step {
         self.answer.extend_from_slice(bytes);
         if !ends(&self.answer) {

@@ -174,6 +174,10 @@ impl Protocol for LifeScan {
         frame(DISCONNECT, &[])
     }
 
+    fn half_read(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
     fn heard(&mut self, bytes: &[u8], harvest: &mut Harvest) -> Step {
         self.buffer.extend_from_slice(bytes);
         let mut step = Step::More;

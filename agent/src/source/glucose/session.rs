@@ -31,6 +31,9 @@ pub(super) trait Protocol: Send {
     /// What to ask instead of `question`, which was not answered as it should be. What was half read is to be forgotten.
     fn again(&mut self, question: &[u8]) -> Vec<u8>;
 
+    /// What was half read, which then is forgotten.
+    fn half_read(&mut self) -> Vec<u8>;
+
     /// Whether the meter begins by itself, and is waited for rather than asked.
     fn listens(&self) -> bool {
         false
@@ -176,6 +179,10 @@ impl Codec for Session {
         match self.phase {
             Phase::Asked | Phase::Hushing => {
                 self.harvest.noise.tell(out);
+                let broken = self.protocol.half_read();
+                if self.phase == Phase::Asked && !broken.is_empty() {
+                    out.reject("answer", "broke off", &broken);
+                }
                 if self.until.is_some_and(|until| until <= now.boot) {
                     out.reject("answer", "never ends; is another device at this port?", &[]);
                 }

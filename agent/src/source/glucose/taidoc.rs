@@ -106,6 +106,10 @@ impl Protocol for TaiDoc {
         question.to_vec()
     }
 
+    fn half_read(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
     fn heard(&mut self, bytes: &[u8], harvest: &mut Harvest) -> Step {
         self.buffer.extend_from_slice(bytes);
         let mut step = Step::More;

@@ -58,6 +58,10 @@ impl Protocol for Ultra2 {
         question.to_vec()
     }
 
+    fn half_read(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.answer)
+    }
+
     fn heard(&mut self, bytes: &[u8], harvest: &mut Harvest) -> Step {
         self.answer.extend_from_slice(bytes);
         // Its end says whether it may be whole: a newline.

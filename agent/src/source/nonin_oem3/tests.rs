@@ -58,6 +58,48 @@ fn a_packet_of_either_format_is_read_wherever_it_is_met() {
     }
 }
 
+/// pez-globo/pufferfish-software, its tests of the OEM III: a packet of format 2 with a pulse of 72, a saturation of 97 % and
+/// revision 48, and what is wrong with a frame.
+#[test]
+fn a_published_packet_is_read_and_published_errors_are_none() {
+    let frame = |status: u8, said: u8| {
+        [0x01, status, 0x01, said, (0x02 + u16::from(status) + u16::from(said)).to_le_bytes()[0]]
+    };
+    let said = [0, 72, 97, 48, 0, 0, 0, 0, 97, 97, 97, 0, 0, 0, 72, 97, 97, 0, 0, 0, 72, 0, 72, 0, 0];
+    let packet: Vec<u8> =
+        said.iter().enumerate().flat_map(|(at, said)| frame(if at == 0 { 0x81 } else { 0x80 }, *said)).collect();
+    assert_eq!(packet[..10], [0x01, 0x81, 0x01, 0x00, 0x83, 0x01, 0x80, 0x01, 0x48, 0xca], "as published");
+    assert_eq!(packet[10..20], [0x01, 0x80, 0x01, 0x61, 0xe3, 0x01, 0x80, 0x01, 0x30, 0xb2], "as published");
+    let expected = [
+        "boot 1000000 oximeter.status [1] state Text(\"measuring\")",
+        "boot 1000000 spo2 [%] gauge 97",
+        "boot 1000000 pulse [/min] gauge 72",
+    ];
+    let mut bench = bench(2);
+    bench.hear_in_pieces(&packet, 5);
+    assert_eq!(bench.told().0, expected);
+    // A wrong sum, a status without its top bit, and a packet whose last frames are missing.
+    for (at, byte) in [(9, 0xcb), (6, 0x7f)] {
+        let mut damaged = packet.clone();
+        damaged[at] = byte;
+        let mut bench = super::tests::bench(2);
+        bench.hear(&damaged);
+        let told = bench.told().0;
+        assert!(!told.is_empty() && told.iter().all(|line| line.starts_with("rejected")), "{told:?}");
+        bench.hear(&packet);
+        assert!(bench.told().0.ends_with(&expected.map(str::to_owned)));
+    }
+    // Noise that makes a frame by chance, together with the beginning of the first one.
+    let mut bench = super::tests::bench(2);
+    bench.hear(&[&[0x01, 0x80, 0xff], &packet[..]].concat());
+    let told = bench.told().0;
+    assert!(expected.iter().all(|line| told.contains(&(*line).to_owned())), "{told:?}");
+    let mut bench = super::tests::bench(2);
+    bench.hear(&[&packet[..115], &packet[..]].concat());
+    let told = bench.told().0;
+    assert!(told.contains(&"rejected packet: broke off after 23 of 25 frames".to_owned()), "{told:?}");
+}
+
 #[test]
 fn all_that_a_packet_can_say_is_told_apart() {
     assert_eq!(packet_says(0x80, [0x01, 0x25, 97]), Said { status: Status::Measuring, spo2: Ok(97), pulse: Ok(165) });

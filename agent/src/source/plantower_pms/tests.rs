@@ -67,6 +67,11 @@ fn the_larger_sensors_count_and_the_t_measures_warmth() {
     };
     let largest = ["particles.5 [{particles/dL}] gauge 65486", "particles.10 [{particles/dL}] gauge 405"];
     assert_eq!(last(""), [&["particles.2.5 [{particles/dL}] gauge 8"], &largest[..]].concat());
+    // The PMS5003ST has four words more, which are not read.
+    let mut bench = bench("");
+    bench.hear(&Air::plantower(&[&words[..], &[1, 2, 3, 4]].concat(), 1).idle());
+    let told = bench.told().0;
+    assert!(told.len() == 12 && told[11].ends_with("particles.10 [{particles/dL}] gauge 405"), "{told:?}");
     assert_eq!(last("model = \"pms5003t\"")[1..], ["temperature [Cel] gauge -5", "humidity [%] gauge 40.5"]);
 }
 

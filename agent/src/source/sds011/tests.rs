@@ -61,6 +61,16 @@ fn one_in_a_while_is_taken_and_silence_is_noticed() {
     assert_eq!(bench.told().0.len(), 2);
 }
 
+#[test]
+fn a_frame_that_begins_within_a_damaged_one_is_read() {
+    // What is left of one frame, and another whose number makes both look like one with a wrong checksum.
+    let mut bench = bench("");
+    bench.hear(&[0xaa, 0xc0, 0xaa, 0xc0, 1, 0, 2, 0, 5, 0xab, 0xb3, 0xab]);
+    let told = bench.told().0;
+    assert!(told.iter().any(|line| line.ends_with("gauge 0.1")), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("wrong checksum")), "{told:?}");
+}
+
 #[tokio::test]
 async fn a_sensor_that_is_unplugged_in_mid_frame_is_read_on() {
     let mut socket = Socket::new().unwrap();

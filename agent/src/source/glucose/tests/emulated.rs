@@ -190,6 +190,18 @@ fn a_meter_that_counts_from_the_oldest_is_read_in_order_too() {
 }
 
 #[test]
+fn the_limits_of_a_meter_are_values_and_what_is_beyond_is_a_state() {
+    let shown = [(19, "low(20)"), (20, "20"), (600, "600"), (601, "high(600)")];
+    for model in [Model::OnetouchUltraMini, Model::OnetouchVerioIq, Model::Taidoc] {
+        let tests = shown.iter().zip(0..).map(|((mg_dl, _), number)| Test { mg_dl: *mg_dl, ..Test::number(number) });
+        let mut bench = super::bench(model, None);
+        let (told, _) = converse(&mut bench, &mut *meter(model, tests.collect()), &mut Manners::good(), 4);
+        let values: Vec<&str> = told.iter().map(|line| line.rsplit(' ').nth(2).unwrap()).collect();
+        assert_eq!(values, shown.map(|(_, shown)| shown), "{model:?}: {told:?}");
+    }
+}
+
+#[test]
 fn mmol_is_kept_as_it_was_shown() {
     let test = |mg_dl: u16, control: bool| Test { mg_dl, control, ..Test::number(control.into()) };
     let meter = Contour { mmol: true, ..Contour::new("7390-1", vec![test(55, false), test(72, true)]) };
@@ -202,6 +214,19 @@ fn mmol_is_kept_as_it_was_shown() {
             "source 1767222060000000 glucose [mmol/L] gauge control(72) offset 60"
         ]
     );
+}
+
+#[test]
+fn a_contour_frame_that_is_missing_is_not_passed_over() {
+    let frame = |text: &str| {
+        let sum = text.bytes().fold(0_u8, u8::wrapping_add);
+        format!("\x02{text}{sum:02X}\r\n").into_bytes()
+    };
+    let mut bench = super::bench(Model::Contour, None);
+    bench.hear(&[0x05]);
+    bench.hear(&frame("1H|\\^&||7w3LBL|Bayer7390^01.24^7390-2336773^7403-|A=1|2\r\x17"));
+    bench.hear(&frame("3R|2|^^^Glucose|93|mg/dL^P||A/M0/T1||201505261150\r\x17"));
+    assert_eq!(bench.told().0, ["rejected answer: lacks a frame"]);
 }
 
 #[test]
@@ -219,6 +244,8 @@ fn a_published_contour_frame_is_taken_and_acknowledged() {
     assert_eq!(bench.written(), [0x06]);
     bench.hear(b"\x022R|3|^^^Glucose|93|mg/dL^P||A/M0/T1||201505261150\r\x1772\r\n");
     assert_eq!(bench.written(), [0x15], "a wrong sum is asked for again");
+    let told = bench.told().0;
+    assert!(told.len() == 1 && told[0].contains("56 bytes belong to no frame"), "and it is told: {told:?}");
     bench.hear(b"\x022R|3|^^^Glucose|93|mg/dL^P||A/M0/T1||201505261150\r\x1771\r\n");
     assert_eq!(bench.written(), [0x06]);
     let last = b"3L|1||N\r\x03";

@@ -1,76 +1,22 @@
 //! Folders and sockets, served by an agent that is killed at any moment.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says its seed")]
-#![cfg(all(feature = "files", feature = "programs"))]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use proto::{Body, Value};
-use tributary_agent::buffer::Access;
+use crate::rig::{Line, Rig, end, until};
 
 /// How often the agent is killed.
 const KILLS: u32 = 15;
+/// So many of the kills at least must come before everything was accepted.
+const CUT_MIN: u32 = KILLS / 4;
 
-/// A folder for everything, and an agent with these sources.
-struct Rig {
-    folder: tempfile::TempDir,
-    random: u64,
-}
-
-impl Rig {
-    fn new(sources: impl Fn(&Path) -> String) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let buffer = folder.path().join("buffer.db");
-        let text = format!("[device]\nid = \"local-7\"\n[buffer]\npath = {buffer:?}\n{}", sources(folder.path()));
-        std::fs::write(folder.path().join("agent.toml"), text).unwrap();
-        let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-        let random = given.unwrap_or_else(|| u64::from(std::process::id()) * 7_919 + 1);
-        println!("SEED={random} repeats this run");
-        Self { folder, random }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Xorshift (Marsaglia, 2003): the moments only have to differ.
-    fn random(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
-    }
-
-    fn start(&self) -> Child {
-        let log = std::fs::File::options().create(true).append(true).open(self.path("agent.log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tributary-agent"));
-        command.args(["run", "--config"]).arg(self.path("agent.toml")).stdin(Stdio::null()).stderr(log).spawn().unwrap()
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.path("agent.log")).unwrap()
-    }
-
-    /// Everything that was accepted: how often each series has each value at each time.
-    fn accepted(&self) -> BTreeMap<(String, i64, u64), u32> {
-        let mut found = BTreeMap::new();
-        let Ok(access) = Access::open(&self.path("buffer.db")) else { return found };
-        for batch in access.list(100_000).unwrap() {
-            for column in Body::decode(&access.body(batch.row).unwrap()).unwrap().columns {
-                for reading in column.readings {
-                    let Value::Number(number) = reading.value else { panic!("{:?}", column.series) };
-                    let key = (column.series.name.to_string(), reading.time.0, number.to_bits());
-                    *found.entry(key).or_default() += 1;
-                }
-            }
-        }
-        found
-    }
+/// How often each reading was accepted.
+fn counted(rig: &Rig) -> BTreeMap<Line, u32> {
+    let mut found = BTreeMap::new();
+    rig.accepted().into_iter().for_each(|line| *found.entry(line).or_default() += 1);
+    found
 }
 
 fn rows(values: std::ops::Range<u32>) -> String {
@@ -111,9 +57,9 @@ fn an_agent_that_is_killed_at_random_while_it_reads_folders_accepts_each_record_
         std::fs::rename(rig.path("part"), rig.path(name)).unwrap();
     };
     std::fs::write(rig.path("kept/a.csv"), format!("t,v\n{}", rows(0..3_000))).unwrap();
-    let (mut kept, mut removed) = (3_000, 0);
+    let (mut kept, mut removed, mut cut) = (3_000, 0, 0);
     for kill in 0..KILLS {
-        let mut agent = rig.start();
+        let agent = rig.start();
         let grown = std::fs::File::options().append(true).open(rig.path("kept/a.csv"));
         grown.unwrap().write_all(rows(kept..kept + 50).as_bytes()).unwrap();
         kept += 50;
@@ -121,30 +67,26 @@ fn an_agent_that_is_killed_at_random_while_it_reads_folders_accepts_each_record_
         removed += 700;
         renamed(&rig, &format!("clarity/{kill:02}.csv"), &export(kill * 100..2_000 + kill * 100));
         std::thread::sleep(Duration::from_millis(20 + rig.random() % 500));
-        agent.kill().unwrap();
-        agent.wait().unwrap();
+        end(agent);
+        let exported = 2_000 + kill * 100;
+        cut += u32::from(counted(&rig).len() < (kept + removed + exported) as usize);
         // A name is given to the next file only once the one before has gone: to write over it would be the test's own loss.
-        let (next, begun) = (rig.path(&format!("removed/{}.csv", (kill + 1) % 2)), Instant::now());
+        let next = rig.path(&format!("removed/{}.csv", (kill + 1) % 2));
         if next.exists() {
-            let mut agent = rig.start();
-            while next.exists() && begun.elapsed() < Duration::from_secs(30) {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            agent.kill().unwrap();
-            agent.wait().unwrap();
+            let agent = rig.start();
+            until(|| !next.exists());
+            end(agent);
         }
     }
+    println!("{cut} of {KILLS} kills came while folders were being read");
+    assert!(cut >= CUT_MIN, "{cut} of {KILLS} kills came while folders were being read, {CUT_MIN} are needed");
     let exported = 2_000 + (KILLS - 1) * 100;
     let all = kept + removed + exported;
-    let mut agent = rig.start();
-    let begun = Instant::now();
-    while rig.accepted().len() < all as usize && begun.elapsed() < Duration::from_secs(30) {
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let agent = rig.start();
+    until(|| counted(&rig).len() >= all as usize);
     std::thread::sleep(Duration::from_millis(1_500)); // one look more: nothing comes twice
-    agent.kill().unwrap();
-    agent.wait().unwrap();
-    let found = rig.accepted();
+    end(agent);
+    let found = counted(&rig);
     for (series, count) in [("kept", kept), ("removed", removed), ("glucose", exported)] {
         let of: Vec<u32> = found.iter().filter(|((name, ..), _)| name == series).map(|(_, often)| *often).collect();
         let doubled = of.iter().filter(|often| **often > 1).count();
@@ -163,7 +105,7 @@ fn what_a_socket_answered_is_in_the_buffer_however_the_agent_is_killed() {
     });
     let (mut sent, mut answered) = (0_u32, BTreeSet::new());
     for _ in 0..KILLS {
-        let mut agent = rig.start();
+        let agent = rig.start();
         let begun = Instant::now();
         let client = loop {
             match UnixStream::connect(rig.path("readings.sock")) {
@@ -189,20 +131,18 @@ fn what_a_socket_answered_is_in_the_buffer_however_the_agent_is_killed() {
             (said, good)
         });
         std::thread::sleep(until.saturating_duration_since(Instant::now()));
-        agent.kill().unwrap();
-        agent.wait().unwrap();
+        end(agent);
         let (said, good) = speaking.join().unwrap();
         sent += u32::try_from(said.len()).unwrap();
         answered.extend(good);
     }
     println!("{} of {sent} records were answered", answered.len());
-    assert!(!answered.is_empty());
-    let mut found: BTreeMap<u64, u32> = BTreeMap::new();
-    for ((_, _, bits), often) in rig.accepted() {
-        *found.entry(bits).or_default() += often;
+    assert!(answered.len() >= KILLS as usize, "{} of {sent} records were answered", answered.len());
+    let mut found: BTreeMap<String, u32> = BTreeMap::new();
+    for (_, _, value) in rig.accepted() {
+        *found.entry(value).or_default() += 1;
     }
-    let lost: Vec<&u32> =
-        answered.iter().filter(|number| !found.contains_key(&f64::from(**number).to_bits())).collect();
+    let lost: Vec<&u32> = answered.iter().filter(|number| !found.contains_key(&number.to_string())).collect();
     assert!(lost.is_empty(), "answered and not there: {lost:?}");
     assert!(found.values().all(|often| *often == 1), "each was sent once");
 }
