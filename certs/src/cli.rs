@@ -151,12 +151,13 @@ fn revoke(arguments: &Revoke, out: &mut impl Write) -> Result<(), CliError> {
 
 fn crl(arguments: &Crl, out: &mut impl Write) -> Result<(), CliError> {
     let authority = Authority::open(&arguments.dir)?;
-    let path = authority.crl_path();
-    if arguments.if_due && !authority.crl_due(now())? {
+    let (path, days) = (authority.crl_path(), arguments.days.unwrap_or(authority.crl_days()));
+    if arguments.if_due && !authority.crl_if_due(days, now())? {
         writeln!(out, "{} is not due", path.display())?;
     } else {
-        let days = arguments.days.unwrap_or(authority.crl_days());
-        authority.crl(days, now())?;
+        if !arguments.if_due {
+            authority.crl(days, now())?;
+        }
         writeln!(out, "wrote {}, good for {days} days", path.display())?;
     }
     below::say_where_the_list_goes(&authority, out)

@@ -136,7 +136,14 @@ impl Auditor {
         }
     }
 
-    /// The same of something that `device` was denied.
+    /// Somebody else has written so many entries of this process, together with what they tell of.
+    pub(crate) fn is_written(&self, entries: usize) {
+        if let Some(shared) = &self.0 {
+            shared.totals.entries.add(entries as u64);
+        }
+    }
+
+    /// As [`Auditor::note`], of something that `device` was denied.
     pub fn denied(&self, event: Event, device: &DeviceId, detail: Detail) {
         self.note(event, Actor::Device(device.clone()), Some(device), detail);
     }

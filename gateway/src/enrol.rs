@@ -12,10 +12,12 @@ use proto::DeviceId;
 use proto::enrol::is_claim;
 
 pub mod authority;
+pub mod cuts;
 pub mod desk;
 pub mod registry;
 pub mod watch;
 
+pub use cuts::Cuts;
 pub use desk::Desk;
 pub use registry::Registry;
 
@@ -24,8 +26,8 @@ pub use registry::Registry;
 pub enum Claimant {
     /// Whoever was told the code of this public key.
     Code([u8; 32]),
-    /// One of many that share a claim: its name alone says nothing.
-    Shared,
+    /// One of many that share a claim, whose certificate has this name: it alone says nothing of who asks.
+    Shared(DeviceId),
     /// A device that has one already.
     Device,
     /// A device whose certificate has expired, of late enough.
@@ -37,13 +39,14 @@ pub enum Claimant {
     },
 }
 
-/// What may be shown now to ask for a certificate, beside one that is good. Clones share the codes.
+/// What may be shown now to ask for a certificate, beside one that is good; and which are good no more. Clones share both.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
     /// The public keys of codes.
     codes: Arc<RwLock<HashSet<[u8; 32]>>>,
     /// How long after its end a device's certificate is still good for asking for the next one.
     grace: Duration,
+    cuts: Cuts,
 }
 
 impl Claims {
@@ -51,6 +54,12 @@ impl Claims {
     #[must_use]
     pub fn with_grace(grace: Duration) -> Self {
         Self { grace, ..Self::default() }
+    }
+
+    /// Who is cut off.
+    #[must_use]
+    pub fn cuts(&self) -> &Cuts {
+        &self.cuts
     }
 
     /// From now on the codes are these.

@@ -51,6 +51,11 @@ pub enum Event {
         /// Why, for people.
         reason: String,
     },
+    /// A device was cut off, wherever its connection ends: it is not there any more.
+    Barred {
+        /// Which.
+        device: DeviceId,
+    },
     /// Connections of one device take over from each other again and again, each while the other lives.
     Contested {
         /// Whose.

@@ -24,6 +24,7 @@ pub mod doctor;
 pub mod enrol;
 mod half_open;
 pub mod ingest;
+mod lists;
 mod metrics;
 mod opening;
 mod parts;

@@ -7,7 +7,9 @@ use crate::audit;
 use crate::ingest::broker;
 use crate::ingest::listener::Counters;
 use crate::ingest::totals::{Total, Totals};
+use crate::lists;
 use crate::rollup;
+use crate::store::Now;
 use crate::store::outbox::{self, totals::Count, totals::Totals as Sent};
 
 /// The metrics of pipeline, rollups and doors.
@@ -81,7 +83,7 @@ fn timeseries() -> [Metric; 5] {
     ]
 }
 
-fn pipeline(totals: &'static Totals) -> [Metric; 9] {
+fn pipeline(totals: &'static Totals) -> [Metric; 10] {
     let total = |name, help, total: &'static Total| Metric {
         name,
         help,
@@ -95,6 +97,7 @@ fn pipeline(totals: &'static Totals) -> [Metric; 9] {
         total("tributary_batches_known_total", "Batches and packs that were there already.", &totals.known),
         total("tributary_quarantined_total", "Items put into quarantine.", &totals.quarantined),
         total("tributary_refused_total", "Batches and packs refused.", &totals.refused),
+        total("tributary_cut_off_total", "Messages of devices that are cut off, not taken.", &totals.cut_off),
         total("tributary_receipts_sent_total", "Receipts handed to a connection.", &totals.receipts_sent),
         total("tributary_receipts_dropped_total", "Receipts that found no room.", &totals.receipts_dropped),
         total("tributary_store_failures_total", "Times the store took nothing.", &totals.store_failures),
@@ -127,6 +130,37 @@ pub(crate) fn people(counters: &Arc<api::Counters>) -> [Metric; 2] {
         let counters = Arc::clone(counters);
         Metric { name, help, kind: MetricKind::Counter, read: Box::new(move || float(read(&counters))) }
     })
+}
+
+/// The metrics of revocation lists.
+pub(crate) fn lists(counts: &Arc<lists::Counts>, now: Now) -> [Metric; 3] {
+    let metric = |name, help, kind, read: fn(&lists::Counts, Now) -> f64| {
+        let counts = Arc::clone(counts);
+        Metric { name, help, kind, read: Box::new(move || read(&counts, now)) }
+    };
+    [
+        metric(
+            "tributary_revocation_list_seconds_left",
+            "Until the first of the listener's revocation lists ends; NaN where it has none.",
+            MetricKind::Gauge,
+            |counts, now| {
+                let left = counts.seconds_left(now().0.div_euclid(1_000_000)).map(i32::try_from);
+                left.map_or(f64::NAN, |left| f64::from(left.unwrap_or(i32::MAX)))
+            },
+        ),
+        metric(
+            "tributary_revocation_lists_renewed_total",
+            "Revocation lists written anew at half their life.",
+            MetricKind::Counter,
+            |counts, _| float(counts.renewed.get()),
+        ),
+        metric(
+            "tributary_revocation_list_failures_total",
+            "Times that one could not be written.",
+            MetricKind::Counter,
+            |counts, _| float(counts.failures.get()),
+        ),
+    ]
 }
 
 /// Reads one of the listener's counts.

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use crate::audit::{self, Auditor};
 use crate::config::{self, Config};
-use crate::enrol::{self, Desk, Registry};
+use crate::enrol::{self, Cuts, Desk, Registry};
 use crate::ingest::signing::ReceiptKey;
 use crate::now;
 use crate::store::influx::Influx;
@@ -17,6 +17,7 @@ use crate::store::{self, Store, SubjectSeed, outbox, postgres, sqlite};
 pub(crate) fn desk(
     config: &Config,
     receipt_key: Option<&ReceiptKey>,
+    cuts: &Cuts,
     auditor: Auditor,
 ) -> anyhow::Result<Option<(Desk, JoinHandle<()>)>> {
     let Some(authority) = &config.authority else { return Ok(None) };
@@ -24,8 +25,10 @@ pub(crate) fn desk(
         authority: enrol::authority::open(authority).context("open the authority that issues certificates")?,
         anchors: enrol::authority::anchors(authority, &config.listener.authority_file)?,
         receipt_key: receipt_key.map(ReceiptKey::public),
+        cuts: cuts.clone(),
     };
-    Ok(Some(Desk::open(settings, Registry::new(config.side()?), auditor, now).context("open the desk")?))
+    let registry = Registry::new(config.side()?).with_bounds(authority.bounds());
+    Ok(Some(Desk::open(settings, registry, auditor, now).context("open the desk")?))
 }
 
 /// Opens the store that the settings choose, and makes sure that `subjects` are there.

@@ -9,16 +9,17 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::audit::{self, Auditor};
+use crate::audit;
 use crate::config::Config;
+use crate::enrol::watch::Told;
 use crate::enrol::{self, Claims, Registry};
 use crate::ingest::broker::Broker;
 use crate::ingest::heart::Heart;
-use crate::ingest::listener::{Control, Listener};
-use crate::ingest::pipeline::{Recorder, judge_all};
+use crate::ingest::listener::Listener;
+use crate::ingest::pipeline::{Barrier, Recorder, judge_all};
 use crate::ingest::signing::ReceiptKey;
 use crate::store::{Ledger, Store};
-use crate::{Addresses, ROLLUPS, TOTALS, api, metrics, now, opening, renewal, rollup};
+use crate::{Addresses, ROLLUPS, TOTALS, api, lists, metrics, now, opening, renewal, rollup};
 
 /// Events that wait to be judged. Each is at most one publish; connections that find no room are not read meanwhile.
 const EVENTS_MAX: usize = 256;
@@ -59,10 +60,13 @@ impl Parts {
         let (auditor, trail) = opening::trail(&config, trail)?;
         let receipt_key = config.receipts.as_ref().map(|receipts| ReceiptKey::read(&receipts.key_file)).transpose()?;
         let receipt_key = receipt_key.map(Arc::new);
-        let (desk, desk_thread) = opening::desk(&config, receipt_key.as_deref(), auditor.clone())?.unzip();
+        let cuts = claims.cuts().clone();
+        let (desk, desk_thread) = opening::desk(&config, receipt_key.as_deref(), &cuts, auditor.clone())?.unzip();
+        let registry = known(&config, &claims).await?;
 
         let (events, arriving) = mpsc::channel(EVENTS_MAX);
-        let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()));
+        let broker = config.broker()?.map(|settings| Broker::new(settings, events.clone()).with_cuts(cuts.clone()));
+        let intake = events.clone();
         let for_the_heart = events.clone();
         let listener = Listener::bind(config.listener(), tls, Arc::new(identify), events, auditor.clone()).await?;
         let listener = listener.with_claims(claims.clone());
@@ -78,10 +82,14 @@ impl Parts {
             broker.as_ref().map(Broker::counters),
         );
         metrics.extend(metrics::people(&http.counters()));
-        let watchers = watch(&config, seen, claims, http_tls, &listener.control(), &auditor, stop)?;
+        let lists = Arc::new(lists::Counts::default());
+        metrics.extend(metrics::lists(&lists, now));
+        let told = Told { claims, control: listener.control(), intake, auditor: auditor.clone() };
+        let watchers = watch(&config, seen, http_tls, registry, told, lists, stop);
         let hopeless = CancellationToken::new();
         let ledgers = std::iter::once(ledger).chain(others);
-        let (recorder, recorders) = record(ledgers, receipt_key.as_ref(), &auditor, &hopeless)?;
+        let barrier = Barrier::new(cuts, auditor);
+        let (recorder, recorders) = record(ledgers, receipt_key.as_ref(), &barrier, &hopeless)?;
         let heart = Arc::new(recorder.heart(&for_the_heart, &TOTALS));
         drop(for_the_heart); // the pipeline ends when the doors let go of it
 
@@ -161,33 +169,41 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
 fn watch(
     config: &Config,
     seen: renewal::Stamps,
-    claims: Claims,
     http_tls: Option<api::Tls>,
-    control: &Control,
-    auditor: &Auditor,
+    registry: Registry,
+    told: Told,
+    lists: Arc<lists::Counts>,
     stop: &CancellationToken,
-) -> anyhow::Result<Vec<JoinHandle<()>>> {
-    let (control, auditor, stop) = (|| control.clone(), || auditor.clone(), || stop.clone());
-    let registry = Registry::new(config.side()?);
-    Ok(vec![
-        tokio::spawn(renewal::watch(config.listener.clone(), seen, claims.clone(), control(), auditor(), stop())),
+) -> Vec<JoinHandle<()>> {
+    let (auditor, stop) = (|| told.auditor.clone(), || stop.clone());
+    let (claims, control) = (told.claims.clone(), told.control.clone());
+    vec![
+        tokio::spawn(renewal::watch(config.listener.clone(), seen, claims, control, auditor(), stop())),
+        tokio::spawn(lists::keep(config.clone(), lists, auditor(), now, stop())),
         tokio::spawn(renewal::watch_http(config.http.clone(), http_tls, auditor(), stop())),
-        tokio::spawn(enrol::watch::keep(registry, claims, control(), auditor(), now, stop())),
-    ])
+        tokio::spawn(enrol::watch::keep(registry, told, now, stop())),
+    ]
+}
+
+/// The registry, and in `claims` what it says: before anybody is let in.
+async fn known(config: &Config, claims: &Claims) -> anyhow::Result<Registry> {
+    let (mut registry, claims) = (Registry::new(config.side()?), claims.clone());
+    let learn = move || enrol::watch::learn(&mut registry, &claims, now).map(|()| registry);
+    tokio::task::spawn_blocking(learn).await?.context("read who is cut off")
 }
 
 /// A recorder for all of `ledgers`, each on a thread of its own.
 fn record(
     ledgers: impl Iterator<Item = Box<dyn Ledger>>,
     receipt_key: Option<&Arc<ReceiptKey>>,
-    auditor: &Auditor,
+    barrier: &Barrier,
     hopeless: &CancellationToken,
 ) -> anyhow::Result<(Recorder, Vec<Thread>)> {
     let (mut all, mut threads) = (None::<Recorder>, Vec::new());
     for ledger in ledgers {
-        let (key, auditor, hopeless) = (receipt_key.cloned(), auditor.clone(), hopeless.clone());
-        let (recorder, thread) =
-            Recorder::spawn_until(ledger, now, &TOTALS, key, auditor, hopeless).context("start a recorder's thread")?;
+        let (key, barrier) = (receipt_key.cloned(), barrier.clone());
+        let (recorder, thread) = Recorder::spawn_until(ledger, now, &TOTALS, key, barrier, hopeless.clone())
+            .context("start a recorder's thread")?;
         threads.push(thread);
         all = Some(match all {
             Some(all) => all.and(recorder),

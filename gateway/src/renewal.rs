@@ -17,7 +17,7 @@ use crate::audit::Auditor;
 use crate::audit::entry::{Actor, Detail, Event};
 use crate::config::{Http, Listener};
 use crate::enrol::Claims;
-use crate::ingest::listener::{Control, RevokedBy, tls};
+use crate::ingest::listener::{Control, tls};
 use crate::trouble::Trouble;
 
 /// How often the files are looked at. A revocation is in force within this and the time of a handshake.
@@ -81,7 +81,7 @@ pub(crate) async fn watch(
                 watched.is_read();
                 control.set_tls(config);
                 let revocations = revoked.len();
-                let closed = control.revoke(RevokedBy::Lists, revoked);
+                let closed = control.revoke(revoked);
                 let cut = closed.len();
                 info!(cut, "certificates and revocation lists were read again");
                 let detail = Detail::none().text("what", "certificates and revocation lists were read again");

@@ -55,6 +55,9 @@ fn what_the_example_offers_states_the_defaults_too() {
         path = "/var/lib/tributary/authority"
         days = 90
         expired_grace_days = 30
+        claim_per_hour_max = 100
+        claim_in_all_max = 10000
+        waiting_hours = 24
         [authority.aws_iot]
         region = "eu-central-1"
         policy = "tributary-device"
@@ -86,6 +89,8 @@ fn what_the_example_offers_states_the_defaults_too() {
 fn the_authority_is_our_own_for_ninety_days_unless_told_otherwise() {
     let authority: Authority = toml::from_str("path = \"/a\"").unwrap();
     assert_eq!(authority.issuer().unwrap(), Issuer::Own(Path::new("/a"), 90));
+    let stated = "path = \"/a\"\nclaim_per_hour_max = 100\nclaim_in_all_max = 10_000\nwaiting_hours = 24";
+    assert_eq!(authority.bounds(), toml::from_str::<Authority>(stated).unwrap().bounds());
 }
 
 #[test]
@@ -97,6 +102,7 @@ fn settings_of_the_authority_that_cannot_work_are_named() {
         ("path = \"a\"\ndays = 0".to_owned(), "authority.days"),
         ("path = \"a\"\ndays = 91".to_owned(), "authority.days"),
         ("path = \"a\"\nexpired_grace_days = 91".to_owned(), "authority.expired_grace_days"),
+        ("path = \"a\"\nwaiting_hours = 0".to_owned(), "authority.waiting_hours"),
         (format!("{aws}expired_grace_days = 30\n{table}policy = \"p\""), "authority.expired_grace_days"),
         (aws.to_owned(), "authority.aws_iot"),
         (format!("{aws}path = \"a\"\n{table}policy = \"p\""), "authority.path"),

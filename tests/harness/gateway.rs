@@ -123,6 +123,15 @@ impl Gateway {
         std::fs::write(self.config(), text).expect("write the gateway's configuration");
     }
 
+    /// Has `lines` stand behind `place` in what it is told beside its own tables, from the next start on.
+    ///
+    /// # Panics
+    /// When there is no such place.
+    pub fn append(&mut self, place: &str, lines: &str) {
+        assert!(self.subjects.contains(place), "no {place} in {}", self.subjects);
+        self.subjects = self.subjects.replacen(place, &format!("{place}{lines}"), 1);
+    }
+
     /// Runs another of its commands, such as `migrate`, with its configuration.
     ///
     /// # Panics

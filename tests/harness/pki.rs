@@ -138,6 +138,16 @@ impl Pki {
         self.authority.crl_path()
     }
 
+    /// The revocation list as it was if it was written `seconds` from now, for `days`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn crl_at(&self, days: u32, seconds: i64) -> PathBuf {
+        self.authority.crl(days, at(seconds)).expect("write a revocation list");
+        self.authority.crl_path()
+    }
+
     /// Revokes `device`, and writes the list.
     ///
     /// # Panics

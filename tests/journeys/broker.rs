@@ -11,6 +11,7 @@ use harness::{Cloud, Device, Gateway, Pki, World, wait_for};
 mod enrol;
 mod mosquitto;
 mod receipts;
+mod revoked;
 mod rights;
 
 use mosquitto::Mosquitto;

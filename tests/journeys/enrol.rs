@@ -103,6 +103,34 @@ fn is_allowed_or_refused(stage: &Issuing) {
 }
 
 #[test]
+fn a_shared_claim_makes_no_more_certificates_by_a_rule_than_it_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = Issuing::prepare(folder.path());
+    stage.gateway.append("[authority]\n", "claim_per_hour_max = 1\n");
+    stage.gateway.restart();
+    let shared = stage.pki.device("claim-fleet");
+    stage.tell(&["allow", "--rule", "meter-*"]);
+    let ask = |name: &str| {
+        let agent = stage.newcomer(name, name);
+        std::fs::copy(&shared.authority, agent.folder.join("tls/ca.crt")).unwrap();
+        let mut command = Command::new(&agent.program);
+        command.args(["enrol", "--minutes", "1", "--claim-certificate"]).arg(&shared.certificate);
+        command.arg("--claim-key").arg(&shared.key).arg("--config").arg(agent.config());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let first = ask("meter-1").wait_with_output().unwrap();
+    assert!(first.status.success(), "{}", said(&first));
+    let second = ask("meter-2").wait_with_output().unwrap();
+    let is_told = said(&second).contains("asked again with the same claim, it goes on");
+    assert!(!second.status.success() && is_told, "it may not before an hour is over: {}", said(&second));
+    let log = stage.gateway.process.as_ref().unwrap().log_text();
+    assert!(log.contains("has made as many certificates as it may"), "{log}");
+    assert!(!stage.lists("meter-2", "certificate"));
+    let trail = said(&stage.gateway.ask(&["audit", "list", "--device", "claim-fleet"]));
+    assert!(trail.contains("as many certificates as it may"), "{trail}");
+}
+
+#[test]
 fn a_certificate_is_renewed_over_the_live_connection_and_the_old_one_stays_until_the_new_one_has_connected() {
     let folder = tempfile::tempdir().unwrap();
     is_renewed(&Issuing::start(folder.path()));

@@ -1,7 +1,11 @@
-//! A certificate that is revoked while the gateway runs.
+//! A certificate that is revoked while the gateway runs; and lists that come to their end.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use harness::issuing::{Issuing, PATIENCE, enrol, said};
+use harness::mqtt::{Packet, Stream};
+use harness::pki::Files;
 use harness::{Agent, Gateway, Pki, wait_for};
 
 #[test]
@@ -32,4 +36,102 @@ fn a_revoked_device_is_cut_off_within_seconds_and_not_let_in_again_while_others_
     // It tries again every half second at most, and is not let in; the other one never notices.
     std::thread::sleep(Duration::from_millis(1_500));
     assert_eq!((connected("stolen-1"), connected("good-1")), (Some(false), Some(true)));
+}
+
+/// Whether a gateway lets `device` in, which shows the certificate of `files`.
+fn is_let_in(gateway: &Gateway, files: &Files, device: &str) -> bool {
+    let mut stream = Stream::connect(gateway.mqtt_port, files).unwrap();
+    let connect = Packet::Connect { client: device.to_owned(), clean: true, keep_alive_s: 60 };
+    let is_in = stream.send(&connect).is_ok() && matches!(stream.wait(PATIENCE), Ok(Packet::ConnAck { code: 0, .. }));
+    let _ = stream.send(&Packet::Disconnect);
+    is_in
+}
+
+/// The contents of several files in one.
+fn together(path: &Path, parts: [PathBuf; 2]) -> PathBuf {
+    let text: String = parts.iter().map(|part| std::fs::read_to_string(part).unwrap()).collect();
+    std::fs::write(path, text).unwrap();
+    path.into()
+}
+
+#[test]
+fn a_device_of_an_older_authority_that_is_trusted_still_is_cut_off_too_and_comes_back_by_a_new_certificate_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = Issuing::prepare(folder.path());
+    let old = Pki::create_for_years(&folder.path().join("old"));
+    stage.gateway.files.authority = together(&folder.path().join("both.crt"), [stage.pki.anchor(), old.anchor()]);
+    stage.gateway.crl = Some(together(&folder.path().join("both.crl"), [stage.pki.crl(), old.crl()]));
+    stage.gateway.restart();
+    let of_old = |name: &str| Files { authority: stage.pki.anchor(), ..old.device(name) };
+    let (files, others) = (of_old("old-1"), of_old("old-2"));
+    let mut agent = stage.member("old-1", &files);
+    agent.start();
+    stage.flows("old-1");
+
+    // The authority that is configured has never heard of it.
+    let nobody = stage.try_devices(&["revoke", "old-3"]);
+    assert!(!nobody.status.success() && said(&nobody).contains("nobody here has heard of"), "{}", said(&nobody));
+    stage.tell(&["revoke", "old-1", "--reason", "key-compromise"]);
+    wait_for("it to be cut off", Duration::from_secs(5), || (!stage.is_connected("old-1")?).then_some(()));
+    assert!(!is_let_in(&stage.gateway, &files, "old-1") && is_let_in(&stage.gateway, &others, "old-2"));
+    assert!(stage.lists("old-1", "cut off"));
+    agent.stop();
+    stage.gateway.restart();
+    assert!(!is_let_in(&stage.gateway, &files, "old-1"), "it is known from the first handshake on");
+
+    let claim = stage.claim("again", "old-1");
+    let mut agent = stage.newcomer("again", "old-1");
+    let output = enrol(&agent, &claim);
+    assert!(output.status.success(), "{}", said(&output));
+    agent.start();
+    stage.flows("old-1");
+    assert!(!is_let_in(&stage.gateway, &files, "old-1"), "not by what it had");
+    stage.tell(&["revoke", "old-1"]);
+    wait_for("it to be cut off again", Duration::from_secs(5), || (!stage.is_connected("old-1")?).then_some(()));
+}
+
+#[test]
+fn a_revocation_list_is_renewed_by_the_gateway_before_it_runs_out_and_nobody_is_ever_turned_away() {
+    const LIFE_S: i64 = 86_400;
+    /// A list's life begins so much before it is written.
+    const BACKDATED_S: i64 = 300;
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = Issuing::prepare(folder.path());
+    let files = stage.pki.device("meter-7");
+    // It was written so long ago that it runs out within seconds; half its life is over since long.
+    let list = stage.pki.crl_at(1, 12 - LIFE_S);
+    let second = |list: &Path| {
+        let facts = certs::inspect::list(&certs::read_crls(list).unwrap()[0]).unwrap();
+        (facts.from, facts.until.unwrap())
+    };
+    let before = second(&list);
+    stage.gateway.restart();
+    let left = |stage: &Issuing| -> Option<f64> {
+        let text = stage.gateway.text("/metrics").ok()?;
+        text.lines().find_map(|line| line.strip_prefix("tributary_revocation_list_seconds_left "))?.parse().ok()
+    };
+    wait_for("the list to be renewed", PATIENCE, || (second(&list) > before).then_some(()));
+    wait_for("the listener to go by it", PATIENCE, || (left(&stage)? > 6.9 * 86_400.0).then_some(()));
+    wait_for("the old one to run out", PATIENCE, || {
+        assert!(is_let_in(&stage.gateway, &files, "meter-7"), "at every moment");
+        std::thread::sleep(Duration::from_millis(300));
+        (harness_now() > before.1).then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(3)); // as long as the files are not looked at, and more
+    assert!(is_let_in(&stage.gateway, &files, "meter-7"), "by the new list");
+    let trail = said(&stage.gateway.ask(&["audit", "list"]));
+    assert_eq!(trail.matches("the revocation list was renewed").count(), 1, "{trail}");
+    // And once more at half its life, which is in some seconds.
+    let list = stage.pki.crl_at(1, 6 + BACKDATED_S / 2 - LIFE_S / 2);
+    let before = second(&list);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(second(&list), before, "not before that");
+    wait_for("the list to be renewed again", PATIENCE, || (second(&list) > before).then_some(()));
+}
+
+/// Seconds since 1970.
+fn harness_now() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "lists run out by the clock")]
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_secs()).unwrap()
 }

@@ -21,6 +21,7 @@ pub(crate) const NEIGHBOUR: &str = "neighbour-1";
 pub(crate) struct Site {
     pub(crate) gateway: Gateway,
     neighbour: Neighbour,
+    database: Database,
 }
 
 impl Site {
@@ -43,10 +44,19 @@ impl Site {
     ///
     /// # Errors
     /// The same.
-    pub(crate) fn of(mut gateway: Gateway, neighbour: Files) -> anyhow::Result<Self> {
+    pub(crate) fn of(gateway: Gateway, neighbour: Files) -> anyhow::Result<Self> {
+        let database = Database::Sqlite(gateway.database());
+        Self::on(database, gateway, NEIGHBOUR, neighbour)
+    }
+
+    /// The same of a gateway that keeps what it has in `database`, with a neighbour of that name.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn on(database: Database, mut gateway: Gateway, name: &str, neighbour: Files) -> anyhow::Result<Self> {
         gateway.restart();
-        let neighbour = Neighbour::connect(gateway.mqtt_port, neighbour)?;
-        Ok(Self { gateway, neighbour })
+        let neighbour = Neighbour::connect(gateway.mqtt_port, name, neighbour)?;
+        Ok(Self { gateway, neighbour, database })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -115,7 +125,6 @@ impl Site {
     /// # Errors
     /// When that is not so, or the gateway did not live to this day.
     pub(crate) fn conclude(mut self, expected: &[(String, u64)]) -> anyhow::Result<u64> {
-        let path = self.gateway.database();
         let mut process = self.gateway.process.take().context("the gateway runs")?;
         anyhow::ensure!(process.ended().is_none(), "the gateway has ended:\n{}", process.log_text());
         let text = process.log_text();
@@ -123,12 +132,11 @@ impl Site {
         anyhow::ensure!(!text.contains("this is a defect"), "a task failed:\n{text}");
         let ended = process.terminate();
         anyhow::ensure!(ended.success(), "the gateway ended with {ended}");
-        let database = Database::Sqlite(path);
-        let stored = database.ledger(NEIGHBOUR)?.readings.len() as u64;
+        let stored = self.database.ledger(&self.neighbour.name)?.readings.len() as u64;
         let said = self.neighbour.said;
         anyhow::ensure!(stored == said, "the neighbour said {said} readings, {stored} are stored");
         for (device, expected) in expected {
-            let stored = database.ledger(device)?.readings.len() as u64;
+            let stored = self.database.ledger(device)?.readings.len() as u64;
             anyhow::ensure!(stored == *expected, "{stored} readings of {device} are stored, where {expected} are due");
         }
         Ok(stored)
@@ -140,7 +148,8 @@ impl Site {
 pub(crate) struct Counted(BTreeMap<String, f64>);
 
 impl Counted {
-    fn get(&self, name: &str) -> u64 {
+    /// One of them, without the beginning that they all have.
+    pub(crate) fn get(&self, name: &str) -> u64 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters of one run")]
         let count = self.0.get(&format!("tributary_{name}")).copied().unwrap_or(0.0) as u64;
         count
@@ -177,24 +186,25 @@ impl Counts {
 
 /// A device that publishes when it is told to.
 struct Neighbour {
+    name: String,
     stream: Stream,
     said: u64,
     began_s: u64,
 }
 
 impl Neighbour {
-    fn connect(port: u16, files: Files) -> anyhow::Result<Self> {
+    fn connect(port: u16, name: &str, files: Files) -> anyhow::Result<Self> {
         let mut stream = Stream::connect(port, &files)?;
-        stream.send(&Packet::Connect { client: NEIGHBOUR.into(), clean: true, keep_alive_s: 600 })?;
+        stream.send(&Packet::Connect { client: name.into(), clean: true, keep_alive_s: 600 })?;
         let answer = stream.wait(PATIENCE).context("wait for CONNACK")?;
         anyhow::ensure!(matches!(answer, Packet::ConnAck { code: 0, .. }), "not let in: {answer:?}");
-        Ok(Self { stream, said: 0, began_s: now_s().saturating_sub(86_400) })
+        Ok(Self { name: name.into(), stream, said: 0, began_s: now_s().saturating_sub(86_400) })
     }
 
     fn speak(&mut self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         let payload = pack("steady", self.began_s + self.said, self.said);
-        let topic = format!("trib/1/{NEIGHBOUR}/senml");
+        let topic = format!("trib/1/{}/senml", self.name);
         let id = u16::try_from(1 + self.said % 60_000)?;
         self.stream.send(&Packet::Publish { topic, id: Some(id), dup: false, retain: false, payload })?;
         let answer = self.stream.wait(PATIENCE).context("wait for PUBACK")?;

@@ -78,6 +78,21 @@ impl Authority {
         self.write_crl(&mut index, days, now)
     }
 
+    /// Writes a fresh revocation list, good for `days` from `now`, if it is due ([`Self::crl_due`]). Of several processes that
+    /// find so at once, one does. Answers whether it was this one.
+    pub fn crl_if_due(&self, days: u32, now: SystemTime) -> Result<bool, AuthorityError> {
+        if !self.crl_due(now)? {
+            return Ok(false);
+        }
+        let (_lock, mut index) = self.lock()?;
+        // It may have been written while the lock was waited for.
+        if !self.crl_due(now)? {
+            return Ok(false);
+        }
+        self.write_crl(&mut index, days, UnixTime::try_from(now)?)?;
+        Ok(true)
+    }
+
     /// Whether the revocation list is due to be written again: it has lived half its life, or is missing, unreadable
     /// or not the one that the index knows; or the root's behind it is not the one that was brought here.
     pub fn crl_due(&self, now: SystemTime) -> Result<bool, AuthorityError> {

@@ -246,6 +246,18 @@ fn a_revocation_list_is_due_at_half_its_life_or_when_it_is_not_the_last_one() {
 }
 
 #[test]
+fn a_list_that_is_due_is_written_once_and_one_that_is_not_stays() {
+    let (_folder, authority) = authority();
+    let read = || fs::read(authority.crl_path()).unwrap();
+    let first = read();
+    assert!(!authority.crl_if_due(7, day(3)).unwrap());
+    assert_eq!(read(), first);
+    assert!(authority.crl_if_due(7, day(4)).unwrap());
+    assert_ne!(read(), first);
+    assert!(!authority.crl_if_due(7, day(4)).unwrap());
+}
+
+#[test]
 fn an_authority_is_not_overwritten_not_even_what_is_left_of_one() {
     let (folder, _authority) = authority();
     let dir = folder.path().join("ca");

@@ -17,6 +17,7 @@ use crate::audit;
 use crate::audit::entry::{Actor, Detail, Entry, Event};
 use crate::config::Config;
 use crate::config::authority::AuthorityKind;
+use crate::enrol::authority::{Authority, Held};
 use crate::enrol::registry::fingerprint;
 use crate::enrol::{self, Registry};
 use crate::now;
@@ -36,8 +37,10 @@ pub(super) enum Devices {
     Refuse(Name),
     /// Certificates, requests, claims and rules
     List(At),
-    /// Revoke all certificates of a device: its connections end within seconds, on every gateway
+    /// Revoke all certificates of a device, whoever issued them: it is cut off within seconds, on every gateway
     Revoke(Revoke),
+    /// Take a device back that was revoked, where its certificates are not issued here: others than it had then count again
+    Reinstate(Back),
 }
 
 #[derive(Debug, Args)]
@@ -89,9 +92,21 @@ pub(super) struct Revoke {
     /// The device
     #[arg(value_name = "ID")]
     device: DeviceId,
+    /// Cut it off though nobody here has heard of it
+    #[arg(long)]
+    unknown: bool,
     /// Why: unspecified, key-compromise, superseded, cessation-of-operation or privilege-withdrawn
     #[arg(long, default_value = "unspecified")]
     reason: Reason,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Back {
+    #[command(flatten)]
+    at: At,
+    /// The device
+    #[arg(value_name = "ID")]
+    device: DeviceId,
 }
 
 impl Devices {
@@ -108,6 +123,13 @@ impl Devices {
             }
             Self::List(at) => list(&at, out),
             Self::Revoke(revoke) => revoke.note(out),
+            Self::Reinstate(Back { at, device }) => {
+                let (config, mut registry) = registry(&at)?;
+                anyhow::ensure!(registry.times_cut(&device)? > 0, "the device {device} is not cut off");
+                note(&config, Event::Allowed, Some(&device), Detail::none().text("what", "reinstated"))?;
+                registry.reinstate(&device)?;
+                say(out, format_args!("{device} is taken back; certificates that are known to be revoked stay so"))
+            }
         }
     }
 }
@@ -177,24 +199,42 @@ impl Allow {
 impl Revoke {
     fn note(self, out: &mut impl Write) -> anyhow::Result<()> {
         let (config, mut registry) = registry(&self.at)?;
-        let authority =
-            config.authority.as_ref().context("this gateway issues no certificates: there is no [authority]")?;
-        let mut authority = enrol::authority::open(authority)?;
+        let mut authority = config.authority.as_ref().map(enrol::authority::open).transpose()?;
         let now = now();
-        let at = UNIX_EPOCH + Duration::from_micros(now.0.try_into().unwrap_or(0));
         // All that the authority knows of it, those that were revoked before included: said again, it changes nothing.
-        let held = authority.certificates(&self.device)?;
-        anyhow::ensure!(!held.is_empty(), "the authority knows no certificate of {}", self.device);
+        let asked = authority.as_mut().map_or(Ok(Vec::new()), |authority| authority.certificates(&self.device));
+        // One that is far away and does not answer holds nothing up here.
+        let is_known =
+            self.unknown || !matches!(&asked, Ok(held) if held.is_empty()) || registry.knows(&self.device)?;
+        anyhow::ensure!(
+            is_known,
+            "nobody here has heard of {0}, and the authority knows no certificate of {0}; with --unknown it is cut off all the same",
+            self.device
+        );
         note(&config, Event::Revoked, Some(&self.device), Detail::none().text("reason", &self.reason.to_string()))?;
         // The gateways first: they cut it off at once, and an authority may be far away.
-        registry.revoke(&held, now)?;
-        for certificate in &held {
+        registry.revoke(&self.device, asked.as_deref().unwrap_or_default(), now)?;
+        let held = asked.context("it is cut off here; its authority could not be asked: say it again")?;
+        self.revoke_at(authority, &held, now)?;
+        let (device, count) = (&self.device, held.len());
+        say(
+            out,
+            format_args!(
+                "{device} is cut off within seconds, whatever it shows; its authority has revoked {count} certificates"
+            ),
+        )
+    }
+
+    /// Has the authority's list say so too, for brokers and others.
+    fn revoke_at(&self, authority: Option<Box<dyn Authority>>, held: &[Held], now: Instant) -> anyhow::Result<()> {
+        let Some(mut authority) = authority else { return Ok(()) };
+        let at = UNIX_EPOCH + Duration::from_micros(now.0.try_into().unwrap_or(0));
+        for certificate in held {
             let failed =
                 || format!("certificate {} is cut off here and not revoked yet; say it again", certificate.serial);
             authority.revoke(certificate, self.reason, at).with_context(failed)?;
         }
-        let (device, count) = (&self.device, held.len());
-        say(out, format_args!("{device}: {count} certificates are revoked; its connections end within seconds"))
+        Ok(())
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::enrol::registry::Bounds;
+
 /// `[authority]`
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
@@ -18,6 +20,12 @@ pub struct Authority {
     /// Of our own: days after its end that a device's certificate is still good for asking for the next one, 30 unless told
     /// otherwise; 0: none.
     pub expired_grace_days: Option<u32>,
+    /// Certificates that one claim that many share may make by a rule within an hour, 100 unless told otherwise; 0: none.
+    pub claim_per_hour_max: Option<u32>,
+    /// The same in all, 10 000 unless told otherwise.
+    pub claim_in_all_max: Option<u32>,
+    /// Hours that a request which is not made again waits for the operator, 24 unless told otherwise.
+    pub waiting_hours: Option<u32>,
     /// Of AWS IoT: its settings.
     pub aws_iot: Option<AwsIot>,
 }
@@ -65,6 +73,9 @@ impl Authority {
     /// The setting that cannot work, and why.
     pub fn issuer(&self) -> Result<Issuer<'_>, (&'static str, String)> {
         let wrong = |setting, wrong: &str| Err((setting, wrong.to_owned()));
+        if self.waiting_hours.is_some_and(|hours| !(1..=WAITING_HOURS_MAX).contains(&hours)) {
+            return wrong("authority.waiting_hours", "must be from 1 to 720");
+        }
         match (self.kind, &self.path, &self.aws_iot) {
             (AuthorityKind::Own, None, _) => {
                 wrong("authority.path", "must name the folder that `tributary-certs init` made")
@@ -111,6 +122,20 @@ impl Authority {
     }
 }
 
+impl Authority {
+    /// What claims that many share may do.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        let usual = Bounds::default();
+        let waiting = |hours: u32| Duration::from_secs(u64::from(hours) * 3_600);
+        Bounds {
+            per_hour_max: self.claim_per_hour_max.unwrap_or(usual.per_hour_max),
+            in_all_max: self.claim_in_all_max.unwrap_or(usual.in_all_max),
+            waiting: self.waiting_hours.map_or(usual.waiting, waiting),
+        }
+    }
+}
+
 impl AwsIot {
     /// The form of names is that of the API reference: CreateThing, AttachPolicy.
     fn check(&self) -> Result<(), (&'static str, String)> {
@@ -140,6 +165,8 @@ impl AwsIot {
     }
 }
 
+/// A month.
+const WAITING_HOURS_MAX: u32 = 720;
 const EXPIRED_GRACE_DAYS: u32 = 30;
 /// As long as revocations of expired certificates are remembered, at most.
 const EXPIRED_GRACE_DAYS_MAX: u32 = 90;

@@ -22,7 +22,8 @@ pub(super) fn examine(config: &Config, now: Instant) -> anyhow::Result<Vec<Findi
         return Ok(Vec::new());
     };
     let records = certs::Authority::open(folder)?.list()?;
-    let known: HashSet<String> = Registry::new(config.side()?).revoked(now)?.into_iter().collect();
+    let said = Registry::new(config.side()?).cut_off(now)?;
+    let known: HashSet<String> = said.into_values().flat_map(|standing| standing.revoked).collect();
     Ok(judge(&records, &known, now))
 }
 

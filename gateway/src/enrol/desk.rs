@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use proto::enrol::{Certificate, Enrol, EnrolRefusal, Enrolled, Issued, Outcome, is_claim};
-use proto::{Channel, DeviceId, Topic};
+use proto::{Channel, DeviceId, Instant, Topic};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::sync::mpsc;
@@ -15,9 +15,10 @@ use tracing::{error, info, warn};
 
 use super::authority::{Authority, AuthorityError};
 use super::registry::{self, Asked, Decision, Registry, RegistryError};
-use super::{Claimant, registry::fingerprint};
+use super::{Claimant, Cuts, registry::fingerprint};
 use crate::audit::Auditor;
-use crate::audit::entry::{Actor, Detail, Event};
+use crate::audit::entry::{Actor, Detail, Entry, Event};
+use crate::ingest::pipeline::CUT_OFF;
 use crate::ingest::{Arrival, Link, RefusalCode, Ticket, Verdict};
 use crate::store::Now;
 
@@ -35,6 +36,8 @@ const TOO_MANY_S: u32 = 3_600;
 pub struct Desk {
     asks: mpsc::Sender<Ask>,
     links: Links,
+    cuts: Cuts,
+    auditor: Auditor,
 }
 
 /// How connected devices are answered.
@@ -56,6 +59,8 @@ pub struct Settings {
     pub anchors: Vec<Vec<u8>>,
     /// The public key of signed receipts.
     pub receipt_key: Option<[u8; 32]>,
+    /// Who is cut off, and asks for nothing.
+    pub cuts: Cuts,
 }
 
 impl Desk {
@@ -70,15 +75,16 @@ impl Desk {
         now: Now,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (asks, mut inbox) = mpsc::channel::<Ask>(WAITING_MAX);
-        let links = Links::default();
-        let mut clerk = Clerk { settings, registry, auditor, links: Arc::clone(&links), now };
+        let (links, cuts) = (Links::default(), settings.cuts.clone());
+        let desk = Self { asks, links: Arc::clone(&links), cuts, auditor: auditor.clone() };
+        let mut clerk = Clerk { settings, registry, auditor, links, now };
         let work = move || {
             while let Some(ask) = inbox.blocking_recv() {
                 clerk.answer(ask);
             }
         };
         let thread = thread::Builder::new().name("enrolment".into()).spawn(work)?;
-        Ok((Self { asks, links }, thread))
+        Ok((desk, thread))
     }
 
     /// A connection that may be answered from now on.
@@ -94,12 +100,17 @@ impl Desk {
         }
     }
 
-    /// Hands a request in. One for which there is no room is refused, and comes again.
+    /// Hands a request in. One for which there is no room is refused, and comes again. Who is cut off is refused too, where
+    /// a broker lets it in still.
     pub fn ask(&self, arrival: Arrival) {
+        if self.cuts.is_over(&arrival.device, arrival.connection) {
+            self.auditor.denied(Event::DeniedPublish, &arrival.device, Detail::none().text("why", CUT_OFF));
+            return arrival.ticket.settle(Verdict::Refused(RefusalCode::NotAuthorized));
+        }
         let by = match arrival.claim {
             Some(claimant) => claimant,
             // Behind a broker the name is all that is known.
-            None if is_claim(&arrival.device) => Claimant::Shared,
+            None if is_claim(&arrival.device) => Claimant::Shared(arrival.device.clone()),
             None => Claimant::Device,
         };
         let ask = Ask { by, session: arrival.device, payload: arrival.payload, ticket: arrival.ticket };
@@ -148,7 +159,7 @@ impl Clerk {
         let device = match &ask.by {
             Claimant::Device => &ask.session,
             Claimant::Expired { device, .. } => device,
-            Claimant::Code(_) | Claimant::Shared => &request.device,
+            Claimant::Code(_) | Claimant::Shared(_) => &request.device,
         };
         if is_claim(device) {
             return Outcome::Refused(EnrolRefusal::Request);
@@ -160,13 +171,16 @@ impl Clerk {
             return self.is_another(device, &request.device, &key);
         }
         let asked = Asked { by: &ask.by, device, key: &key };
-        let decision = match self.registry.decide(&asked, (self.now)()) {
-            Ok(decision) => decision,
+        // In this order: who is cut off after the first is not issued what was decided before it.
+        let times_cut = self.registry.times_cut(device);
+        let (times_cut, decision) = match times_cut.and_then(|it| Ok((it, self.registry.decide(&asked, (self.now)())?)))
+        {
+            Ok(decided) => decided,
             Err(error) => return later(device, &error),
         };
         match decision {
             Decision::Known(chain) => self.issued(&chain),
-            Decision::Issue => match self.issue(&ask.by, device, &key, &request.request) {
+            Decision::Issue => match self.issue(&asked, &request.request, times_cut) {
                 Ok(chain) => self.issued(&chain),
                 Err(outcome) => outcome,
             },
@@ -175,6 +189,7 @@ impl Clerk {
                 Outcome::Waiting(ASK_AGAIN_S)
             }
             Decision::TooMany => Outcome::Later(TOO_MANY_S),
+            Decision::Spent => self.spent(&ask.by, device),
             Decision::NotAllowed => self.refused(device, &key, EnrolRefusal::NotAllowed),
             Decision::NoClaim => self.refused(device, &key, EnrolRefusal::Claim),
             Decision::ClaimUsed => self.refused(device, &key, EnrolRefusal::ClaimUsed),
@@ -199,8 +214,19 @@ impl Clerk {
         Outcome::Refused(why)
     }
 
+    /// A claim that many share has made as many certificates as it may: an entry of its own for the first, and a count.
+    fn spent(&self, by: &Claimant, device: &DeviceId) -> Outcome {
+        if let Claimant::Shared(claim) = by {
+            warn!(device.id = %device, %claim, "a shared claim has made as many certificates as it may: see `authority.claim_per_hour_max` and `authority.claim_in_all_max`");
+            let why = "this shared claim has made as many certificates as it may";
+            self.auditor.denied(Event::DeniedPublish, claim, Detail::none().text("why", why));
+        }
+        Outcome::Later(TOO_MANY_S)
+    }
+
     /// Has the authority issue, and notes it. The PEM of the chain.
-    fn issue(&mut self, by: &Claimant, device: &DeviceId, key: &[u8], request: &[u8]) -> Result<Vec<u8>, Outcome> {
+    fn issue(&mut self, asked: &Asked<'_>, request: &[u8], times_cut: i64) -> Result<Vec<u8>, Outcome> {
+        let &Asked { by, device, key } = asked;
         let now = (self.now)();
         let at = UNIX_EPOCH + Duration::from_micros(now.0.try_into().unwrap_or(0));
         let issued = match self.settings.authority.issue(device, request, at) {
@@ -215,22 +241,14 @@ impl Clerk {
             not_after: issued.not_after,
             chain: issued.chain,
         };
-        self.registry.keep(&certificate, now).map_err(|error: RegistryError| later(device, &error))?;
+        let entries = entries(asked, &certificate.serial, now);
+        let claim = if let Claimant::Shared(claim) = by { Some(claim) } else { None };
+        let made = registry::Made { certificate: &certificate, times_cut, claim, entries: &entries };
+        self.registry.keep(&made, now).map_err(|error: RegistryError| later(device, &error))?;
+        self.auditor.is_written(entries.len());
+        self.settings.cuts.issued(device, &certificate.serial);
         let until = jiff::Timestamp::from_microsecond(certificate.not_after.0).unwrap_or(jiff::Timestamp::MAX);
         info!(device.id = %device, serial = certificate.serial, %until, "issued a certificate");
-        let event = match by {
-            Claimant::Device | Claimant::Expired { .. } => Event::Renewed,
-            Claimant::Code(_) | Claimant::Shared => Event::Issued,
-        };
-        let mut detail = Detail::none().text("serial", &certificate.serial).text("key", &fingerprint(key));
-        if let Claimant::Expired { serial, .. } = by {
-            detail = detail.text("expired", serial);
-        }
-        self.auditor.note(event, Actor::Gateway, Some(device), detail);
-        if let Claimant::Code(claim) = by {
-            let detail = Detail::none().text("claim", &fingerprint(claim));
-            self.auditor.note(Event::ClaimUsed, Actor::Device(device.clone()), Some(device), detail);
-        }
         Ok(certificate.chain)
     }
 
@@ -241,6 +259,25 @@ impl Clerk {
         let anchors = self.settings.anchors.iter().cloned().map(Certificate).collect();
         Outcome::Issued(Issued { chain, anchors, receipt_key: self.settings.receipt_key })
     }
+}
+
+/// What the audit trail says of a certificate, before anybody has it.
+fn entries(asked: &Asked<'_>, serial: &str, time: Instant) -> Vec<Entry> {
+    let Asked { by, device, key } = asked;
+    let event = match by {
+        Claimant::Device | Claimant::Expired { .. } => Event::Renewed,
+        Claimant::Code(_) | Claimant::Shared(_) => Event::Issued,
+    };
+    let detail = Detail::none().text("serial", serial).text("key", &fingerprint(key));
+    let (detail, used) = match by {
+        Claimant::Expired { serial, .. } => (detail.text("expired", serial), None),
+        Claimant::Shared(claim) => (detail.text("shared_claim", claim.as_str()), None),
+        Claimant::Code(claim) => (detail, Some(Detail::none().text("claim", &fingerprint(claim)))),
+        Claimant::Device => (detail, None),
+    };
+    let entry = |actor, event, detail| Entry { time, actor, event, subject: Some((*device).clone()), detail };
+    let used = used.map(|detail| entry(Actor::Device((*device).clone()), Event::ClaimUsed, detail));
+    std::iter::once(entry(Actor::Gateway, event, detail)).chain(used).collect()
 }
 
 fn later(device: &DeviceId, error: &dyn std::error::Error) -> Outcome {

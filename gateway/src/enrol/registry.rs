@@ -1,19 +1,28 @@
 //! What is known of claims and certificates, in the database that all gateways and commands share.
 
+use std::time::Duration;
+
 use proto::{DeviceId, Instant};
 
 use self::decide::decide;
 use self::list::list;
 use super::Claimant;
-use super::authority::Held;
 use crate::store::sql::{Db, SqlError, params};
 use crate::store::{Side, StoreError};
 
+mod cut;
 mod decide;
+mod keep;
 mod list;
+mod meet;
+
+pub use keep::Made;
+pub use meet::{Coming, Ear, Heard};
 
 /// Live claims, at most: they are all kept in memory.
 const CLAIMS_MAX: i64 = 10_000;
+/// Devices that are cut off, at most: they are all kept in memory.
+const CUT_OFF_MAX: i64 = 100_000;
 /// How long after its end a claim that was used is still good for asking again for the same key: the answer may have
 /// been lost.
 const GRACE_US: i64 = 24 * 3_600 * 1_000_000;
@@ -29,6 +38,24 @@ const NOTHING: [i64; 0] = [];
 /// The database, for what concerns enrolment.
 pub struct Registry {
     side: Side,
+    bounds: Bounds,
+}
+
+/// What claims that many share may do at most, each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Certificates within an hour.
+    pub per_hour_max: u32,
+    /// Certificates in all.
+    pub in_all_max: u32,
+    /// How long a request that is not made again waits for the operator.
+    pub waiting: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { per_hour_max: 100, in_all_max: 10_000, waiting: Duration::from_secs(24 * 3_600) }
+    }
 }
 
 /// A request for a certificate, as far as it matters who may have one.
@@ -58,6 +85,8 @@ pub(super) enum Decision {
     ClaimUsed,
     /// There were too many of late.
     TooMany,
+    /// The claim that many share has made as many certificates as it may, within an hour or in all.
+    Spent,
 }
 
 /// A certificate that was issued.
@@ -95,6 +124,15 @@ pub enum RegistryError {
     /// There are too many.
     #[error("there are {CLAIMS_MAX} live claims already; wait until some are over")]
     TooManyClaims,
+    /// There are too many.
+    #[error("{CUT_OFF_MAX} devices are cut off already; take those back that are long gone (`devices reinstate`)")]
+    TooManyCutOff,
+    /// It was revoked while its certificate was made.
+    #[error("the device was cut off while its certificate was made")]
+    CutOff,
+    /// There is nothing to take back.
+    #[error("the device {0} is not cut off; `devices list` shows who is")]
+    NotCutOff(String),
     /// Nobody of that name asked.
     #[error("no device {0} waits to be allowed; `devices list` shows who does")]
     NobodyWaits(String),
@@ -120,7 +158,13 @@ impl Registry {
     /// In the database that `side` leads to.
     #[must_use]
     pub fn new(side: Side) -> Self {
-        Self { side }
+        Self { side, bounds: Bounds::default() }
+    }
+
+    /// The same, with other bounds.
+    #[must_use]
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
     }
 
     /// Notes a claim by its public `key`, for `device` or for whoever has it, until `expires`.
@@ -158,56 +202,10 @@ impl Registry {
         })
     }
 
-    /// The serial numbers of certificates that were revoked and would else be good, if only for asking for the next one.
-    ///
-    /// # Errors
-    /// The database.
-    pub fn revoked(&mut self, now: Instant) -> Result<Vec<String>, RegistryError> {
-        self.side.look(|db| {
-            let sql = "select serial from certificate where revoked_us is not null and not_after_us >= ?1";
-            Ok(db.prepare(sql).rows([now.0 - KEPT_US], |row| row.get(0))?)
-        })
-    }
-
     /// Says what is to become of a request, and notes what that uses up.
     pub(super) fn decide(&mut self, asked: &Asked<'_>, now: Instant) -> Result<Decision, RegistryError> {
-        self.side.transact(|db| decide(db, asked, now).map_err(RegistryError::from))
-    }
-
-    /// Notes what was issued.
-    ///
-    /// # Errors
-    /// The database.
-    pub fn keep(&mut self, certificate: &Certificate, now: Instant) -> Result<(), RegistryError> {
-        let Certificate { serial, device, key, not_after, chain } = certificate;
-        self.side.transact(|db| {
-            db.prepare("delete from certificate where not_after_us < ?1").execute([now.0 - KEPT_US])?;
-            let sql = "insert into certificate (serial, tenant, device, key, issued_us, not_after_us, chain)
-                       values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-            let (device, key, chain) = (device.as_str(), key.as_slice(), chain.as_slice());
-            db.prepare(sql).execute(params![serial, TENANT, device, key, now.0, not_after.0, chain])?;
-            let sql = "delete from enrolment where device = ?1 and key = ?2";
-            db.prepare(sql).execute(params![device, key])?;
-            Ok(())
-        })
-    }
-
-    /// Notes that certificates are revoked, whoever issued them. All gateways cut them off within a second or two.
-    ///
-    /// # Errors
-    /// The database.
-    pub fn revoke(&mut self, certificates: &[Held], now: Instant) -> Result<(), RegistryError> {
-        self.side.transact(|db| {
-            let sql =
-                "insert into certificate (serial, tenant, device, key, issued_us, not_after_us, chain, revoked_us)
-                       values (?1, ?2, ?3, ?4, ?5, ?6, ?4, ?5)
-                       on conflict (serial) do update set revoked_us = ?5";
-            for Held { serial, device, not_after, .. } in certificates {
-                let (device, nothing): (_, &[u8]) = (device.as_str(), &[]);
-                db.prepare(sql).execute(params![serial, TENANT, device, nothing, now.0, not_after.0])?;
-            }
-            Ok(())
-        })
+        let bounds = self.bounds;
+        self.side.transact(|db| decide(db, asked, &bounds, now).map_err(RegistryError::from))
     }
 
     /// Lets whoever asks with a shared claim be a device whose id is `pattern`, or begins with what is before its `*`.

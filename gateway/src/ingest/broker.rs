@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Intake;
+use crate::enrol::Cuts;
 use member::Member;
 
 mod backoff;
@@ -47,6 +48,7 @@ pub fn check_files(settings: &Settings) -> anyhow::Result<()> {
 pub struct Broker {
     settings: Settings,
     intake: Intake,
+    cuts: Cuts,
     counters: Arc<Counters>,
 }
 
@@ -54,7 +56,13 @@ impl Broker {
     /// A door that is not open yet. `intake` takes what devices send.
     #[must_use]
     pub fn new(settings: Settings, intake: Intake) -> Self {
-        Self { settings, intake, counters: Arc::default() }
+        Self { settings, intake, cuts: Cuts::default(), counters: Arc::default() }
+    }
+
+    /// The same, which writes to nobody who is cut off.
+    #[must_use]
+    pub fn with_cuts(self, cuts: Cuts) -> Self {
+        Self { cuts, ..self }
     }
 
     /// What is counted.
@@ -70,7 +78,8 @@ impl Broker {
         let mut members = JoinSet::new();
         for place in 1..=self.settings.connections {
             let client_id = self.settings.client_id_of(place);
-            let member = Member::new(self.settings.clone(), client_id, self.intake.clone(), Arc::clone(&self.counters));
+            let (settings, cuts, counters) = (self.settings.clone(), self.cuts.clone(), Arc::clone(&self.counters));
+            let member = Member::new(settings, client_id, self.intake.clone(), cuts, counters);
             members.spawn(member.run(stop.clone()));
         }
         drop(self.intake);

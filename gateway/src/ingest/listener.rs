@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Identify, Intake};
 use crate::audit::Auditor;
-use crate::enrol::Claims;
+use crate::enrol::{Claims, Cuts};
 use crate::half_open::HalfOpen;
 use quota::{Allowance, Quotas};
 
@@ -54,7 +54,7 @@ mod session;
 mod settings;
 pub mod tls;
 
-pub use control::{Control, RevokedBy};
+pub use control::Control;
 pub use counters::Counters;
 pub use settings::Settings;
 
@@ -135,7 +135,7 @@ impl Listener {
         descriptors::make_room(settings.connections_max);
         let socket = listen(address).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
-        let control = Control::new(tls);
+        let control = Control::new(tls, Cuts::default());
         let counters = Arc::default();
         let shares =
             Arc::new(Semaphore::new(usize::try_from(settings.held_bytes_max).unwrap_or(Semaphore::MAX_PERMITS)));
@@ -151,10 +151,12 @@ impl Listener {
         Ok(Self { socket, address, shared })
     }
 
-    /// Who shows a code among `claims` may ask for a certificate, where `tls` lets it in.
+    /// Who shows a code among `claims` may ask for a certificate, where `tls` lets it in, and whom they say to be cut off is
+    /// not let in. To be said before [`Listener::control`] is asked for.
     #[must_use]
     pub fn with_claims(mut self, claims: Claims) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.control = Control::new(shared.control.tls(), claims.cuts().clone());
             shared.claims = claims;
         }
         self

@@ -1,8 +1,9 @@
 //! Receive, judge, record, answer. A task judges; a thread of its own records, as much at once as has come meanwhile.
 //! Where the store takes several commits at once there are several recorders, and each has devices of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant as Moment};
@@ -19,12 +20,14 @@ use super::record::record;
 use super::signing::ReceiptKey;
 use super::totals::Totals;
 use super::{ConnectionId, Event, Intake, Link, RefusalCode, Ticket, Verdict};
-use crate::audit::Auditor;
 use crate::enrol::Desk;
 use crate::seeded::Bug;
 use crate::store::{Item, Ledger, Outcome};
 
 mod answer;
+mod barrier;
+
+pub use barrier::{Barrier, CUT_OFF};
 
 /// Judged messages that wait for the recorder. With the doors' own bounds, this is all that memory must hold.
 const WAITING_MAX: usize = 256;
@@ -53,6 +56,7 @@ pub(super) enum Judged {
     Opened(Link),
     Closed(DeviceId, ConnectionId),
     Contested(DeviceId),
+    Barred(DeviceId),
     Message(Message),
 }
 
@@ -60,7 +64,7 @@ impl Judged {
     fn device(&self) -> &DeviceId {
         match self {
             Self::Opened(link) => &link.device,
-            Self::Closed(device, _) | Self::Contested(device) => device,
+            Self::Closed(device, _) | Self::Contested(device) | Self::Barred(device) => device,
             Self::Message(message) => &message.device,
         }
     }
@@ -93,6 +97,7 @@ pub async fn judge_all(mut events: mpsc::Receiver<Event>, recorder: Recorder, de
             Event::Closed { device, connection, .. } => Judged::Closed(device, connection),
             Event::Contested { device } => Judged::Contested(device),
             Event::Pulse => continue,
+            Event::Barred { device } => Judged::Barred(device),
             Event::Arrived(arrival) => {
                 let judgement = judge(&arrival, now());
                 let readings =
@@ -173,12 +178,12 @@ impl Recorder {
         now: Now,
         totals: &'static Totals,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        Self::spawn_until(ledger, now, totals, None, Auditor::none(), CancellationToken::new())
+        Self::spawn_until(ledger, now, totals, None, Barrier::default(), CancellationToken::new())
     }
 
-    /// As [`Recorder::spawn`]; receipts are signed with `key`, if there is one, and `auditor` hears of devices that speak in
-    /// another's name. And once `hopeless` is cancelled, a store that takes nothing is not tried again: the thread ends, what
-    /// it has is dropped without a verdict, and devices keep it.
+    /// As [`Recorder::spawn`]; receipts are signed with `key`, if there is one, and nothing passes the `barrier` of those who
+    /// are cut off; its auditor hears too of devices that speak in another's name. And once `hopeless` is cancelled, a store
+    /// that takes nothing is not tried again: the thread ends, what it has is dropped without a verdict, and devices keep it.
     ///
     /// # Errors
     /// When the system has no thread to give.
@@ -187,13 +192,15 @@ impl Recorder {
         now: Now,
         totals: &'static Totals,
         key: Option<Arc<ReceiptKey>>,
-        auditor: Auditor,
+        barrier: Barrier,
         hopeless: CancellationToken,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
-        let (links, rounds) = (HashMap::new(), Rounds::default());
+        let (links, hidden, rounds) = (HashMap::new(), HashSet::new(), Rounds::default());
         let lanes = vec![(sender, rounds.clone())];
-        let recording = Recording { ledger, links, now, totals, key, auditor, hopeless, is_failing: false, rounds };
+        let is_failing = false;
+        let recording =
+            Recording { ledger, links, hidden, now, totals, key, barrier, hopeless, is_failing, rounds };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || recording.run(inbox))?;
         Ok((Self { lanes, judge: Rounds::default() }, thread))
     }
@@ -202,10 +209,12 @@ impl Recorder {
 struct Recording<L> {
     ledger: L,
     links: HashMap<DeviceId, Link>,
+    /// Those among them who were cut off: they seem to be gone, though a broker lets them in still.
+    hidden: HashSet<DeviceId>,
     now: Now,
     totals: &'static Totals,
     key: Option<Arc<ReceiptKey>>,
-    auditor: Auditor,
+    barrier: Barrier,
     hopeless: CancellationToken,
     /// Whether the store took nothing the last time.
     is_failing: bool,
@@ -236,33 +245,23 @@ impl<L: Ledger> Recording<L> {
 
     /// Commits what waits, and answers it. `None` if the store took nothing until there was no more hope.
     fn commit(&mut self, waiting: &mut Vec<Judged>) -> Option<()> {
-        let (mut items, mut messages) = (Vec::new(), Vec::new());
-        for judged in waiting.drain(..) {
-            match judged {
-                Judged::Opened(link) => {
-                    items.push(Item::Presence { device: link.device.clone(), connected: true });
-                    self.links.insert(link.device.clone(), link);
-                }
-                Judged::Closed(device, connection) => {
-                    // A later connection of the same device may have taken over already.
-                    if self.links.get(&device).is_some_and(|link| link.connection == connection) {
-                        self.links.remove(&device);
-                        items.push(Item::Presence { device, connected: false });
-                    }
-                }
-                Judged::Contested(device) => items.push(Item::Contested { device }),
-                Judged::Message(mut message) => {
-                    self.fence(&mut message);
-                    let first = items.len();
-                    items.append(&mut message.judgement.items);
-                    messages.push((message, first..items.len()));
-                }
-            }
-        }
+        let mut gathered = self.gather(waiting);
         if Bug::ReceiptFirst.is_on() {
-            self.promise(&messages);
+            self.promise(&gathered.messages);
         }
-        let outcomes = self.record_however_long(&items)?;
+        let mut outcomes = Vec::with_capacity(gathered.items.len());
+        loop {
+            // Each time anew: a store may be away for longer than a device has its certificate.
+            self.barrier.sift(&mut gathered, outcomes.len(), self.totals);
+            if self.record(&gathered.items, &mut outcomes) {
+                break;
+            }
+            if self.hopeless.is_cancelled() {
+                return None;
+            }
+            thread::sleep(RETRY_AFTER);
+        }
+        let Gathered { items, messages, closed } = gathered;
         self.totals.committed(&items, &outcomes);
         self.tell_of_misnamed(&items, &outcomes);
         self.send_receipts(&items, &outcomes, &messages);
@@ -270,7 +269,57 @@ impl<L: Ledger> Recording<L> {
             let verdict = self.verdict(&message, outcomes.get(range).unwrap_or_default());
             message.ticket.settle(verdict);
         }
+        // Not before: what they had sent may have come together with their end.
+        closed.into_iter().for_each(|connection| self.barrier.forget(connection));
         Some(())
+    }
+
+    /// What is to be recorded of what waits.
+    fn gather(&mut self, waiting: &mut Vec<Judged>) -> Gathered {
+        let (mut items, mut messages, mut closed) = (Vec::new(), Vec::new(), Vec::new());
+        for judged in waiting.drain(..) {
+            match judged {
+                Judged::Opened(link) => {
+                    let device = link.device.clone();
+                    self.hidden.remove(&device);
+                    self.links.insert(device.clone(), link);
+                    if self.barrier.is_barred(&device) {
+                        // A broker lets it in still.
+                        self.hidden.insert(device);
+                    } else {
+                        items.push(Item::Presence { device, connected: true });
+                    }
+                }
+                Judged::Closed(device, connection) => {
+                    closed.push(connection);
+                    // A later connection of the same device may have taken over already.
+                    if self.links.get(&device).is_some_and(|link| link.connection == connection) {
+                        self.links.remove(&device);
+                        if !self.hidden.remove(&device) {
+                            items.push(Item::Presence { device, connected: false });
+                        }
+                    }
+                }
+                Judged::Barred(device) => {
+                    if self.links.contains_key(&device) && self.hidden.insert(device.clone()) {
+                        items.push(Item::Presence { device, connected: false });
+                    }
+                }
+                Judged::Contested(device) => items.push(Item::Contested { device }),
+                Judged::Message(mut message) => {
+                    // It was taken back, and a broker need not say again that it is there.
+                    if self.hidden.contains(&message.device) && !self.barrier.is_barred(&message.device) {
+                        self.hidden.remove(&message.device);
+                        items.push(Item::Presence { device: message.device.clone(), connected: true });
+                    }
+                    self.fence(&mut message);
+                    let first = items.len();
+                    items.append(&mut message.judgement.items);
+                    messages.push((message, first..items.len()));
+                }
+            }
+        }
+        Gathered { items, messages, closed }
     }
 
     /// What a device held when it had an earlier connection says nothing of what it holds now: such a hello is neither
@@ -285,32 +334,35 @@ impl<L: Ledger> Recording<L> {
         }
     }
 
-    /// Only an unavailable store holds everybody up; what fails by itself is quarantined by [`record`].
-    fn record_however_long(&mut self, items: &[Item]) -> Option<Vec<Outcome>> {
-        let mut outcomes = Vec::with_capacity(items.len());
-        loop {
-            let left = items.get(outcomes.len()..).unwrap_or_default();
-            match record(&mut self.ledger, left, (self.now)(), &mut outcomes) {
-                Ok(()) => {
-                    if let Some(time) = self.totals.store.works(&mut self.is_failing, Moment::now()) {
-                        info!(after_s = time.as_secs(), "the store takes readings again");
-                    }
-                    return Some(outcomes);
+    /// Records what has no outcome yet, and answers whether all has one now. Only an unavailable store holds everybody up; what
+    /// fails by itself is quarantined by [`record`].
+    fn record(&mut self, items: &[Item], outcomes: &mut Vec<Outcome>) -> bool {
+        let left = items.get(outcomes.len()..).unwrap_or_default();
+        match record(&mut self.ledger, left, (self.now)(), outcomes) {
+            Ok(()) => {
+                if let Some(time) = self.totals.store.works(&mut self.is_failing, Moment::now()) {
+                    info!(after_s = time.as_secs(), "the store takes readings again");
                 }
-                Err(unavailable) => {
-                    self.totals.store_failures.add(1);
-                    self.rounds.come_round();
-                    if self.totals.store.failed(&mut self.is_failing, &unavailable.to_string(), Moment::now()) {
-                        error!(error = %unavailable, "the store takes nothing; devices keep what they have");
-                    }
-                    if self.hopeless.is_cancelled() {
-                        return None;
-                    }
-                    thread::sleep(RETRY_AFTER);
+                true
+            }
+            Err(unavailable) => {
+                self.totals.store_failures.add(1);
+                self.rounds.come_round();
+                if self.totals.store.failed(&mut self.is_failing, &unavailable.to_string(), Moment::now()) {
+                    error!(error = %unavailable, "the store takes nothing; devices keep what they have");
                 }
+                false
             }
         }
     }
+}
+
+/// What is recorded together, and of which message it is: for each, its items in their places.
+struct Gathered {
+    items: Vec<Item>,
+    messages: Vec<(Message, Range<usize>)>,
+    /// Connections that ended behind these messages.
+    closed: Vec<ConnectionId>,
 }
 
 fn readings_of(items: &[Item]) -> usize {

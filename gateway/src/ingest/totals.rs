@@ -84,6 +84,8 @@ pub struct Totals {
     pub quarantined: Total,
     /// Items refused.
     pub refused: Total,
+    /// Messages of those who are cut off, which went no further.
+    pub cut_off: Total,
     /// Receipts handed to a connection.
     pub receipts_sent: Total,
     /// Receipts that found no room; the next one says the same.
@@ -105,6 +107,7 @@ impl Totals {
             known: Total::zero(),
             quarantined: Total::zero(),
             refused: Total::zero(),
+            cut_off: Total::zero(),
             receipts_sent: Total::zero(),
             receipts_dropped: Total::zero(),
             store_failures: Total::zero(),

@@ -36,11 +36,13 @@ mod writer;
 
 pub use examine::{Examined, examine};
 pub use leases::Leases;
+pub(crate) use leases::unique;
 pub use roller::Roller;
 pub use schema::migrate;
 pub use settings::{Password, Settings, Timescale, Tls};
 pub use side::Side;
 pub use trail::Trail;
+pub(in crate::store) use trail::take_turn;
 pub use writer::Writer;
 
 /// What a gateway claims for a time-series store is its own to write for so long; after that, anybody's.

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::audit;
 use super::error::StoreError;
 use super::postgres;
 use super::sql::Db;
 use super::sqlite;
+use crate::audit::entry::Entry;
 
 /// How long a statement waits for a lock, or for a server's answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,6 +46,30 @@ impl Side {
         act: impl FnOnce(Db<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         self.within(TransactionBehavior::Immediate, act)
+    }
+
+    /// All of `act`, and `entries` at the end of the audit trail; or nothing of either.
+    ///
+    /// # Errors
+    /// As [`Side::transact`]; or the trail takes nothing.
+    pub(crate) fn transact_audited<T, E: From<StoreError>>(
+        &mut self,
+        entries: &[Entry],
+        act: impl FnOnce(Db<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let is_shared = matches!(self, Self::Postgres(_));
+        self.transact(|db| {
+            let answer = act(db)?;
+            if entries.is_empty() {
+                return Ok(answer);
+            }
+            // Last, so that others who append wait for nothing else.
+            if is_shared {
+                postgres::take_turn(db).map_err(StoreError::from)?;
+            }
+            audit::append(db, entries, &mut audit::Doubt::default()).map_err(StoreError::from)?;
+            Ok(answer)
+        })
     }
 
     /// One moment's view for `act`, which only reads: it waits for nobody who writes, however busy they are.

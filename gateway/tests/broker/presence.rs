@@ -118,7 +118,7 @@ async fn no_more_devices_are_known_than_there_is_room_for() {
                     assert!(open.contains(&arrival.device), "who sends can be answered");
                     break;
                 }
-                other @ (Event::Contested { .. } | Event::Pulse) => panic!("{other:?}"),
+                other @ (Event::Contested { .. } | Event::Barred { .. } | Event::Pulse) => panic!("{other:?}"),
             }
         }
         // The one that had to go is told of before the one that came.

@@ -95,7 +95,8 @@ impl Bed {
             chain: leaf.pem.clone().into_bytes(),
         };
         let mut registry = Registry::new(Side::sqlite(&self.path("gateway.db")));
-        registry.keep(&certificate, tributary_gateway::now()).unwrap();
+        let made = registry::Made { certificate: &certificate, times_cut: 0, claim: None, entries: &[] };
+        registry.keep(&made, tributary_gateway::now()).unwrap();
     }
 
     /// Issues a certificate to `device` that has so many days left, and has the registry know it. For one that is over, the

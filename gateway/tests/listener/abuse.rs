@@ -219,7 +219,7 @@ async fn connected_after_all(rig: &mut Rig) -> (Raw, tributary_gateway::ingest::
                 assert_eq!(open.as_ref().map(|link| link.connection), Some(arrival.connection));
             }
             Event::Contested { .. } => {} // this test does just that
-            Event::Pulse => unreachable!("a door asks for no pulse"),
+            other @ (Event::Barred { .. } | Event::Pulse) => panic!("{other:?}"),
             Event::Closed { connection, .. } => {
                 assert_eq!(open.take().map(|link| link.connection), Some(connection));
             }

@@ -8,6 +8,7 @@ mod rig;
 mod abuse;
 mod audit;
 mod clients;
+mod elsewhere;
 mod ends;
 mod locked;
 mod messages;

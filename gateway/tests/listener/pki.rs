@@ -97,9 +97,20 @@ impl Pki {
         crls: Vec<CertificateRevocationListDer<'static>>,
         claims: Claims,
     ) -> Arc<ServerConfig> {
+        self.server_beside(&[], crls, claims)
+    }
+
+    /// The same, which trusts the authorities of `others` too.
+    pub(crate) fn server_beside(
+        &self,
+        others: &[&Self],
+        crls: Vec<CertificateRevocationListDer<'static>>,
+        claims: Claims,
+    ) -> Arc<ServerConfig> {
+        let roots = std::iter::once(self).chain(others.iter().copied()).map(|pki| pki.root.clone()).collect();
         let own = self.leaf("localhost", 1, ExtendedKeyUsagePurpose::ServerAuth, 2100);
         let tls_min = tributary_gateway::tls::TlsMin::default();
-        tls::server_config(vec![own.certificate], own.key, vec![self.root.clone()], crls, claims, tls_min).unwrap()
+        tls::server_config(vec![own.certificate], own.key, roots, crls, claims, tls_min).unwrap()
     }
 
     /// A client's TLS, which trusts this authority and shows `leaf`.

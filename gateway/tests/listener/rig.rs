@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tributary_gateway::audit::Auditor;
+use tributary_gateway::enrol::Claims;
 use tributary_gateway::ingest::listener::{Control, Counters, Listener, Settings};
 use tributary_gateway::ingest::{Arrival, Event, Identify, Link};
 
@@ -44,12 +45,22 @@ impl Rig {
     }
 
     pub(crate) async fn start_audited(events_max: usize, adjust: impl FnOnce(&mut Settings), auditor: Auditor) -> Self {
+        Self::start_claimed(events_max, adjust, auditor, Claims::default()).await
+    }
+
+    pub(crate) async fn start_claimed(
+        events_max: usize,
+        adjust: impl FnOnce(&mut Settings),
+        auditor: Auditor,
+        claims: Claims,
+    ) -> Self {
         let pki = Pki::new();
         let mut settings = Settings { address: ([127, 0, 0, 1], 0).into(), ..Settings::default() };
         settings.farewell_deadline = Duration::from_millis(300); // clients here seldom close when they are told to
         adjust(&mut settings);
         let (intake, events) = mpsc::channel(events_max);
         let listener = Listener::bind(settings, pki.server(vec![]), identify(), intake, auditor).await.unwrap();
+        let listener = listener.with_claims(claims);
         let (address, control, counters) = (listener.local_addr(), listener.control(), listener.counters());
         let stop = CancellationToken::new();
         let running = tokio::spawn(listener.run(stop.clone()));

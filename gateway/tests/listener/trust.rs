@@ -6,13 +6,14 @@ use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tributary_gateway::audit::Auditor;
+use tributary_gateway::enrol::cuts::{Cut, CutOff, Standing};
 use tributary_gateway::enrol::{Claimant, Claims};
 use tributary_gateway::ingest::Verdict;
-use tributary_gateway::ingest::listener::{BindError, Listener, RevokedBy, Settings};
+use tributary_gateway::ingest::listener::{BindError, Listener, Settings};
 
 use crate::pki::Pki;
 use crate::rig::{Raw, Rig, connect, device, identify, publish, topic};
-use proto::Channel;
+use proto::{Channel, Instant};
 
 /// Connects with `client` and says hello. Under TLS 1.3 the refusal comes after the client's own handshake.
 async fn is_refused(rig: &Rig, client: std::sync::Arc<rustls::ClientConfig>) -> bool {
@@ -98,7 +99,7 @@ async fn an_expired_certificate_may_ask_for_the_next_one_within_the_grace_and_no
     assert_eq!(arrival.claim, Some(Claimant::Expired { device: device("meter-7"), serial: "09".into() }));
     arrival.ticket.settle(Verdict::Settled);
     raw.packet().await;
-    let closed = rig.control.revoke(RevokedBy::Registry, ["09".to_owned()].into());
+    let closed = rig.control.revoke(["09".to_owned()].into());
     assert_eq!(closed.len(), 1, "revoked, it is cut off like any other");
     rig.stop().await;
 }
@@ -211,13 +212,64 @@ async fn revoking_cuts_the_live_connection_and_keeps_the_device_out() {
     let mut rig = Rig::start().await;
     let (mut meter, _link) = rig.connect("meter-7", 5).await;
     assert_eq!(rig.control.connected(), ["meter-7".parse().unwrap()]);
-    let closed = rig.control.revoke(RevokedBy::Lists, ["07".to_owned()].into());
+    let closed = rig.control.revoke(["07".to_owned()].into());
     assert_eq!(closed, [(device("meter-7"), "07".to_owned())]);
     assert_eq!(meter.packet().await, (0xE0, vec![0x87]));
     assert!(rig.closed().await.contains("revoked"));
     let mut again = rig.tls("meter-7").await;
     again.send(&connect(5, "meter-7", 60, None)).await;
     assert_eq!(again.packet().await, (0x20, vec![0, 0x87, 0]));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_that_is_cut_off_is_out_whichever_of_two_authorities_issued_what_it_shows_until_it_is_issued_another()
+{
+    let claims = Claims::with_grace(GRACE);
+    let mut rig = Rig::start_claimed(64, |_| {}, Auditor::none(), claims.clone()).await;
+    let old = Pki::new();
+    rig.control.set_tls(rig.pki.server_beside(&[&old], vec![], claims.clone()));
+    let of_old = rig.pki.client(Some(old.device("meter-7")));
+    let mut raw = Raw::connect(rig.address, of_old.clone()).await.unwrap();
+    raw.send(&connect(5, "meter-7", 60, None)).await;
+    assert_eq!(raw.packet().await.1[..2], [0, 0], "what an authority issued that is trusted beside the new one");
+    let connection = rig.opened().await.connection;
+
+    let cut = Cut { since: Instant(1_790_000_000_000_000), good: std::collections::BTreeSet::new() };
+    let said = CutOff::from([(device("meter-7"), Standing { cut: Some(cut), ..Standing::default() })]);
+    assert_eq!(claims.cuts().set(said), Some(vec![device("meter-7")]));
+    assert_eq!(rig.control.cut_off(), [(device("meter-7"), "07".to_owned())]);
+    assert_eq!(raw.packet().await, (0xE0, vec![0x87]));
+    assert!(rig.closed().await.contains("revoked"));
+    assert!(claims.cuts().is_over(&device("meter-8"), connection), "nor does what it had under way count");
+    let expired = old.leaf("meter-7", 12, ClientAuth, 2025);
+    let all = [of_old.clone(), rig.pki.client(Some(rig.pki.device("meter-7"))), rig.pki.client(Some(expired))];
+    for (number, client) in (1..).zip(all) {
+        assert!(is_refused(&rig, client).await, "case {number}");
+        assert_eq!(rig.counters.handshakes_failed.get(), number, "in the handshake");
+    }
+    let (_other, _link) = rig.connect("meter-8", 5).await; // of the same serial number
+    claims.cuts().issued(&device("meter-7"), "0b");
+    let mut raw =
+        Raw::connect(rig.address, rig.pki.client(Some(rig.pki.leaf("meter-7", 11, ClientAuth, 2100)))).await.unwrap();
+    raw.send(&connect(5, "meter-7", 60, None)).await;
+    assert_eq!(raw.packet().await.1[..2], [0, 0], "its new one");
+    rig.opened().await;
+    assert!(is_refused(&rig, of_old).await, "and no other");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_cut_off_between_its_handshake_and_its_first_packet_is_not_let_in() {
+    let claims = Claims::default();
+    let rig = Rig::start_claimed(64, |_| {}, Auditor::none(), claims.clone()).await;
+    let mut raw = rig.tls("meter-7").await;
+    let cut = Cut { since: Instant(1_790_000_000_000_000), good: std::collections::BTreeSet::new() };
+    let said = CutOff::from([(device("meter-7"), Standing { cut: Some(cut), ..Standing::default() })]);
+    claims.cuts().set(said).unwrap();
+    assert!(rig.control.cut_off().is_empty(), "it has no seat yet");
+    raw.send(&connect(5, "meter-7", 60, None)).await;
+    assert_eq!(raw.packet().await, (0x20, vec![0, 0x87, 0]));
     rig.stop().await;
 }
 

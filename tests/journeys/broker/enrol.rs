@@ -19,16 +19,16 @@ const PACK: &str = r#"[{"n":"glucose","u":"mg/dL","bt":1790000000,"v":104}]"#;
 const DAY_S: i64 = 86_400;
 
 /// A gateway that issues certificates, and a broker before it.
-struct Stage {
+pub(super) struct Stage {
     folder: tempfile::TempDir,
-    pki: Pki,
-    broker: Mosquitto,
-    gateway: Gateway,
+    pub(super) pki: Pki,
+    pub(super) broker: Mosquitto,
+    pub(super) gateway: Gateway,
 }
 
 impl Stage {
     /// None where there is no Mosquitto.
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let pki = Pki::create_for_years(&folder.path().join("pki"));
         let server = pki.server();
@@ -61,7 +61,7 @@ impl Stage {
         agent
     }
 
-    fn stored(&self, device: &str) -> i64 {
+    pub(super) fn stored(&self, device: &str) -> i64 {
         let db = rusqlite::Connection::open(self.gateway.database()).unwrap();
         let sql = "select count(*) from reading join series on series.id = reading.series
                    join device on device.id = series.device where device.name = ?";
@@ -87,12 +87,12 @@ fn enrol(agent: &Agent, claim: &Files) -> Output {
     agent.command(&["enrol", "--minutes", "2", "--claim-certificate", certificate, "--claim-key", key])
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// A client that listens to what it may and may not hear.
-fn listening(port: u16, files: &Files, name: &str, filters: &[&str]) -> Stream {
+pub(super) fn listening(port: u16, files: &Files, name: &str, filters: &[&str]) -> Stream {
     let mut stream = Stream::connect(port, files).unwrap();
     stream.send(&Packet::Connect { client: name.to_owned(), clean: true, keep_alive_s: 600 }).unwrap();
     assert!(matches!(stream.wait(PATIENCE).unwrap(), Packet::ConnAck { code: 0, .. }));

@@ -1,5 +1,5 @@
 //! The gateway dies at each call that the issuing of a certificate makes, and is started again: the device asks again and
-//! gets one certificate, which the registry and the authority's index know.
+//! gets one certificate, which the registry, the audit trail and the authority's index know.
 
 use std::path::Path;
 use std::process::Command;
@@ -104,8 +104,8 @@ fn die(stage: &mut Issuing, ask: Ask, place: usize, call: &Call, found: &mut Fou
     Ok(died)
 }
 
-/// The registry has one certificate of the device, which is the one it has; and the authority's index has it too. What
-/// else is there was signed and never given away: one at most, for the gateway died once.
+/// The registry has one certificate of the device, which is the one it has; the audit trail says so once; and the authority's
+/// index has it too. What else is there was signed and never given away: one at most, for the gateway died once.
 fn agree(stage: &Issuing, ask: Ask, name: &str, what: &str, found: &mut Found) -> anyhow::Result<()> {
     let db = rusqlite::Connection::open(stage.gateway.database())?;
     let mut select = db.prepare("select serial from certificate where device = ?1 and revoked_us is null")?;
@@ -113,6 +113,10 @@ fn agree(stage: &Issuing, ask: Ask, name: &str, what: &str, found: &mut Found) -
     let chain = certs::read_certificates(&stage.places(name).certificate)?;
     let has = certs::identity::serial(chain.first().context("a certificate")?)?;
     found.check(known == [has.clone()], || format!("{what}: it has {has}, the registry {known:?}"));
+    let sql = "select detail from audit where subject = ?1 and event in ('issued', 'renewed')";
+    let told: Vec<String> = db.prepare(sql)?.query_map([name], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let is_told = matches!(told.as_slice(), [entry] if entry.contains(&has));
+    found.check(is_told, || format!("{what}: it has {has}, the audit trail {told:?}"));
     let index = certs::Authority::open(&stage.authority())?.list()?;
     let listed: Vec<String> =
         index.iter().filter(|row| row.subject == name).map(|row| row.serial.to_string()).collect();

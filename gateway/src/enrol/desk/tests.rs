@@ -52,7 +52,8 @@ impl Rig {
         let checkpoints = Checkpoints::open(&folder.path().join("gateway.audit")).unwrap();
         let trail = Box::new(store.writer.trail());
         let (auditor, keeper) = audit::start(trail, checkpoints, audit::Settings::default(), crate::now).unwrap();
-        let settings = Settings { authority: Box::new(Stamp), anchors: Vec::new(), receipt_key: None };
+        let cuts = Cuts::default();
+        let settings = Settings { authority: Box::new(Stamp), anchors: Vec::new(), receipt_key: None, cuts };
         let side = || Registry::new(Side::sqlite(&path));
         let (desk, _) = Desk::open(settings, side(), auditor, crate::now).unwrap();
         Self { registry: side(), desk, keeper, folder }

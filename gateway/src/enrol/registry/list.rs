@@ -50,6 +50,11 @@ pub(super) fn list(db: Db<'_>, now: Instant) -> Result<Vec<Line>, SqlError> {
         lines.push(Line { device, what: "claim", more: more.to_owned(), time: Some(Instant(expires)) });
         Ok(())
     })?;
+    db.prepare("select device, cut_us, times from cut_off order by device limit 10000").each(NOTHING, |row| {
+        let more = format!("{} times", row.get::<i64>(2)?);
+        lines.push(Line { device: row.get(0)?, what: "cut off", more, time: Some(Instant(row.get(1)?)) });
+        Ok(())
+    })?;
     db.prepare("select pattern from enrolment_rule order by pattern limit 2000").each(NOTHING, |row| {
         lines.push(Line { device: row.get(0)?, what: "rule", more: "may enrol".to_owned(), time: None });
         Ok(())

@@ -1,11 +1,15 @@
 //! Who gets a certificate, on a real file.
 
 use super::*;
+use crate::enrol::authority::Held;
 use crate::store::sqlite;
 
 const HOUR: i64 = 3_600 * 1_000_000;
 const START: Instant = Instant(1_790_000_000_000_000);
 const CODE: [u8; 32] = [1; 32];
+
+mod cut;
+mod shared;
 
 struct Rig {
     _folder: tempfile::TempDir,
@@ -44,8 +48,30 @@ impl Rig {
             not_after: later(hours + 90 * 24),
             chain: serial.as_bytes().to_vec(),
         };
-        self.registry.keep(&certificate, later(hours)).unwrap();
+        self.keep(&certificate, None, hours).unwrap();
     }
+
+    /// Decided and kept at once.
+    fn keep(&mut self, certificate: &Certificate, claim: Option<&DeviceId>, hours: i64) -> Result<(), RegistryError> {
+        let times_cut = self.registry.times_cut(&certificate.device).unwrap();
+        let made = Made { certificate, times_cut, claim, entries: &[] };
+        self.registry.keep(&made, later(hours))
+    }
+
+    fn revoke(&mut self, device: &str, held: &[Held], hours: i64) {
+        self.registry.revoke(&id(device), held, later(hours)).unwrap();
+    }
+
+    /// The serial numbers that are revoked.
+    fn revoked(&mut self, hours: i64) -> Vec<String> {
+        let said = self.registry.cut_off(later(hours)).unwrap();
+        let all: std::collections::BTreeSet<_> = said.into_values().flat_map(|standing| standing.revoked).collect();
+        all.into_iter().collect()
+    }
+}
+
+fn shared() -> Claimant {
+    Claimant::Shared(id("claim-fleet"))
 }
 
 fn id(name: &str) -> DeviceId {
@@ -95,10 +121,10 @@ fn nobody_takes_the_name_of_a_device_that_lives_by_what_was_not_made_for_it() {
     assert_eq!(rig.ask(Claimant::Code(CODE), "a", 2, 0), Decision::NotAllowed);
     assert_eq!(rig.ask(Claimant::Code(CODE), "b", 2, 0), Decision::Issue);
     rig.registry.add_rule("*", START).unwrap();
-    assert_eq!(rig.ask(Claimant::Shared, "a", 3, 0), Decision::Waiting);
-    assert_eq!(rig.ask(Claimant::Shared, "c", 3, 0), Decision::Issue);
-    rig.registry.revoke(&[held("07", "a", later(90 * 24))], START).unwrap();
-    assert_eq!(rig.ask(Claimant::Shared, "a", 4, 0), Decision::Waiting, "it was cut off: a rule lets nobody in again");
+    assert_eq!(rig.ask(shared(), "a", 3, 0), Decision::Waiting);
+    assert_eq!(rig.ask(shared(), "c", 3, 0), Decision::Issue);
+    rig.revoke("a", &[held("07", "a", later(90 * 24))], 0);
+    assert_eq!(rig.ask(shared(), "a", 4, 0), Decision::Waiting, "it was cut off: a rule lets nobody in again");
 }
 
 #[test]
@@ -118,7 +144,7 @@ fn a_device_that_was_cut_off_comes_back_by_what_the_operator_makes_for_it_alone(
     rig.claim(Some("a"));
     assert_eq!(rig.ask(Claimant::Code(CODE), "a", 1, 0), Decision::Issue);
     rig.issued("a", 1, "07");
-    rig.registry.revoke(&[held("07", "a", later(90 * 24))], later(1)).unwrap();
+    rig.revoke("a", &[held("07", "a", later(90 * 24))], 1);
     assert_eq!(rig.ask(Claimant::Device, "a", 2, 1), Decision::NotAllowed, "by a connection that still stands");
     assert_eq!(rig.ask(Claimant::Code(CODE), "a", 1, 1), Decision::NotAllowed, "by the code that it came with");
     rig.registry.add_claim(&[3; 32], Some(&id("a")), later(2), later(3)).unwrap();
@@ -131,14 +157,14 @@ fn a_device_that_was_cut_off_comes_back_by_what_the_operator_makes_for_it_alone(
 fn the_operator_says_yes_or_no_to_one_key() {
     let mut rig = Rig::new();
     for key in [1, 2] {
-        assert_eq!(rig.ask(Claimant::Shared, "a", key, 0), Decision::Waiting);
+        assert_eq!(rig.ask(shared(), "a", key, 0), Decision::Waiting);
     }
     assert!(matches!(rig.registry.answer(&id("a"), None, true), Err(RegistryError::Several { count: 2, .. })));
     assert!(matches!(rig.registry.answer(&id("b"), None, true), Err(RegistryError::NobodyWaits(_))));
     rig.registry.answer(&id("a"), Some(&fingerprint(&[1; 65])), true).unwrap();
     rig.registry.answer(&id("a"), None, false).unwrap();
-    assert_eq!(rig.ask(Claimant::Shared, "a", 1, 0), Decision::Issue);
-    assert_eq!(rig.ask(Claimant::Shared, "a", 2, 0), Decision::NotAllowed);
+    assert_eq!(rig.ask(shared(), "a", 1, 0), Decision::Issue);
+    assert_eq!(rig.ask(shared(), "a", 2, 0), Decision::NotAllowed);
 }
 
 #[test]
@@ -150,11 +176,16 @@ fn a_device_renews_within_bounds_and_what_was_revoked_is_known_until_it_expires(
     }
     assert_eq!(rig.ask(Claimant::Device, "a", 5, 1), Decision::TooMany);
     assert_eq!(rig.ask(Claimant::Device, "a", 5, 25), Decision::Issue);
-    rig.registry.revoke(&[held("02", "a", later(90 * 24))], START).unwrap();
-    rig.registry.revoke(&[held("99", "z", later(24))], START).unwrap();
-    assert_eq!(rig.registry.revoked(START).unwrap(), ["02", "99"]);
-    assert_eq!(rig.registry.revoked(later(25)).unwrap(), ["02", "99"], "an expired one may still be shown to ask");
-    assert_eq!(rig.registry.revoked(later(24 + 91 * 24)).unwrap(), ["02"], "until nobody lets it in for that");
+    rig.revoke("a", &[held("02", "a", later(90 * 24))], 0);
+    rig.revoke("z", &[held("99", "z", later(24))], 0);
+    let of_a = ["01", "02", "03", "04"];
+    assert_eq!(
+        rig.revoked(0),
+        [&of_a[..], &["99"]].concat(),
+        "all that it has, whether its authority told of it or not"
+    );
+    assert_eq!(rig.revoked(25), [&of_a[..], &["99"]].concat(), "an expired one may still be shown to ask");
+    assert_eq!(rig.revoked(24 + 91 * 24), of_a, "until nobody lets it in for that");
     assert_ne!(
         rig.ask(Claimant::Device, "a", 2, 25),
         Decision::Known(b"02".to_vec()),
@@ -189,7 +220,7 @@ fn a_copy_of_a_replaced_or_revoked_certificate_waits_for_the_operators_word_or_a
     assert_eq!(rig.ask(expired("a", "02"), "a", 8, 151 * 24), Decision::Issue);
     rig.registry.answer(&id("a"), None, false).unwrap();
     assert_eq!(rig.ask(expired("a", "01"), "a", 9, 151 * 24), Decision::NotAllowed);
-    rig.registry.revoke(&[held("02", "a", later(150 * 24))], later(100 * 24)).unwrap();
+    rig.revoke("a", &[held("02", "a", later(150 * 24))], 100 * 24);
     assert_eq!(rig.ask(expired("a", "02"), "a", 7, 151 * 24), Decision::Waiting, "revoked");
     rig.registry.add_rule("a", START).unwrap();
     assert_eq!(
@@ -224,7 +255,7 @@ fn a_device_whose_key_stays_gets_a_new_certificate_for_it_when_half_of_the_old_o
     rig.issued("a", 1, "01");
     assert_eq!(rig.ask(Claimant::Device, "a", 1, 24), Decision::Known(b"01".to_vec()), "the answer was lost");
     assert_eq!(rig.ask(Claimant::Device, "a", 1, 60 * 24), Decision::Issue);
-    assert_eq!(rig.ask(Claimant::Shared, "a", 1, 60 * 24), Decision::Known(b"01".to_vec()), "who has no certificate");
+    assert_eq!(rig.ask(shared(), "a", 1, 60 * 24), Decision::Known(b"01".to_vec()), "who has no certificate");
     let renewed = Certificate {
         serial: "02".into(),
         device: id("a"),
@@ -232,7 +263,7 @@ fn a_device_whose_key_stays_gets_a_new_certificate_for_it_when_half_of_the_old_o
         not_after: later(150 * 24),
         chain: b"02".to_vec(),
     };
-    rig.registry.keep(&renewed, later(60 * 24)).unwrap();
+    rig.keep(&renewed, None, 60 * 24).unwrap();
     assert_eq!(rig.ask(Claimant::Device, "a", 1, 61 * 24), Decision::Known(b"02".to_vec()), "the answer was lost");
 }
 
@@ -242,7 +273,7 @@ fn a_rule_is_an_id_or_its_beginning() {
     rig.registry.add_rule("meter-*", START).unwrap();
     rig.registry.add_rule("pump", START).unwrap();
     for (device, is_in) in [("meter-1", true), ("meter", false), ("pump", true), ("pump-1", false)] {
-        assert_eq!(rig.ask(Claimant::Shared, device, 1, 0) == Decision::Issue, is_in, "{device}");
+        assert_eq!(rig.ask(shared(), device, 1, 0) == Decision::Issue, is_in, "{device}");
     }
 }
 
@@ -255,6 +286,6 @@ fn claims_and_revocations_are_seen_while_somebody_writes() {
     busy.execute_batch("begin immediate").unwrap();
     let began = std::time::Instant::now();
     assert_eq!(rig.registry.live_claims(START).unwrap(), [CODE]);
-    assert!(rig.registry.revoked(START).unwrap().is_empty());
+    assert!(rig.registry.cut_off(START).unwrap().is_empty());
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "it waits for nobody");
 }

@@ -23,6 +23,7 @@ use super::counters::Counters;
 use super::session::{Door, End, Session};
 use super::settings::Settings;
 use super::tls;
+use crate::enrol::Cuts;
 use crate::ingest::{Event, Intake, Messages, Trunk};
 
 /// Receipts and commands that wait for the broker, of all devices together.
@@ -37,6 +38,7 @@ pub(super) struct Member {
     settings: Settings,
     client_id: String,
     intake: Intake,
+    cuts: Cuts,
     door: Door,
     messages: Messages,
 }
@@ -52,10 +54,16 @@ type Reserving = Option<Pin<Box<dyn Future<Output = Permit> + Send>>>;
 type Permit = Result<mpsc::OwnedPermit<Event>, mpsc::error::SendError<()>>;
 
 impl Member {
-    pub(super) fn new(settings: Settings, client_id: String, intake: Intake, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        client_id: String,
+        intake: Intake,
+        cuts: Cuts,
+        counters: Arc<Counters>,
+    ) -> Self {
         let (trunk, messages) = Trunk::new(OUTGOING_MAX, OUTGOING_BYTES_MAX);
         let door = Door::new(trunk, settings.devices_max, counters);
-        Self { settings, client_id, intake, door, messages }
+        Self { settings, client_id, intake, cuts, door, messages }
     }
 
     /// Connects and serves until `stop`, however often the connection is lost; or until the pipeline has gone.
@@ -160,7 +168,9 @@ impl Serving<'_> {
                     Err(end) => return Err(end),
                 },
                 message = message(&mut self.member.messages, self.quiet_until), if is_free && self.up.is_some() => {
-                    // There is one as long as there is a trunk, which we have ourselves.
+                    // There is one as long as there is a trunk, which we have ourselves. What waited for a device goes
+                    // nowhere once that is cut off.
+                    let message = message.filter(|(topic, _)| !self.member.cuts.is_barred(&topic.device));
                     self.outgoing = message.map(|(topic, payload)| Outgoing::Message(topic, payload));
                 }
                 room = outlet.room(), if !is_free => match self.outgoing.take() {

@@ -137,14 +137,14 @@ async fn refuse(shared: &Shared, stream: &mut Stream, version: Version, refusal:
 async fn session(
     shared: &Shared,
     mut stream: Box<Stream>,
-    Peer { device, serials, claim }: Peer,
+    Peer { device, shown, claim }: Peer,
     mut terms: Terms,
     inbox: BytesMut,
     stop: &CancellationToken,
 ) {
     let peer = stream.get_ref().0.peer_addr().unwrap_or(shared.settings.address);
     let connection = ConnectionId::fresh();
-    let Entered { seat, mut kicked, previous } = match shared.control.enter(&device, connection, serials) {
+    let Entered { seat, mut kicked, previous } = match shared.control.enter(&device, connection, shown) {
         Ok(entered) => entered,
         Err(NoEntry::Revoked) => return refuse(shared, &mut stream, terms.version, &Refusal::Revoked, peer).await,
         Err(NoEntry::Contested { is_first }) => {

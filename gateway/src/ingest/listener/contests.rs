@@ -30,6 +30,31 @@ pub(super) struct Contests {
     quiet: HashMap<DeviceId, (Instant, u32)>,
 }
 
+/// Devices that are connected at other gateways, with the certificates of these serial numbers, as far as they took a place
+/// from a connection here.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere(HashMap<DeviceId, (String, Instant)>);
+
+impl Elsewhere {
+    /// `device` took its place from a connection here.
+    pub(super) fn came(&mut self, device: &DeviceId, serial: String, now: Instant) {
+        self.0.retain(|_, (_, since)| now.duration_since(*since) < KEPT_FOR);
+        if self.0.len() < DEVICES_MAX {
+            self.0.insert(device.clone(), (serial, now));
+        }
+    }
+
+    /// It has left there.
+    pub(super) fn left(&mut self, device: &DeviceId) {
+        self.0.remove(device);
+    }
+
+    /// Whether it is there with the certificate of `serial`.
+    pub(super) fn has(&self, device: &DeviceId, serial: Option<&String>) -> bool {
+        self.0.get(device).zip(serial).is_some_and(|((there, _), serial)| there == serial)
+    }
+}
+
 #[derive(Debug)]
 struct Contest {
     since: Instant,

@@ -18,10 +18,20 @@ type Stream = TlsStream<TcpStream>;
 pub(super) struct Peer {
     /// The device it names; of a claim, the name of its session.
     pub(super) device: DeviceId,
-    /// The serial numbers of that certificate and of those shown above it.
-    pub(super) serials: Vec<String>,
+    pub(super) shown: Shown,
     /// What sort of claim it is, if it is one, and its place among those that there is room for.
     pub(super) claim: Option<(Claimant, OwnedSemaphorePermit)>,
+}
+
+/// The certificates that a connection showed.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// Whom the first names; nobody, if it is a code.
+    pub(super) named: Option<DeviceId>,
+    /// Their serial numbers: its own, and those of the certificates above it.
+    pub(super) serials: Vec<String>,
+    /// When the life of the first begins, in seconds since 1970.
+    pub(super) from: i64,
 }
 
 /// The device that the certificate names, and its serial number.
@@ -39,22 +49,25 @@ pub(super) fn identity(shared: &Shared, stream: &Stream, connect: &Connect) -> R
         certificates.split_first().ok_or_else(|| Refusal::Identity("there is no certificate".to_owned()))?;
     let serials = certificates.iter().map(|each| certs::identity::serial(each)).collect::<Result<Vec<_>, _>>();
     let serials = serials.map_err(unsound)?;
+    let from = certs::life(leaf).map_or(i64::MIN, |(from, _)| from);
+    let mut shown = Shown { named: None, serials, from };
     let claimant = match shared.claims.of(leaf) {
         Some(key) => Claimant::Code(key),
         None => {
             let device = (shared.identify)(leaf).map_err(Refusal::Identity)?;
             certs::identity::check_issuers(issuers.iter().map(AsRef::as_ref)).map_err(unsound)?;
-            match (is_claim(&device), serials.first()) {
-                (true, _) => Claimant::Shared,
+            shown.named = Some(device.clone());
+            match (is_claim(&device), shown.serials.first()) {
+                (true, _) => Claimant::Shared(device),
                 (false, Some(serial)) if is_over(leaf) => Claimant::Expired { device, serial: serial.clone() },
-                (false, _) => return Ok(Peer { device, serials, claim: None }),
+                (false, _) => return Ok(Peer { device, shown, claim: None }),
             }
         }
     };
     let is_expired = matches!(claimant, Claimant::Expired { .. });
     let device = connect.claim_session().map_err(|refusal| if is_expired { Refusal::Expired } else { refusal })?;
     let seat = Arc::clone(&shared.claim_seats).try_acquire_owned().map_err(|_| Refusal::Crowded)?;
-    Ok(Peer { device, serials, claim: Some((claimant, seat)) })
+    Ok(Peer { device, shown, claim: Some((claimant, seat)) })
 }
 
 /// Whether a certificate that TLS let in has expired all the same, or does just now.

@@ -43,7 +43,8 @@ pub enum TlsError {
 /// its certificate and a revoked one cannot come back by a ticket.
 ///
 /// Beside these, the certificate of a code among `claims` is taken, which signs itself; and that of a device that expired
-/// so lately that `claims` lets it ask for its next one, if all else about it is as it should be.
+/// so lately that `claims` lets it ask for its next one, if all else about it is as it should be. Whom `claims` says to be
+/// cut off is refused, whatever the lists say.
 pub fn server_config(
     certificates: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -165,6 +166,10 @@ impl ClientCertVerifier for Admission {
         };
         let verified = judged?;
         is_of_a_device(end_entity, intermediates)?;
+        // Whatever list it is on, or none: a list is of one authority, and a device may have had others.
+        if self.claims.cuts().condemns_der(end_entity) {
+            return Err(Error::InvalidCertificate(CertificateError::Revoked));
+        }
         Ok(verified)
     }
 

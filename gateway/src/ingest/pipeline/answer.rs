@@ -82,7 +82,7 @@ impl<L: Ledger> Recording<L> {
             let topic = Topic::new(item.device().clone(), Channel::Senml).to_string();
             info!(device.id = %item.device(), "a pack bears the name of another device, and was quarantined");
             let why = "identity: its names are those of another device";
-            self.auditor.denied(
+            self.barrier.auditor().denied(
                 Event::DeniedPublish,
                 item.device(),
                 Detail::none().text("topic", &topic).text("why", why),

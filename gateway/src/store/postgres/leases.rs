@@ -60,7 +60,7 @@ impl Leases {
 }
 
 /// A name that nobody else has: std's hasher takes its keys from the system's randomness.
-fn unique() -> String {
+pub(crate) fn unique() -> String {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let half = || RandomState::new().build_hasher().finish();
     format!("{}-{:016x}{:016x}", std::process::id(), half(), half())

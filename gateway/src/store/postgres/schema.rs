@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/4_audit.sql"),
     include_str!("migrations/5_enrolment.sql"),
     include_str!("migrations/6_audit_trim.sql"),
+    include_str!("migrations/7_cut_off.sql"),
 ];
 /// The second half of the first migration, where TimescaleDB is there and where not.
 const HYPERTABLE: &str = include_str!("migrations/1_reading_hypertable.sql");

@@ -26,6 +26,12 @@ const ANSWER: Duration = Duration::from_secs(12);
 const TURN: &str = "select pg_advisory_xact_lock(?1)";
 const TURN_NUMBER: i64 = 7_264_193_503;
 
+/// Waits until nobody else appends; nobody else does until this transaction ends.
+pub(in crate::store) fn take_turn(db: Db<'_>) -> Result<(), SqlError> {
+    db.prepare(TURN).execute([TURN_NUMBER])?;
+    Ok(())
+}
+
 /// Lets go of the oldest entries, which this role may not by itself.
 const REMOVE: &str = "select audit_trim(?1)";
 
@@ -68,7 +74,7 @@ impl Trail {
 impl audit::Trail for Trail {
     fn append(&mut self, entries: &[Entry]) -> Result<Head, StoreError> {
         let head = self.transact(|db, doubt| {
-            db.prepare(TURN).execute([TURN_NUMBER])?;
+            take_turn(db)?;
             audit::append(db, entries, doubt)
         })?;
         self.doubt.end();
@@ -85,7 +91,7 @@ impl audit::Trail for Trail {
 
     fn trim(&mut self, cut: &Cut, now: Instant) -> Result<Head, StoreError> {
         self.transact(|db, _| {
-            db.prepare(TURN).execute([TURN_NUMBER])?;
+            take_turn(db)?;
             audit::trim(db, cut, now, REMOVE)
         })
     }

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/5_audit.sql"),
     include_str!("migrations/6_enrolment.sql"),
     include_str!("migrations/7_audit_trim.sql"),
+    include_str!("migrations/8_cut_off.sql"),
 ];
 
 /// Brings the schema to the newest version. Refuses a database that is already beyond it.

@@ -13,9 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tributary_gateway::audit::Auditor;
 use tributary_gateway::ingest::heart::Heart;
-use tributary_gateway::ingest::pipeline::{Recorder, judge_all};
+use tributary_gateway::ingest::pipeline::{Barrier, Recorder, judge_all};
 use tributary_gateway::ingest::totals::Totals;
 use tributary_gateway::ingest::{Arrival, ConnectionId, Event, Link, Messages, Ticket, Verdict};
 use tributary_gateway::store::Ledger;
@@ -24,10 +23,10 @@ use tributary_gateway::store::view::Ledger as Seen;
 use tributary_gateway::store::{Item, Outcome, SettledRanges};
 use tributary_gateway::store::{Reader, StoreError};
 
-#[path = "support/batches.rs"]
+#[path = "../support/batches.rs"]
 #[allow(dead_code, reason = "others use the rest")]
 mod batches;
-#[path = "pipeline/heart.rs"]
+mod cut;
 mod heart;
 use batches::{EPOCH, NOW, batch, meter, now, open, synced};
 
@@ -84,14 +83,17 @@ impl Rig {
     }
 
     fn start_in(folder: TempDir) -> Self {
+        Self::start_behind(folder, Barrier::default())
+    }
+
+    fn start_behind(folder: TempDir, barrier: Barrier) -> Self {
         let Store { writer, reader } = open(&folder);
         let (fails, hangs, tries) = (Arc::default(), Arc::default(), Arc::default());
         let hopeless = CancellationToken::new();
         let (failing, hanging) = (Arc::clone(&fails), Arc::clone(&hangs));
         let ledger = Failing { writer, fails: failing, hangs: hanging, tries: Arc::clone(&tries) };
         let totals: &'static Totals = Box::leak(Box::new(Totals::zero()));
-        let (recorder, thread) =
-            Recorder::spawn_until(ledger, now, totals, None, Auditor::none(), hopeless.clone()).unwrap();
+        let (recorder, thread) = Recorder::spawn_until(ledger, now, totals, None, barrier, hopeless.clone()).unwrap();
         let (events, arriving) = mpsc::channel(64);
         let heart = recorder.heart(&events, totals);
         let judge = tokio::spawn(judge_all(arriving, recorder, None, now));
