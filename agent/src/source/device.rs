@@ -29,10 +29,9 @@
 //!    published bytes and not from the codec; `fuzzing.rs` takes the codec into the fuzz targets.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use proto::{Instant, Kind, Series};
+use proto::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::{BadSetting, SourceError};
@@ -219,8 +218,8 @@ pub(crate) fn check_port(port: &str) -> Result<(), BadSetting> {
     feature = "programs",
     feature = "vitals"
 ))]
-pub(crate) fn series(name: &str, unit: &str, kind: Kind) -> Arc<Series> {
+pub(crate) fn series(name: &str, unit: &str, kind: proto::Kind) -> std::sync::Arc<proto::Series> {
     let name = name.parse().expect("a series' name that the source chose");
     let unit = unit.parse().expect("a unit that the source chose");
-    Arc::new(Series { name, unit, kind })
+    std::sync::Arc::new(proto::Series { name, unit, kind })
 }

@@ -199,8 +199,7 @@ impl Recorder {
         let (links, hidden, rounds) = (HashMap::new(), HashSet::new(), Rounds::default());
         let lanes = vec![(sender, rounds.clone())];
         let is_failing = false;
-        let recording =
-            Recording { ledger, links, hidden, now, totals, key, barrier, hopeless, is_failing, rounds };
+        let recording = Recording { ledger, links, hidden, now, totals, key, barrier, hopeless, is_failing, rounds };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || recording.run(inbox))?;
         Ok((Self { lanes, judge: Rounds::default() }, thread))
     }
