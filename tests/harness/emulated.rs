@@ -59,7 +59,7 @@ impl Target {
         self.built(&built(), "cross/build")
     }
 
-    /// The agent that `make test` builds for such machines: not small, and with bugs to be switched on.
+    /// The agent that `make test-cross` builds for such machines: not small, and with bugs to be switched on.
     ///
     /// # Errors
     /// [`Missing`] when it was not built.

@@ -1,4 +1,4 @@
-//! The agent for ARM, run by QEMU, against this machine's gateway.
+//! The agent for ARM, run by QEMU, against this machine's gateway: `make test-cross`.
 
 use std::path::PathBuf;
 
@@ -28,11 +28,13 @@ fn survives_kills(target: Target) {
 }
 
 #[test]
+#[ignore = "`make test-cross` builds the agents that it runs, which takes some ten minutes"]
 fn a_64_bit_arm_agent_takes_its_certificate_and_loses_and_doubles_nothing_when_it_is_killed() {
     survives_kills(Target::ARM64);
 }
 
 #[test]
+#[ignore = "`make test-cross` builds the agents that it runs, which takes some ten minutes"]
 fn a_32_bit_arm_agent_takes_its_certificate_and_loses_and_doubles_nothing_when_it_is_killed() {
     survives_kills(Target::ARMHF);
 }
@@ -49,11 +51,13 @@ fn frees_nothing_without_a_receipt(target: Target) {
 }
 
 #[test]
+#[ignore = "`make test-cross` builds the agents that it runs, which takes some ten minutes"]
 fn a_64_bit_arm_agent_frees_nothing_without_a_receipt_and_one_that_does_is_caught() {
     frees_nothing_without_a_receipt(Target::ARM64);
 }
 
 #[test]
+#[ignore = "`make test-cross` builds the agents that it runs, which takes some ten minutes"]
 fn a_32_bit_arm_agent_frees_nothing_without_a_receipt_and_one_that_does_is_caught() {
     frees_nothing_without_a_receipt(Target::ARMHF);
 }
@@ -68,11 +72,13 @@ fn finds_names(target: Target) {
 }
 
 #[test]
+#[ignore = "`make test-cross` builds the agents that it runs, which takes some ten minutes"]
 fn a_static_agent_for_64_bit_arm_finds_its_gateway_by_the_hosts_file_and_by_a_name_server() {
     finds_names(Target::ARM64);
 }
 
 #[test]
+#[ignore = "`make test-cross` builds the agents that it runs, which takes some ten minutes"]
 fn a_static_agent_for_32_bit_arm_finds_its_gateway_by_the_hosts_file_and_by_a_name_server() {
     finds_names(Target::ARMHF);
 }
