@@ -38,7 +38,7 @@ fn malformed_rows_are_kept_aside_with_their_line_and_the_import_goes_on() {
         "2099-03-24 10:11:00,106",
         "2026-03-24 10:16:00,107",
     ];
-    std::fs::write(&csv, rows.join("\n")).unwrap();
+    std::fs::write(&csv, rows.join("\n") + "\n").unwrap();
     let source = file_source(&csv, "unit = \"mg/dL\", min = 20, max = 600");
     let files = pki.device("cgm-9");
     let mut agent = Agent::new(&folder.path().join("agent"), "cgm-9", Some(gateway.mqtt_port), &files, &source);
