@@ -7,7 +7,7 @@ FEATURES := seeded-bugs,aws
 # A commit's worth of tests is built with the same profile as the demo, so that nothing is built twice.
 BIN := target/debug
 
-.PHONY: help demo test check terraform containers test-rust test-ui test-package test-cross package bench chaos drill security cross fuzz sbom reproducible servers ui install build build-for-tests clean
+.PHONY: help demo test check terraform containers test-rust test-ui test-package package bench chaos drill security cross fuzz sbom reproducible servers ui install build build-for-tests clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,7 @@ containers: ## images, compose.yaml and systemd units, as far as they can be loo
 	gateway/containers/check
 
 test-rust: ui build-for-tests servers ## unit, property, integration and end-to-end tests, and the rigs of `chaos` in their short form
+	cross/test
 	$(CARGO) build --profile dist --package tributary-agent --quiet
 	$(CARGO) nextest run --workspace --features $(FEATURES) --no-fail-fast
 	$(BIN)/tributary-demo --check
@@ -46,11 +47,6 @@ test-ui: ui build-for-tests ## the dashboard's own tests, then all of it in a br
 test-package: ui build-for-tests ## what packages are and do, in a Debian root; docs/raspberry-pi.md, command by command
 	$(CARGO) build --profile dist --package tributary-agent --quiet
 	cross/package/check
-
-test-cross: build-for-tests ## agents for ARM under QEMU: killed, told untruths by a broker, sent to look for their gateway; ten minutes
-	.ci/install
-	cross/test
-	$(CARGO) nextest run --package tributary-tests --features $(FEATURES) --test journeys --run-ignored only -E 'test(emulated::)'
 
 package: ui ## Debian packages and archives of agent and gateway, tried; into target/package
 	.ci/install

@@ -29,20 +29,26 @@ impl Target {
     /// Every form that `make cross` builds.
     pub const ALL: [Self; 7] = [
         Self::fixed("amd64", "x86_64-unknown-linux-musl", "qemu-x86_64"),
-        Self::ARM64,
-        Self::ARMHF,
+        Self::fixed("arm64", "aarch64-unknown-linux-musl", "qemu-aarch64"),
+        Self::fixed("armhf", "armv7-unknown-linux-musleabihf", "qemu-arm"),
         Self::fixed("armv6", "arm-unknown-linux-musleabihf", "qemu-arm"),
         Self::fixed("riscv64", "riscv64gc-unknown-linux-musl", "qemu-riscv64"),
-        Self { libc: Some("libc-arm64"), ..Self::fixed("arm64-glibc", "aarch64-unknown-linux-gnu", "qemu-aarch64") },
-        Self { libc: Some("libc-armhf"), ..Self::fixed("armhf-glibc", "armv7-unknown-linux-gnueabihf", "qemu-arm") },
+        Self::ARM64,
+        Self::ARMHF,
     ];
-    /// 64-bit ARM: Raspberry Pi 3 and later, most gateways.
-    pub const ARM64: Self = Self::fixed("arm64", "aarch64-unknown-linux-musl", "qemu-aarch64");
-    /// 32-bit ARM with a floating point unit: Raspberry Pi 2, BeagleBone.
-    pub const ARMHF: Self = Self::fixed("armhf", "armv7-unknown-linux-musleabihf", "qemu-arm");
+    /// 64-bit ARM, as in a Raspberry Pi 3 and later; with glibc.
+    pub const ARM64: Self =
+        Self::linked("arm64-glibc", "aarch64-unknown-linux-gnu", "qemu-aarch64", "libc-arm64");
+    /// 32-bit ARM with a floating point unit, as in a Raspberry Pi 2; with glibc.
+    pub const ARMHF: Self =
+        Self::linked("armhf-glibc", "armv7-unknown-linux-gnueabihf", "qemu-arm", "libc-armhf");
 
     const fn fixed(name: &'static str, triple: &'static str, emulator: &'static str) -> Self {
         Self { name, triple, emulator, libc: None }
+    }
+
+    const fn linked(name: &'static str, triple: &'static str, emulator: &'static str, libc: &'static str) -> Self {
+        Self { name, triple, emulator, libc: Some(libc) }
     }
 
     /// Whether its programs have all of their C library within.
@@ -59,7 +65,7 @@ impl Target {
         self.built(&built(), "cross/build")
     }
 
-    /// The agent that `make test-cross` builds for such machines: not small, and with bugs to be switched on.
+    /// The agent that `make test` builds for such machines: not small, and with bugs to be switched on.
     ///
     /// # Errors
     /// [`Missing`] when it was not built.
