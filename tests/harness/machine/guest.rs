@@ -79,7 +79,9 @@ impl Guest {
         self.said().lines().filter_map(|line| number_after(line, "batches, resident ")).next_back()
     }
 
-    fn said(&self) -> String {
+    /// All that its console shows.
+    #[must_use]
+    pub fn said(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.console).unwrap_or_default()).into_owned()
     }
 }

@@ -31,13 +31,16 @@ ip link set eth0 up
 held() { said=$(tributary-agent status --config /etc/agent.toml 2>/dev/null | sed -n 's/^batches held *//p'); echo ${said:-0}; }
 if [ -e /data/buffer.db ]; then echo "guest: begins with $(held) batches"; else echo "guest: begins with 0 batches"; fi
 tributary-agent run --config /etc/agent.toml &
-resident() { said=$(sed -n 's/^VmRSS: *\([0-9]*\) kB/\1/p' "/proc/$1/status" 2>/dev/null); echo "${said:-0}"; }
+resident() { said=$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$1/status" 2>/dev/null); echo "${said:-0}"; }
 while sleep 0.1; do
 	kib=$(resident $!)
 	[ $kib -gt 0 ] || echo "guest: agent ended"
 	echo "guest: holds $(held) batches, resident $kib KiB"
 done
 "#;
+
+/// Where a system keeps the zone that the configuration names.
+const ZONE: &str = "usr/share/zoneinfo/Etc/UTC";
 
 /// Writes the archive to `path`.
 ///
@@ -61,6 +64,9 @@ pub(super) fn write(parts: &Parts, files: &Files, path: &Path) -> anyhow::Result
         archive.copy(&format!("modules/{name}"), 0o644, module)?;
     }
     archive.file("etc/hosts", 0o644, b"10.0.2.2 localhost\n"); // where the guest's network finds this machine's loopback
+    // A device's system has its zones, as this machine's has; the configuration names one.
+    archive.folders_of(ZONE);
+    archive.copy(ZONE, 0o644, &Path::new("/").join(ZONE))?;
     archive.file("etc/nsswitch.conf", 0o644, b"hosts: files\n");
     archive.file("etc/agent.toml", 0o644, files.config.as_bytes());
     archive.file("etc/cgm.csv", 0o644, files.csv.as_bytes());
