@@ -110,7 +110,7 @@ impl Enrolment<'_> {
                 Ok(Outcome::Issued(issued)) => return Ok(Ok(issued)),
                 Ok(Outcome::Refused(why)) => return Ok(Err(why)),
                 Ok(Outcome::Waiting(seconds)) => {
-                    let again = operator.is_waited_for(Duration::from_secs(seconds.into()), Instant::now());
+                    let again = operator.again(Duration::from_secs(seconds.into()), Instant::now());
                     if again.is_told {
                         info!(
                             "the operator has to allow this device: `tributary-gateway devices allow {}`",

@@ -86,7 +86,7 @@ impl Comeback {
         match asked {
             Ok(Asked::Kept) => Some(true),
             Ok(Asked::Waiting(most)) => {
-                let again = self.operator.is_waited_for(most, now);
+                let again = self.operator.again(most, now);
                 if again.is_told {
                     warn!("the operator has to allow this device to come back: see `tributary-gateway devices list`");
                 }

@@ -25,7 +25,7 @@ pub(super) struct Again {
 impl Operator {
     /// The gateway said at `now` that it waits for the operator, and how long a device may wait: it is asked again within
     /// `most`, and within an eighth of what was waited for so far.
-    pub(super) fn is_waited_for(&mut self, most: Duration, now: Instant) -> Again {
+    pub(super) fn again(&mut self, most: Duration, now: Instant) -> Again {
         let waited = now.saturating_duration_since(self.since.unwrap_or(now));
         let after = (FIRST + waited / SHARE).min(most);
         let is_told = self.since.is_none() || after == most;
@@ -45,7 +45,7 @@ mod tests {
         let (mut now, mut asks, mut told) = (start, 0, 0);
         while now < start + Duration::from_secs(600) {
             let waited = now - start;
-            let again = operator.is_waited_for(MOST, now);
+            let again = operator.again(MOST, now);
             assert!(again.after >= FIRST && again.after <= MOST.min(FIRST + waited / 8), "{again:?} after {waited:?}");
             (now, asks, told) = (now + again.after, asks + 1, told + u32::from(again.is_told));
         }
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_gateway_that_may_be_asked_at_once_is() {
-        let again = Operator::default().is_waited_for(Duration::from_millis(200), Instant::now());
+        let again = Operator::default().again(Duration::from_millis(200), Instant::now());
         assert_eq!(again, Again { after: Duration::from_millis(200), is_told: true });
     }
 }
