@@ -10,6 +10,7 @@ pub mod enrol;
 pub mod expired;
 pub mod keep;
 pub mod key;
+mod operator;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 pub mod receipts;

@@ -8,8 +8,8 @@ use crate::database::Shared;
 use crate::pki::Files;
 use crate::{Agent, Database, Gateway, Pki, binary, wait_for};
 
-/// A source that always has something to say.
-pub const SOURCE: &str = "[[source]]\nname = \"meter\"\ntype = \"simulate\"\nwhat = \"meter\"\n";
+/// A source that always has something to say, ten times a second.
+pub const SOURCE: &str = "[[source]]\nname = \"meter\"\ntype = \"simulate\"\nwhat = \"meter\"\nspeed = 10.0\n";
 /// Whatever is waited for comes well within this, or never: machines that test are busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use certs::Authority;
 use certs::authority::{LeafWithKey, Reason, Which};
+use harness::issuing::SOURCE;
 use harness::oracle::Allowed;
 use harness::pki::Files;
 use harness::proxy::{End, Plan};
@@ -234,8 +235,7 @@ fn a_revoked_authority_takes_its_devices_off_within_seconds_and_its_neighbours_s
     gateway.crl = Some(crl.clone());
     gateway.restart();
     let _agents = [("bad-1", &bad), ("good-1", &good)].map(|(id, files)| {
-        let source = "[[source]]\nname = \"meter\"\ntype = \"simulate\"\nwhat = \"meter\"\n";
-        let mut agent = Agent::new(&folder.path().join(id), id, Some(gateway.mqtt_port), files, source);
+        let mut agent = Agent::new(&folder.path().join(id), id, Some(gateway.mqtt_port), files, SOURCE);
         agent.start();
         agent
     });

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use harness::issuing::SOURCE;
 use harness::pki::Files;
 use harness::{Agent, Gateway, Pki, wait_for};
 
@@ -62,8 +63,7 @@ impl SoftToken {
 
 /// An agent with its key in `token`, under `label`.
 fn agent(folder: &Path, id: &str, port: u16, files: &Files, token: &SoftToken, label: &str) -> Agent {
-    let source = "[[source]]\nname = \"meter\"\ntype = \"simulate\"\nwhat = \"meter\"\n";
-    let mut agent = Agent::new(&folder.join(id), id, Some(port), files, source);
+    let mut agent = Agent::new(&folder.join(id), id, Some(port), files, SOURCE);
     agent.environment = vec![token.environment()];
     let pin_file = agent.folder.join("pin");
     certs::key_file::create_private(&pin_file, format!("{PIN}\n").as_bytes()).unwrap();

@@ -128,7 +128,7 @@ fn report(bench: &Bench, verdicts: &BTreeMap<&'static str, Verdict>) -> anyhow::
     );
     for id in ALL {
         let verdict = &verdicts[id];
-        println!("    {:<17} {id}: {}", verdict.word(), verdict.why());
+        found.said.push(format!("{:<17} {id}: {}", verdict.word(), verdict.why()));
         let figure = match verdict {
             Verdict::Pass(_) => "device_advisor_passed",
             Verdict::Warning(_) => "device_advisor_passed_with_warning",

@@ -2,7 +2,8 @@
 //! case differs from a good one in one property, its exact answer is asserted, and meanwhile another device's readings
 //! go on. And what a device's identity must survive: rotations under load, and cuts at each step.
 //!
-//! `tributary-security` runs all parts in full, `--short` a commit's worth; `--only A,B` just those. It writes
+//! `tributary-security` runs all parts in full, one after the other; `--short` a commit's worth of them, side by side where
+//! they do not disturb each other's times; `--only A,B` just those. It writes
 //! `target/security.json`, and fails when an answer was not the one that is due, or when something could not be run here:
 //! `--allow-skips` passes over that on a person's machine, and not where `CI` is `true`.
 
@@ -10,11 +11,15 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
 
 mod advisor;
 mod certificates;
 mod cuts;
 mod https;
+mod lanes;
 mod openings;
 mod packets;
 mod part;
@@ -26,7 +31,7 @@ mod site;
 mod sslyze;
 mod wire;
 
-use crate::part::{Part, Plan};
+use crate::part::{Found, Part, Plan};
 use crate::report::Report;
 
 /// Each by its name, quick and telling first.
@@ -34,14 +39,19 @@ const ALL: &[(&str, Part)] = &[
     ("openings", openings::run),
     ("rights", rights::run),
     ("packets", packets::run),
-    ("revocations", revocations::run),
     ("rotations", rotations::run),
-    ("cuts", cuts::run),
-    ("certificates", certificates::run),
-    ("https", https::run),
     ("sslyze", sslyze::run),
-    ("advisor", advisor::run),
+    ("cuts", cuts::run),
+    ("https", https::run),
+    ("revocations", revocations::run),
+    ("certificates", certificates::run),
 ];
+
+/// Whose clocks run so fast that a moment's work of others would be seconds to them: alone.
+const ALONE: &[(&str, Part)] = &[("advisor", advisor::run)];
+
+/// Parts at once of a commit's worth. Half of their time, and more, they wait: for a deadline, or for files to be read again.
+const AT_ONCE: usize = 3;
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1)) {
@@ -71,22 +81,41 @@ fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<bool> {
             }
         }
     }
-    let known = ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    let known = ALL.iter().chain(ALONE).map(|(name, _)| *name).collect::<Vec<_>>();
     if let Some(unknown) = only.iter().find(|name| !known.contains(&name.as_str())) {
         anyhow::bail!("{unknown}: no such part; there are {}", known.join(", "));
     }
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) * 7_919 + 1);
     println!("SEED={seed}: --seed {seed} repeats this run");
     let mut report = Report::new(seed, short, may_skip(allows_skips, std::env::var("CI").ok().as_deref()));
-    for (name, part) in ALL.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name)) {
-        let folder = tempfile::tempdir()?;
-        let began = std::time::Instant::now();
-        let found = part(&Plan { seed, short, folder: folder.path().into() });
-        let found = found.map_err(|error| error.context(format!("part {name}")))?;
-        report.add(name, &found, began.elapsed());
-    }
+    let began = Instant::now();
+    try_all(&mut report, seed, short, |name| only.is_empty() || only.iter().any(|wanted| wanted == name))?;
+    report.took(began.elapsed());
     report.write(&path)?;
     Ok(report.is_clean())
+}
+
+/// Runs those parts that are wanted.
+fn try_all(report: &mut Report, seed: u64, short: bool, is_wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    for (parts, at_once) in [(ALL, if short { AT_ONCE } else { 1 }), (ALONE, 1)] {
+        let (parts, mut failed): (Vec<_>, _) = (parts.iter().filter(|(name, _)| is_wanted(name)).collect(), None);
+        let work = |place: usize| of_part(parts[place].1, seed, short);
+        lanes::run(parts.len(), at_once, work, |place, (found, took)| match (parts[place].0, found) {
+            (name, Ok(found)) => report.add(name, &found, took),
+            (name, Err(error)) => failed = failed.take().or(Some(error.context(format!("part {name}")))),
+        });
+        failed.map_or(Ok(()), Err)?;
+    }
+    Ok(())
+}
+
+/// What a part finds, in a folder of its own, and how long that took.
+fn of_part(part: Part, seed: u64, short: bool) -> (anyhow::Result<Found>, Duration) {
+    let began = Instant::now();
+    let found = tempfile::tempdir()
+        .context("make a folder")
+        .and_then(|folder| part(&Plan { seed, short, folder: folder.path().into() }));
+    (found, began.elapsed())
 }
 
 /// Whether what cannot be run here may be left out: where a person says so, and never in CI, which has all of it.

@@ -32,6 +32,8 @@ pub(crate) struct Found {
     pub(crate) open: Vec<String>,
     /// What could not be run here, and why.
     pub(crate) skipped: Vec<String>,
+    /// What people are told beside the figures, a line each.
+    pub(crate) said: Vec<String>,
     /// What else the report is to hold, by name.
     pub(crate) details: BTreeMap<&'static str, serde_json::Value>,
 }

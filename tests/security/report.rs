@@ -18,6 +18,8 @@ pub(crate) struct Report {
     short: bool,
     figures: BTreeMap<String, Value>,
     seconds: BTreeMap<&'static str, f64>,
+    /// Of all parts, some of which may have run side by side.
+    took: Duration,
     wrong: usize,
     open: Vec<String>,
     skipped: Vec<String>,
@@ -28,7 +30,8 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(seed: u64, short: bool, allows_skips: bool) -> Self {
         let (figures, seconds) = (BTreeMap::new(), BTreeMap::new());
-        Self { seed, short, figures, seconds, wrong: 0, open: Vec::new(), skipped: Vec::new(), allows_skips }
+        let (open, skipped) = (Vec::new(), Vec::new());
+        Self { seed, short, figures, seconds, took: Duration::ZERO, wrong: 0, open, skipped, allows_skips }
     }
 
     /// Takes in what `part` found, and says it.
@@ -39,6 +42,7 @@ impl Report {
             (true, false) => "SKIPPED",
             (false, _) => "FAILED",
         };
+        found.said.iter().for_each(|line| println!("    {line}"));
         println!("{part:<16} {verdict:<7} {:>6.1} s  {}", took.as_secs_f64(), figures.join(", "));
         found.wrong.iter().take(SHOWN_MAX).for_each(|what| println!("    wrong: {what}"));
         if let Some(more) = found.wrong.len().checked_sub(SHOWN_MAX).filter(|more| *more > 0) {
@@ -53,6 +57,11 @@ impl Report {
         self.figures.extend(found.figures.iter().map(|(what, count)| ((*what).to_owned(), json!(count))));
         self.figures.extend(found.details.iter().map(|(what, value)| ((*what).to_owned(), value.clone())));
         self.figures.insert(format!("{part}_wrong"), json!(found.wrong.len()));
+    }
+
+    /// All parts have run, within this.
+    pub(crate) fn took(&mut self, took: Duration) {
+        self.took = took;
     }
 
     /// Whether nothing is wrong, and nothing was left out that had to be shown.
@@ -71,7 +80,7 @@ impl Report {
         figures.insert("seed".into(), json!(self.seed));
         figures.insert("size".into(), json!(if self.short { "short" } else { "full" }));
         figures.insert("seconds".into(), json!(self.seconds));
-        let total: f64 = self.seconds.values().sum();
+        let total = self.took.as_secs_f64();
         figures.insert("seconds_in_all".into(), json!(total));
         let (wrong, open, skipped) = (self.wrong, self.open.len(), self.skipped.len());
         println!("{wrong} wrong, {open} open, {skipped} skipped in {total:.0} s; {}", path.display());

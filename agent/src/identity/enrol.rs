@@ -16,6 +16,7 @@ use super::claim::Claim;
 use super::configs::{provider, timed, verifier};
 use super::expired::is_over;
 use super::keep::Keep;
+use super::operator::Operator;
 use super::receipts::ReceiptKey;
 use super::trust::Trust;
 use super::{Key, Tls};
@@ -98,6 +99,7 @@ impl Enrolment<'_> {
         let (given_name, mut goes_by_it) = (self.claim.name(), false);
         let pace = self.uplink.pace;
         let mut backoff = Backoff::new(pace.reconnect_min, pace.reconnect_max, crate::uplink::run::seed());
+        let mut operator = Operator::default();
         loop {
             let enrol = Enrol { nonce: nonce()?, device: self.device.clone(), request: request.clone() };
             let name = match given_name.as_ref().filter(|_| goes_by_it) {
@@ -108,8 +110,14 @@ impl Enrolment<'_> {
                 Ok(Outcome::Issued(issued)) => return Ok(Ok(issued)),
                 Ok(Outcome::Refused(why)) => return Ok(Err(why)),
                 Ok(Outcome::Waiting(seconds)) => {
-                    info!("the operator has to allow this device: `tributary-gateway devices allow {}`", self.device);
-                    Duration::from_secs(seconds.into())
+                    let again = operator.again(Duration::from_secs(seconds.into()), Instant::now());
+                    if again.is_told {
+                        info!(
+                            "the operator has to allow this device: `tributary-gateway devices allow {}`",
+                            self.device
+                        );
+                    }
+                    again.after
                 }
                 Ok(Outcome::Later(seconds)) => {
                     info!("the gateway cannot answer now");

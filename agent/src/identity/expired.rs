@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use super::Tls;
 use super::enrol::asking;
 use super::keep::Keep;
+use super::operator::Operator;
 use crate::clock::BootClock;
 use crate::uplink::Settings;
 use crate::uplink::place::Place;
@@ -35,6 +36,8 @@ enum Asked {
     Needless,
     /// None yet; to be asked for again after this.
     NotYet(Duration),
+    /// None before the operator has allowed it; to be asked for again within this.
+    Waiting(Duration),
 }
 
 /// Sees to it that a device comes back whose certificate has expired.
@@ -48,6 +51,7 @@ pub struct Comeback {
     asking: Option<(oneshot::Receiver<Asked>, Place)>,
     /// Nothing is asked before.
     not_before: Option<Instant>,
+    operator: Operator,
 }
 
 impl Comeback {
@@ -55,7 +59,8 @@ impl Comeback {
     #[must_use]
     pub fn new(device: &DeviceId, settings: &Settings, tls: &Tls, clock: &Arc<BootClock>) -> Self {
         let (device, settings, tls, clock) = (device.clone(), settings.clone(), tls.clone(), Arc::clone(clock));
-        Self { device, settings, tls, clock, asking: None, not_before: None }
+        let operator = Operator::default();
+        Self { device, settings, tls, clock, asking: None, not_before: None, operator }
     }
 
     /// A connection ended or did not come to stand. `is_unwelcome` says that it was refused as it is with an expired
@@ -77,10 +82,19 @@ impl Comeback {
     pub async fn answered(&mut self) -> Option<bool> {
         let asked = (&mut self.asking.as_mut()?.0).await;
         self.asking = None;
+        let now = Instant::now();
         match asked {
             Ok(Asked::Kept) => Some(true),
+            Ok(Asked::Waiting(most)) => {
+                let again = self.operator.again(most, now);
+                if again.is_told {
+                    warn!("the operator has to allow this device to come back: see `tributary-gateway devices list`");
+                }
+                self.not_before = now.checked_add(again.after);
+                Some(false)
+            }
             Ok(Asked::NotYet(wait)) => {
-                self.not_before = Instant::now().checked_add(wait);
+                self.not_before = now.checked_add(wait);
                 Some(false)
             }
             Ok(Asked::Needless) | Err(_) => Some(false),
@@ -134,10 +148,7 @@ async fn try_ask(
             info!("the next certificate is here; connecting with it");
             Ok(Asked::Kept)
         }
-        Outcome::Waiting(seconds) => {
-            warn!("the operator has to allow this device to come back: see `tributary-gateway devices list`");
-            Ok(Asked::NotYet(Duration::from_secs(seconds.into())))
-        }
+        Outcome::Waiting(seconds) => Ok(Asked::Waiting(Duration::from_secs(seconds.into()))),
         Outcome::Later(seconds) => Ok(Asked::NotYet(Duration::from_secs(seconds.into()))),
         Outcome::Refused(why) => {
             error!(?why, "the gateway gives this device no certificate any more; it needs a new claim");

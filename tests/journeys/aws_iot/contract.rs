@@ -125,6 +125,8 @@ fn a_revocation_that_ends_at_any_call_is_ended_by_saying_it_again() {
 
 #[test]
 fn what_may_pass_is_told_from_what_the_operator_must_change_and_nobody_waits_for_a_service_that_is_away() {
+    // Its deadlines take their time.
+    let silent = std::thread::spawn(nobody_waits_for_one_that_is_silent);
     let folder = tempfile::tempdir().unwrap();
     let account = Account::new(&folder.path().join("amazon"));
     let server = serve(&account);
@@ -140,8 +142,12 @@ fn what_may_pass_is_told_from_what_the_operator_must_change_and_nobody_waits_for
     );
     let error = issue(Trouble::Throttled);
     assert!(matches!(error, AuthorityError::Away(_)) && error.to_string().contains("Rate exceeded"), "{error}");
+    silent.join().unwrap();
+}
 
-    // One that takes the connection and says nothing.
+/// Asks a service that takes the connection and says nothing: until a deadline, and then not again so soon.
+fn nobody_waits_for_one_that_is_silent() {
+    let (folder, device) = (tempfile::tempdir().unwrap(), "meter-7".parse().unwrap());
     let silent = Server::start(|_| {
         std::thread::sleep(Duration::from_secs(60));
         Reply::Cut

@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use harness::issuing::SOURCE;
 use harness::mqtt::{Packet, Stream};
 use harness::pki::Files;
 use harness::process::Process;
@@ -13,7 +14,6 @@ use proto::{DeviceId, Nonce};
 use super::metric_of;
 use super::mosquitto::Mosquitto;
 
-const SOURCE: &str = "[[source]]\nname = \"meter\"\ntype = \"simulate\"\nwhat = \"meter\"\n";
 const PATIENCE: Duration = Duration::from_secs(30);
 const PACK: &str = r#"[{"n":"glucose","u":"mg/dL","bt":1790000000,"v":104}]"#;
 const DAY_S: i64 = 86_400;

@@ -19,8 +19,13 @@ pub(super) struct Mosquitto {
 impl Mosquitto {
     /// None where it is not installed.
     pub(super) fn start(folder: &Path, server: &Files) -> Option<Self> {
+        Self::start_with(folder, server, &shipped("acl"))
+    }
+
+    /// The same with this access list.
+    pub(super) fn start_with(folder: &Path, server: &Files, acl: &str) -> Option<Self> {
         std::fs::create_dir_all(folder.join("store")).unwrap();
-        std::fs::write(folder.join("acl"), shipped("acl")).unwrap();
+        std::fs::write(folder.join("acl"), acl).unwrap();
         let started = servers::Mosquitto::start_with(folder, |port| configuration(folder, server, port));
         Some(Self { server: or_skip(started)?, folder: folder.into() })
     }
@@ -80,7 +85,8 @@ fn configuration(folder: &Path, files: &Files, port: u16) -> String {
     format!("user root\nlog_dest stderr\n{text}")
 }
 
-fn shipped(name: &str) -> String {
+/// A file of `gateway/brokers/mosquitto/`.
+pub(super) fn shipped(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/brokers/mosquitto");
     std::fs::read_to_string(folder.join(name)).unwrap()
 }

@@ -11,6 +11,7 @@ use rustls::{ClientConnection, StreamOwned};
 use super::Bench;
 use super::client::{self, Outcome, Shown, dial, is_patience};
 use super::hello::Hello;
+use super::raw::{self, Seen};
 use crate::part::{Found, Plan};
 use crate::site::{Counts, PATIENCE};
 
@@ -19,17 +20,21 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// For a cut to be seen on a busy machine.
 const SLACK: Duration = Duration::from_secs(1);
+/// What all of them may cost meanwhile: they wait, and nobody is to go round and round for them.
+const SLOW_COST_MAX: Duration = Duration::from_secs(2);
 /// What 99 of 100 good devices may take to get in meanwhile.
 const GOOD_P99: Duration = Duration::from_secs(2);
 
-/// A byte a second of a handshake, and of a CONNECT: both are cut when their time is over, and not before.
+/// A byte a second of a handshake, and of a CONNECT, and a handshake that says goodbye at once and stays: all are cut when
+/// their time is over, and not before.
 pub(super) fn slow(bench: &mut Bench, shown: &Shown, found: &mut Found) -> anyhow::Result<()> {
-    let (before, mut neighbour) = (bench.site.counted()?, 0);
+    let (before, spent, mut neighbour) = (bench.site.counted()?, bench.site.processor_time(), 0);
     let port = bench.site.port();
     let config = Arc::new(client::config(&bench.roots, Some(shown), &TLS13)?);
     let began = Instant::now();
     let ends = std::thread::scope(|scope| {
         let handshakes: Vec<_> = (0..4).map(|_| scope.spawn(move || slow_handshake(port))).collect();
+        let goodbye = scope.spawn(move || goodbye(port));
         let connects: Vec<_> = (0..4)
             .map(|_| {
                 let config = Arc::clone(&config);
@@ -46,11 +51,16 @@ pub(super) fn slow(bench: &mut Bench, shown: &Shown, found: &mut Found) -> anyho
         };
         let handshakes: anyhow::Result<Vec<Duration>> = handshakes.into_iter().map(join).collect();
         let connects: anyhow::Result<Vec<Duration>> = connects.into_iter().map(join).collect();
-        anyhow::Ok((handshakes?, connects?))
+        anyhow::Ok([handshakes?, vec![join(goodbye)?], connects?])
     })?;
-    for (what, times, deadline) in
-        [("a slow handshake", ends.0, HANDSHAKE_DEADLINE), ("a slow CONNECT", ends.1, CONNECT_DEADLINE)]
-    {
+    let spent = bench.site.processor_time().saturating_sub(spent);
+    found.check(spent < SLOW_COST_MAX, || format!("floods: slow ones took {spent:?} of the processors"));
+    let due = [
+        ("a slow handshake", HANDSHAKE_DEADLINE),
+        (raw::CLOSE, HANDSHAKE_DEADLINE),
+        ("a slow CONNECT", CONNECT_DEADLINE),
+    ];
+    for ((what, deadline), times) in due.into_iter().zip(ends) {
         for took in times {
             let in_time = took + SLACK > deadline && took < deadline + SLACK;
             found.check(in_time, || format!("floods: {what} was cut after {took:?}, where {deadline:?} is due"));
@@ -58,7 +68,7 @@ pub(super) fn slow(bench: &mut Bench, shown: &Shown, found: &mut Found) -> anyho
         }
         found.count("bad_handshakes", 1);
     }
-    let counts = Counts { handshakes_failed: 4, connects_refused: 4, publishes: neighbour, ..Counts::default() };
+    let counts = Counts { handshakes_failed: 5, connects_refused: 4, publishes: neighbour, ..Counts::default() };
     if let Some(why) = bench.site.has_counted(&before, &counts)? {
         found.wrong(format!("floods: slow ones: {why}"));
     }
@@ -73,6 +83,14 @@ fn slow_handshake(port: u16) -> anyhow::Result<Duration> {
             break;
         }
     }
+    Ok(began.elapsed())
+}
+
+/// Hears nothing until it is cut.
+fn goodbye(port: u16) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    let seen = raw::see(port, &raw::close(), Seen::End)?;
+    anyhow::ensure!(seen == Seen::End, "{}: {seen:?}, where the end alone is due", raw::CLOSE);
     Ok(began.elapsed())
 }
 

@@ -155,6 +155,11 @@ fn hellos(target: &Target) -> Vec<Attempt> {
 /// Nothing is answered to it until the deadline of the handshake.
 pub(crate) const CLOSE: &str = "a close_notify";
 
+/// What is sent of [`CLOSE`].
+pub(super) fn close() -> Vec<u8> {
+    record(21, &[1, 0])
+}
+
 /// What is no ClientHello.
 fn others() -> Vec<Attempt> {
     let hello = Hello::of_13().message();
@@ -184,7 +189,7 @@ fn others() -> Vec<Attempt> {
         attempt("a message of a kind that nobody knows", record(22, &handshake(77, &[7; 32])), unexpected),
         attempt("a message of 16 MiB", record(22, &[&[1, 0xFF, 0xFF, 0xFF][..], &[3, 3]].concat()), Seen::End),
         attempt("a fatal alert", record(21, &[2, 40]), Seen::End),
-        attempt(CLOSE, record(21, &[1, 0]), Seen::End),
+        attempt(CLOSE, close(), Seen::End),
         attempt("an alert of 3 bytes", record(21, &[2, 40, 0]), decode),
     ]
 }

@@ -13,6 +13,8 @@ use crate::part::Found;
 
 /// Looks that are enough.
 pub(super) const LOOKS_MIN: u64 = 20;
+/// How much longer than it was told to it looks until they are.
+const LONGER_MAX: Duration = Duration::from_secs(10);
 
 /// What an agent may have open beside its own files, by its settings.
 #[derive(Clone, Debug, Default)]
@@ -69,15 +71,16 @@ impl Watch {
         }
     }
 
-    /// Looks again and again, while `meanwhile` gives it something to do.
+    /// Looks again and again, while `meanwhile` gives it something to do: for `span`, and on a busy machine until it was
+    /// often enough.
     pub(super) fn look(
         &mut self,
         span: Duration,
         meanwhile: &mut dyn FnMut(),
         found: &mut Found,
     ) -> anyhow::Result<()> {
-        let began = Instant::now();
-        while began.elapsed() < span {
+        let (began, most) = (Instant::now(), span + LONGER_MAX);
+        while began.elapsed() < span || (self.looks < LOOKS_MIN && began.elapsed() < most) {
             for socket in sockets::of(self.id)? {
                 self.judge(&socket);
             }
