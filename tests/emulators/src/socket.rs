@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-use crate::{Device, Manners};
+use crate::{Device, Manners, Remote};
 
 /// How long a device sleeps when nobody speaks.
 const NAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 3_000_000 };
@@ -31,10 +31,23 @@ pub struct Socket {
 
 /// What went over the wire, of all devices so far.
 #[derive(Default)]
-struct Wire {
+pub(crate) struct Wire {
     /// Questions that were heard.
     heard: AtomicUsize,
     sent: Mutex<Vec<Sent>>,
+}
+
+impl Wire {
+    /// Something was said, and sent as it came.
+    pub(crate) fn note(&self, said: Vec<u8>, came: Vec<u8>) {
+        if !said.is_empty() {
+            self.sent.lock().unwrap_or_else(PoisonError::into_inner).push(Sent { said, came });
+        }
+    }
+
+    pub(crate) fn sent(&self) -> Vec<Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// One answer of a device, or what it said unasked.
@@ -106,7 +119,7 @@ impl Socket {
     /// What devices said, and what of it went over the wire.
     #[must_use]
     pub fn sent(&self) -> Vec<Sent> {
-        self.wire.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.wire.sent()
     }
 
     /// The same device behind a TCP port of this machine, for one connection after the other, until the process ends.
@@ -114,52 +127,7 @@ impl Socket {
     /// # Errors
     /// When there is no free port.
     pub fn over_tcp(device: impl Device + 'static) -> io::Result<SocketAddr> {
-        Self::over_tcp_with(device, Manners::good())
-    }
-
-    /// The same with `manners`; where the plug is to be pulled, the connection ends, once.
-    ///
-    /// # Errors
-    /// When there is no free port.
-    pub fn over_tcp_with(mut device: impl Device + 'static, mut manners: Manners) -> io::Result<SocketAddr> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(stream) = stream else { return };
-                // It ends with the host, or in the middle of an answer; the next connection is another one.
-                let _ = converse(stream, &mut device, &mut manners);
-            }
-        });
-        Ok(address)
-    }
-}
-
-/// Speaks for `device` over one connection.
-fn converse(mut stream: TcpStream, device: &mut impl Device, manners: &mut Manners) -> io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_millis(3)))?;
-    let mut buffer = [0; 512];
-    loop {
-        let answer = match stream.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => device.hear(&buffer[..count]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => device.idle(),
-            Err(error) => return Err(error),
-        };
-        let mut answer = manners.spoil(answer);
-        let is_last = manners.unplug_after.is_some_and(|left| answer.len() >= left);
-        if let Some(left) = &mut manners.unplug_after {
-            answer.truncate(*left);
-            *left -= answer.len();
-        }
-        let piece_bytes = if manners.piece_bytes == 0 { answer.len().max(1) } else { manners.piece_bytes };
-        for piece in answer.chunks(piece_bytes) {
-            stream.write_all(piece)?;
-        }
-        if is_last {
-            manners.unplug_after = None;
-            return Ok(());
-        }
+        Ok(Remote::start(device, Manners::good())?.address)
     }
 }
 
@@ -210,9 +178,7 @@ fn serve(mut master: File, mut device: impl Device, mut manners: Manners, plug: 
             answer.truncate(*left);
             *left -= answer.len();
         }
-        if !said.is_empty() {
-            wire.sent.lock().unwrap_or_else(PoisonError::into_inner).push(Sent { said, came: answer.clone() });
-        }
+        wire.note(said, answer.clone());
         send(&mut master, &answer, &manners, plug);
         if is_last {
             return;
