@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -34,6 +34,8 @@ pub struct Socket {
 pub(crate) struct Wire {
     /// Questions that were heard.
     heard: AtomicUsize,
+    /// Bytes that the host has taken, or its terminal.
+    taken: AtomicUsize,
     sent: Mutex<Vec<Sent>>,
 }
 
@@ -116,6 +118,22 @@ impl Socket {
         self.wire.heard.load(Ordering::Relaxed)
     }
 
+    /// Waits until nothing more goes over the wire: nothing has for `pause`. Whether it came to that within `most`.
+    #[must_use]
+    pub fn falls_silent(&self, pause: Duration, most: Duration) -> bool {
+        let begun = Instant::now();
+        let (mut taken, mut since) = (self.wire.taken.load(Ordering::Relaxed), begun);
+        while since.elapsed() < pause {
+            if begun.elapsed() > most {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+            let now = self.wire.taken.load(Ordering::Relaxed);
+            (taken, since) = if now == taken { (taken, since) } else { (now, Instant::now()) };
+        }
+        true
+    }
+
     /// What devices said, and what of it went over the wire.
     #[must_use]
     pub fn sent(&self) -> Vec<Sent> {
@@ -179,7 +197,7 @@ fn serve(mut master: File, mut device: impl Device, mut manners: Manners, plug: 
             *left -= answer.len();
         }
         wire.note(said, answer.clone());
-        send(&mut master, &answer, &manners, plug);
+        send(&mut master, &answer, &manners, plug, wire);
         if is_last {
             return;
         }
@@ -190,7 +208,7 @@ fn serve(mut master: File, mut device: impl Device, mut manners: Manners, plug: 
 const PACED_BYTES: usize = 32;
 
 /// Sends in pieces, as fast as the host reads and the line goes.
-fn send(master: &mut File, answer: &[u8], manners: &Manners, plug: &Plug) {
+fn send(master: &mut File, answer: &[u8], manners: &Manners, plug: &Plug, wire: &Wire) {
     let piece_bytes = match (manners.piece_bytes, manners.bytes_per_s) {
         (0, 0) => answer.len().max(1),
         (0, _) => PACED_BYTES,
@@ -201,7 +219,10 @@ fn send(master: &mut File, answer: &[u8], manners: &Manners, plug: &Plug) {
         std::thread::sleep(Duration::from_micros(micros));
         while !piece.is_empty() && !plug.is_pulled.load(Ordering::Relaxed) {
             match master.write(piece) {
-                Ok(count) => piece = &piece[count..],
+                Ok(count) => {
+                    wire.taken.fetch_add(count, Ordering::Relaxed);
+                    piece = &piece[count..];
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     std::thread::sleep(Duration::from_millis(1));
                 }
