@@ -92,15 +92,14 @@ impl Running {
         Ok(usize::try_from(rows)?)
     }
 
-    /// The names of all series.
+    /// Whether a reading of `series` is in it, with that value where one is given.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(crate) fn series(database: &Path) -> anyhow::Result<Vec<String>> {
-        let store = read(database)?;
-        let mut statement = store.prepare("select name from series")?;
-        let names = statement.query_map([], |row| row.get(0))?;
-        Ok(names.collect::<Result<_, _>>()?)
+    pub(crate) fn has(database: &Path, series: &str, value: Option<u8>) -> anyhow::Result<bool> {
+        let asked = "select exists (select 1 from reading join series on series.id = reading.series
+                     where series.name = ?1 and (?2 is null or reading.value = ?2))";
+        Ok(read(database)?.query_row(asked, rusqlite::params![series, value], |row| row.get(0))?)
     }
 
     /// What the store says of itself, and that it holds just `expected` readings.

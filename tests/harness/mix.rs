@@ -16,43 +16,49 @@ use emulators::oximeters::{Contec, Nonin, Vitals};
 use emulators::taidoc::TaiDoc;
 use emulators::{Device, Manners, Socket, Test};
 
+use crate::device::now_us;
 use crate::servers::Mosquitto;
 
 mod paced;
 mod speakers;
 
 use paced::{Paced, sentences, telegram, wave};
-use speakers::{Logger, Program, Publisher, Speaker, Uploader};
+use speakers::{Logger, Program, Publisher, Speaker, UPLOADED, Uploader};
 
 /// How many sources there are.
 pub const SOURCES: u32 = 20;
-/// Readings a second of all together, about.
+/// Readings a second of all together, at least.
 pub const READINGS_PER_S: u32 = 100;
 /// What they are, for who reads a table.
 pub const KINDS: &str = "3 serial (key=value, JSON, regular expression), 2 modbus (TCP, RTU), dsmr, nmea, sds011, plantower_pms, \
                          mhz19, nonin_oem3, contec_cms50, glucose_meter, dexcom_receiver, exec, system, socket, folder, mqtt \
                          (Mosquitto), nightscout";
-/// A series of each, as far as no two sources have the same: what must have come when all of them are read.
-pub const SERIES: [&str; 18] = [
-    "pairs",
-    "json",
-    "words",
-    "inverter.7",
-    "voltage.l1",
-    "power.active.import",
-    "glucose",
-    "glucose.direction",
-    "position.latitude",
-    "pm10",
-    "particles.0.3",
-    "co2",
-    "spo2",
-    "program.e",
-    "system.uptime",
-    "app.e",
-    "logger.v",
-    "temperature.sensor-4",
+/// What has come of a source and can have come of no other: what it is, a series, and a value where others have that series too.
+pub const PROOFS: [(&str, &str, Option<u8>); 20] = [
+    ("serial, key=value", "pairs", None),
+    ("serial, JSON", "json", None),
+    ("serial, regular expression", "words", None),
+    ("modbus, TCP", "inverter.7", None),
+    ("modbus, RTU", "frequency", None),
+    ("dsmr", "power.active.import", None),
+    ("glucose_meter", "glucose.meal", None),
+    ("dexcom_receiver", "receiver.display_offset", None),
+    ("nmea", "position.latitude", None),
+    ("sds011", "pm10", None),
+    ("plantower_pms", "particles.0.3", None),
+    ("mhz19", "co2", None),
+    ("nonin_oem3", "spo2", Some(NONIN)),
+    ("contec_cms50", "spo2", Some(CONTEC)),
+    ("exec", "program.e", None),
+    ("system", "system.uptime", None),
+    ("socket", "app.e", None),
+    ("folder", "logger.v", None),
+    ("mqtt", "temperature.sensor-4", None),
+    ("nightscout", "glucose", Some(UPLOADED)),
 ];
+/// Oxygen saturation in percent that each oximeter measures.
+const NONIN: u8 = 97;
+const CONTEC: u8 = 96;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The devices. They fall silent when it is dropped.
@@ -118,7 +124,7 @@ pattern = 'Tank \d+: (?<v>[0-9.]+) mm'";
     fn meters(&mut self) -> anyhow::Result<()> {
         let mut inverter = Modbus { over_tcp: true, ..Modbus::default() };
         let mut registers = String::from("every_s = 1\n");
-        for number in 0..8_u16 {
+        for number in 0..24_u16 {
             inverter.registers.insert((1, 3, 100 + number), 2_300 + number);
             let _ = writeln!(
                 registers,
@@ -130,7 +136,7 @@ pattern = 'Tank \d+: (?<v>[0-9.]+) mm'";
         self.source("modbus", &format!("port = \"tcp://{address}\"\n{registers}"));
         self.wired("modbus", "map = \"sdm630\"\nevery_s = 2", Modbus::sdm630())?;
         self.wired("dsmr", "version = 5", Paced::new(SECOND, telegram))?;
-        let tests = (0..100).map(Test::number).collect();
+        let tests = (0..100).map(|number| Test { meal: 1, ..Test::number(number) }).collect();
         let meter = "model = \"taidoc\"\ntime_zone = \"Europe/Berlin\"\nevery_s = 30";
         self.wired("glucose_meter", meter, TaiDoc::new(tests))?;
         let mut receiver = Receiver::new("sm40000000", Generation::G4);
@@ -148,10 +154,10 @@ pattern = 'Tank \d+: (?<v>[0-9.]+) mm'";
         let words = move |count| pushed(Air::plantower(&[tenths(count), 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0], 1));
         self.wired("plantower_pms", "", Paced::new(SECOND, words))?;
         self.wired("mhz19", "every_s = 5", Air::mhz19(700, 21))?;
-        let vitals = Vitals { spo2: 97, pulse: 65, finger: true };
-        let mut nonin = Nonin::new(2, vitals);
+        let vitals = |spo2: u8| Vitals { spo2, pulse: 65, finger: true };
+        let mut nonin = Nonin::new(2, vitals(NONIN));
         self.wired("nonin_oem3", "", Paced::new(SECOND / 75, move |_| nonin.idle()))?;
-        let mut contec = Contec::new(false, vitals);
+        let mut contec = Contec::new(false, vitals(CONTEC));
         self.wired("contec_cms50", "protocol = \"old\"", Paced::new(SECOND / 60, move |_| contec.idle()))
     }
 
@@ -179,6 +185,7 @@ pattern = 'Tank \d+: (?<v>[0-9.]+) mm'";
                       \"temperature.{1}\", unit = \"Cel\" }]";
         self.source("mqtt", &format!("host = \"127.0.0.1\"\nport = {broker}\n{topics}"));
         let site = Site::start(None)?;
+        site.store().now_ms = now_us() / 1_000; // the agent looks back for some days, by its own clock
         let plain = "allow_http = true\nallow_private_addresses = true\nevery_s = 10\ncollections = [\"entries\"]";
         self.source("nightscout", &format!("url = \"http://127.0.0.1:{}\"\n{plain}", site.port));
         self.speak(Publisher { port: broker, stream: None });

@@ -12,7 +12,7 @@ use emulators::taidoc::TaiDoc;
 use emulators::ultra2::Ultra2;
 use emulators::{Device, Manners, Socket, Test};
 
-use crate::rig::{Line, Rig, end, until};
+use crate::rig::{DEADLINE, Line, Rig, end, until};
 
 /// How often the agent is killed.
 const KILLS: u16 = 16;
@@ -21,10 +21,14 @@ const CUT_MIN: u16 = KILLS / 4;
 /// Records in the device at first, and how many come with each kill.
 const RECORDS: u16 = 120;
 const MORE: u16 = 8;
-/// All of them, in the end.
+/// All of them, in the end, and with the one that is there when the device is read once more: what is taken again comes before
+/// it.
 const ALL: u16 = RECORDS + KILLS * MORE;
-/// From the first question to the kill, at most.
+const LAST: u16 = ALL + 1;
+/// From the first question to the kill, at most, or from the last byte.
 const WINDOW: Duration = Duration::from_millis(450);
+/// Nothing more comes when nothing has come for so long.
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// A device on a wire, and an agent that reads it.
 struct Wire {
@@ -54,40 +58,48 @@ impl Wire {
         if self.speaks { self.socket.sent().len() } else { self.socket.heard() }
     }
 
-    /// Kills the agent again and again while it reads a device that holds more each time, then lets it read on until it
-    /// has `count(ALL)` readings of the series `counted`. Answers with all that were accepted.
+    /// Kills the agent again and again while it reads a device that holds more each time, then has it read all, and once
+    /// more with the last. `is_read` says whether all that a device held is among what was accepted. Answers with all of that.
     fn kill<D: Device + 'static>(
         &mut self,
         device: impl Fn(u16) -> D,
-        counted: &str,
-        count: impl Fn(u16) -> usize,
+        is_read: impl Fn(&[Line], u16) -> bool,
     ) -> Vec<Line> {
         let mut cut = 0;
-        let accepted = |rig: &Rig| rig.accepted().iter().filter(|line| line.0 == counted).count();
         for kill in 0..KILLS {
             let held = RECORDS + kill * MORE;
             self.plug_in(device(held));
             let said = self.talk();
             let agent = self.rig.start();
-            // Before it has asked anything; or in the middle of the memory, while that is stored, when all is over.
-            let is_early = kill % 8 == 7;
+            // Before it has asked anything; in the middle of the memory; or while that is stored, and when all is over.
+            let (is_early, is_late) = (kill % 8 == 7, kill % 4 >= 2);
             assert!(is_early || until(|| self.talk() > said), "nobody asks: {}", self.rig.log());
+            assert!(is_early || !is_late || self.socket.falls_silent(PAUSE, DEADLINE), "{}", self.rig.log());
             std::thread::sleep(self.rig.moment(if is_early { WINDOW / 4 } else { WINDOW }));
             end(agent);
             let was_read = self.talk() > said;
-            cut += u16::from(was_read && accepted(&self.rig) < count(held));
+            cut += u16::from(was_read && !is_read(&self.rig.accepted(), held));
         }
-        println!("{cut} of {KILLS} kills came while {counted} was being read");
+        println!("{cut} of {KILLS} kills came while the device was being read");
         assert!(cut >= CUT_MIN, "{cut} of {KILLS} kills came while the device was being read, {CUT_MIN} are needed");
         self.speed = 0;
-        self.plug_in(device(ALL));
-        let agent = self.rig.start();
-        let is_all = until(|| accepted(&self.rig) >= count(ALL));
-        // A moment more: nothing comes twice.
-        std::thread::sleep(Duration::from_millis(400));
-        end(agent);
-        assert!(is_all, "{} of {}: {}", accepted(&self.rig), count(ALL), self.rig.log());
+        for held in [ALL, LAST] {
+            self.plug_in(device(held));
+            let agent = self.rig.start();
+            let is_all = until(|| is_read(&self.rig.accepted(), held));
+            end(agent);
+            assert!(is_all, "{} readings of {held} records: {}", self.rig.accepted().len(), self.rig.log());
+        }
         self.rig.accepted()
+    }
+}
+
+/// Whether there are as many of a series as the device holds, whatever came twice.
+fn counts(series: &str) -> impl Fn(&[Line], u16) -> bool {
+    move |lines, held| {
+        let mut once = of(lines, series);
+        once.dedup();
+        once.len() >= held.into()
     }
 }
 
@@ -103,12 +115,12 @@ fn of(lines: &[Line], series: &str) -> Vec<(i64, String)> {
 fn kill_while_read<D: Device + 'static>(model: &str, speed: u64, meter: fn(Vec<Test>) -> D) {
     let source = format!("type = \"glucose_meter\"\nmodel = \"{model}\"\ntime_zone = \"UTC\"\nevery_s = 10");
     let mut wire = Wire::new(&source, speed);
-    let lines = wire.kill(|tests| meter((0..tests).map(Test::number).collect()), "glucose", usize::from);
+    let lines = wire.kill(|tests| meter((0..tests).map(Test::number).collect()), counts("glucose"));
     let test = |number: u16| {
         let test = Test::number(number);
         (i64::from(test.seconds_since(1970)) * 1_000_000, test.mg_dl.to_string())
     };
-    let mut expected: Vec<(i64, String)> = (0..ALL).map(test).collect();
+    let mut expected: Vec<(i64, String)> = (0..LAST).map(test).collect();
     expected.sort();
     assert_eq!(of(&lines, "glucose"), expected, "{model}: {}", wire.rig.log());
     assert_eq!(lines.len(), expected.len());
@@ -139,7 +151,7 @@ fn an_agent_that_is_killed_at_random_while_it_reads_a_meter_record_by_record_acc
 #[test]
 fn an_agent_that_is_killed_at_random_while_it_reads_a_dexcom_receiver_accepts_each_record_once() {
     let mut wire = Wire::new("type = \"dexcom_receiver\"\nevery_s = 10", 40_000);
-    let all = u32::from(ALL);
+    let all = u32::from(LAST);
     let value = |number: u32| u16::try_from(40 + number % 361).unwrap();
     let receiver = |count: u16| {
         let mut receiver = Receiver::new("sm40000000", Generation::G6);
@@ -151,7 +163,7 @@ fn an_agent_that_is_killed_at_random_while_it_reads_a_dexcom_receiver_accepts_ea
         receiver
     };
     // Raw values come last: with them, all is there.
-    let lines = wire.kill(receiver, "sensor.rssi", usize::from);
+    let lines = wire.kill(receiver, counts("sensor.rssi"));
     let time = |number: u32| (1_230_768_000 + 400_000_000 + 300 * i64::from(number)) * 1_000_000;
     let each = |step: usize, value: &dyn Fn(u32) -> String| -> Vec<(i64, String)> {
         (0..all).step_by(step).map(|number| (time(number), value(number))).collect()
@@ -174,17 +186,23 @@ fn an_agent_that_is_killed_at_random_while_an_energy_meter_pushes_takes_each_rea
     const TELEGRAMS: u16 = 36;
     let wire = Wire::new("type = \"dsmr\"\nversion = 5\ntime_zone = \"Europe/Amsterdam\"", 20_000);
     let mut wire = Wire { speaks: true, ..wire };
-    let begins = |held: u16| u32::from((held - RECORDS) / MORE * TELEGRAMS);
-    let meter = |held: u16| Dsmr { left: if held < ALL { u32::from(TELEGRAMS) } else { 1_000 }, sent: begins(held) };
-    let hours = usize::try_from(begins(ALL) / 100).unwrap();
+    let begins = |held: u16| match held {
+        LAST => 860, // in an hour that was told of in the run before
+        _ => u32::from((held - RECORDS) / MORE * TELEGRAMS),
+    };
+    let left = |held: u16| if held < ALL { u32::from(TELEGRAMS) } else { 300 };
+    let meter = |held: u16| Dsmr { left: left(held), sent: begins(held) };
+    let hour = |telegram: u32| (1_483_311_600 + i64::from(telegram / 100) * 3_600) * 1_000_000;
     // What is on the wire at a kill is lost, as a meter does not repeat it: each of these runs is cut.
-    let count = |held: u16| if held < ALL { usize::MAX } else { hours + 1 };
-    let lines = wire.kill(meter, "gas.1", count);
+    let lines = wire.kill(meter, |lines, held| {
+        held >= ALL && of(lines, "gas.1").iter().any(|(time, _)| *time == hour(begins(held) + left(held) - 1))
+    });
     let gas = of(&lines, "gas.1");
     let mut once = gas.clone();
     once.dedup();
     assert_eq!(gas, once, "an hour was taken twice: {}", wire.rig.log());
-    assert!(gas.len() > hours, "{} of more than {hours} hours: {}", gas.len(), wire.rig.log());
-    let hour = 3_600_000_000;
-    assert!(gas.iter().all(|(time, value)| time % hour == 0 && value == "0.107"), "{gas:?}");
+    let is_there = |telegram: u32| gas.contains(&(hour(telegram), "0.107".to_owned()));
+    let whole = begins(ALL)..begins(LAST) + left(LAST);
+    assert!(whole.step_by(100).all(is_there), "an hour that no kill was in is lost: {gas:?}");
+    assert!(gas.iter().all(|(time, value)| (time - hour(0)) % 3_600_000_000 == 0 && value == "0.107"), "{gas:?}");
 }

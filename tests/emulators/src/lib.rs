@@ -6,6 +6,7 @@
 //! that is pulled in mid-frame.
 
 mod manners;
+mod remote;
 mod socket;
 mod speed;
 
@@ -25,6 +26,7 @@ pub mod taidoc;
 pub mod ultra2;
 
 pub use manners::Manners;
+pub use remote::Remote;
 pub use socket::{Sent, Socket, terminal};
 pub use speed::misread;
 

@@ -2,20 +2,20 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-use crate::{Device, Manners};
+use crate::{Device, Manners, Remote};
 
 /// How long a device sleeps when nobody speaks.
 const NAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 3_000_000 };
@@ -31,10 +31,25 @@ pub struct Socket {
 
 /// What went over the wire, of all devices so far.
 #[derive(Default)]
-struct Wire {
+pub(crate) struct Wire {
     /// Questions that were heard.
     heard: AtomicUsize,
+    /// Bytes that the host has taken, or its terminal.
+    taken: AtomicUsize,
     sent: Mutex<Vec<Sent>>,
+}
+
+impl Wire {
+    /// Something was said, and sent as it came.
+    pub(crate) fn note(&self, said: Vec<u8>, came: Vec<u8>) {
+        if !said.is_empty() {
+            self.sent.lock().unwrap_or_else(PoisonError::into_inner).push(Sent { said, came });
+        }
+    }
+
+    pub(crate) fn sent(&self) -> Vec<Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// One answer of a device, or what it said unasked.
@@ -103,10 +118,26 @@ impl Socket {
         self.wire.heard.load(Ordering::Relaxed)
     }
 
+    /// Waits until nothing more goes over the wire: nothing has for `pause`. Whether it came to that within `most`.
+    #[must_use]
+    pub fn falls_silent(&self, pause: Duration, most: Duration) -> bool {
+        let begun = Instant::now();
+        let (mut taken, mut since) = (self.wire.taken.load(Ordering::Relaxed), begun);
+        while since.elapsed() < pause {
+            if begun.elapsed() > most {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+            let now = self.wire.taken.load(Ordering::Relaxed);
+            (taken, since) = if now == taken { (taken, since) } else { (now, Instant::now()) };
+        }
+        true
+    }
+
     /// What devices said, and what of it went over the wire.
     #[must_use]
     pub fn sent(&self) -> Vec<Sent> {
-        self.wire.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.wire.sent()
     }
 
     /// The same device behind a TCP port of this machine, for one connection after the other, until the process ends.
@@ -114,52 +145,7 @@ impl Socket {
     /// # Errors
     /// When there is no free port.
     pub fn over_tcp(device: impl Device + 'static) -> io::Result<SocketAddr> {
-        Self::over_tcp_with(device, Manners::good())
-    }
-
-    /// The same with `manners`; where the plug is to be pulled, the connection ends, once.
-    ///
-    /// # Errors
-    /// When there is no free port.
-    pub fn over_tcp_with(mut device: impl Device + 'static, mut manners: Manners) -> io::Result<SocketAddr> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(stream) = stream else { return };
-                // It ends with the host, or in the middle of an answer; the next connection is another one.
-                let _ = converse(stream, &mut device, &mut manners);
-            }
-        });
-        Ok(address)
-    }
-}
-
-/// Speaks for `device` over one connection.
-fn converse(mut stream: TcpStream, device: &mut impl Device, manners: &mut Manners) -> io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_millis(3)))?;
-    let mut buffer = [0; 512];
-    loop {
-        let answer = match stream.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => device.hear(&buffer[..count]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => device.idle(),
-            Err(error) => return Err(error),
-        };
-        let mut answer = manners.spoil(answer);
-        let is_last = manners.unplug_after.is_some_and(|left| answer.len() >= left);
-        if let Some(left) = &mut manners.unplug_after {
-            answer.truncate(*left);
-            *left -= answer.len();
-        }
-        let piece_bytes = if manners.piece_bytes == 0 { answer.len().max(1) } else { manners.piece_bytes };
-        for piece in answer.chunks(piece_bytes) {
-            stream.write_all(piece)?;
-        }
-        if is_last {
-            manners.unplug_after = None;
-            return Ok(());
-        }
+        Ok(Remote::start(device, Manners::good())?.address)
     }
 }
 
@@ -210,10 +196,8 @@ fn serve(mut master: File, mut device: impl Device, mut manners: Manners, plug: 
             answer.truncate(*left);
             *left -= answer.len();
         }
-        if !said.is_empty() {
-            wire.sent.lock().unwrap_or_else(PoisonError::into_inner).push(Sent { said, came: answer.clone() });
-        }
-        send(&mut master, &answer, &manners, plug);
+        wire.note(said, answer.clone());
+        send(&mut master, &answer, &manners, plug, wire);
         if is_last {
             return;
         }
@@ -224,7 +208,7 @@ fn serve(mut master: File, mut device: impl Device, mut manners: Manners, plug: 
 const PACED_BYTES: usize = 32;
 
 /// Sends in pieces, as fast as the host reads and the line goes.
-fn send(master: &mut File, answer: &[u8], manners: &Manners, plug: &Plug) {
+fn send(master: &mut File, answer: &[u8], manners: &Manners, plug: &Plug, wire: &Wire) {
     let piece_bytes = match (manners.piece_bytes, manners.bytes_per_s) {
         (0, 0) => answer.len().max(1),
         (0, _) => PACED_BYTES,
@@ -235,7 +219,10 @@ fn send(master: &mut File, answer: &[u8], manners: &Manners, plug: &Plug) {
         std::thread::sleep(Duration::from_micros(micros));
         while !piece.is_empty() && !plug.is_pulled.load(Ordering::Relaxed) {
             match master.write(piece) {
-                Ok(count) => piece = &piece[count..],
+                Ok(count) => {
+                    wire.taken.fetch_add(count, Ordering::Relaxed);
+                    piece = &piece[count..];
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     std::thread::sleep(Duration::from_millis(1));
                 }

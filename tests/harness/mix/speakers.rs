@@ -93,6 +93,9 @@ impl Speaker for Logger {
     }
 }
 
+/// The first reading of glucose that is uploaded, in mg/dL: no other device here has one as high.
+pub(super) const UPLOADED: u8 = 210;
+
 /// An uploader: a reading of glucose every ten seconds, thirty times as often as a sensor has one.
 pub(super) struct Uploader {
     pub(super) site: Site,
@@ -103,7 +106,7 @@ impl Speaker for Uploader {
         if count.is_multiple_of(10) {
             let mut store = self.site.store();
             store.now_ms += 10_000;
-            let (at, sgv) = (store.now_ms, 100 + wave(count));
+            let (at, sgv) = (store.now_ms, u32::from(UPLOADED) + wave(count) - wave(10));
             let record =
                 serde_json::json!({ "type": "sgv", "sgv": sgv, "direction": "Flat", "date": at, "utcOffset": 0 });
             store.write_v3(Collection::Entries, at, record);

@@ -49,6 +49,15 @@ impl Bench {
         self.now.wall = Some(wall);
     }
 
+    /// Time passes, and the deadlines in it are kept.
+    pub(crate) fn live(&mut self, time: Duration) {
+        let until = self.now.after(time);
+        while self.out.wake_at.is_some_and(|at| at <= until) {
+            self.wait();
+        }
+        self.pass(Duration::from_micros(u64::try_from(until.0 - self.now.boot.0).unwrap()));
+    }
+
     /// The port is lost, and opened again.
     pub(crate) fn reopen(&mut self) {
         self.codec.lost(self.now, &mut self.out);

@@ -1,9 +1,10 @@
 //! The shell against emulated devices, over pseudo-terminals and TCP.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use emulators::freestyle::Freestyle;
-use emulators::{Manners, Socket, Test};
+use emulators::{Device as _, Manners, Socket, Test};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ mod every {
     mod cycles;
     mod kinds;
     mod manners;
+    mod remote;
     mod rig;
     mod speed;
 }
@@ -138,6 +140,43 @@ async fn a_device_behind_a_tcp_port_is_read_as_one_on_a_wire() {
     let mut rig = Rig::start(&format!("tcp://{address}"), SOON);
     rig.gather(30).await;
     assert_eq!(rig.values, measured(30));
+    rig.stop().await;
+}
+
+/// The address of meters that say what they hold to whoever connects, and then are gone: each holds a test more.
+fn brief(meters: u16) -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for tests in 1..=meters {
+            let (mut stream, mut question) = (listener.accept().unwrap().0, [0; 3]);
+            stream.read_exact(&mut question).unwrap();
+            stream.write_all(&meter(tests).hear(&question)).unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_port_that_is_lost_after_it_was_understood_is_opened_again_as_soon_as_ever() {
+    // Were each wait longer than the one before, the last of them would take more than a minute.
+    let mut rig = Rig::start(&format!("tcp://{}", brief(12)), (Duration::from_millis(20), Duration::from_secs(600)));
+    rig.gather(12).await;
+    assert_eq!(rig.values, measured(12));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_never_understood_is_opened_ever_more_rarely() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let retry = (Duration::from_millis(10), Duration::from_millis(160));
+    let begun = std::time::Instant::now();
+    let rig = Rig::start(&format!("tcp://{}", listener.local_addr().unwrap()), retry);
+    for _ in 0..7 {
+        drop(timeout(Duration::from_secs(20), listener.accept()).await.expect("it is tried again").unwrap());
+    }
+    let least = Duration::from_millis(10 + 20 + 40 + 80 + 160 + 160);
+    assert!(begun.elapsed() >= least, "seven times within {:?}", begun.elapsed());
     rig.stop().await;
 }
 

@@ -5,6 +5,7 @@ use crate::source::Configured;
 use crate::source::device::testing::Bench;
 use crate::source::settings::Settings as Any;
 
+mod codefree;
 mod emulated;
 
 /// A meter of that model in Berlin, looked at every five minutes.

@@ -102,6 +102,11 @@ impl Wire {
         bytes
     }
 
+    /// Whether an answer says which question it is to.
+    pub(super) fn is_numbered(&self) -> bool {
+        self.framing == Framing::Tcp
+    }
+
     /// What is held belongs to no question any more.
     pub(super) fn forget(&mut self) {
         let held = std::mem::take(&mut self.held);

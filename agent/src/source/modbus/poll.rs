@@ -40,9 +40,10 @@ pub(super) struct Poll {
     blocks: Vec<Block>,
     times: Times,
     phase: Phase,
-    /// The present block, and how often it was asked for.
+    /// The present block, how often it was asked for, and how long its answer may take.
     at: usize,
     tries: u32,
+    patience: Duration,
     /// When the present round began.
     began: Instant,
     /// Whether anyone answered in it.
@@ -64,7 +65,8 @@ impl Poll {
     pub(super) fn new(framing: Framing, registers: Vec<Register>, blocks: Vec<Block>, times: Times) -> Self {
         let wire = Wire::new(framing);
         let (phase, began) = (Phase::Resting, Instant(0));
-        Self { wire, registers, blocks, times, phase, at: 0, tries: 0, began, is_answered: false }
+        let patience = times.answer;
+        Self { wire, registers, blocks, times, phase, at: 0, tries: 0, patience, began, is_answered: false }
     }
 
     fn begin(&mut self, now: Now, out: &mut Out) {
@@ -76,34 +78,47 @@ impl Poll {
         let Some(block) = self.blocks.get(self.at) else { return self.rest(now, out) };
         out.write(&self.wire.ask(block.request));
         self.wire.noise.tell(out);
-        out.wake_at(now.after(self.times.answer + self.times.on_line(block.request.line_bytes())));
+        self.patience = self.times.answer + self.times.on_line(block.request.line_bytes());
+        out.wake_at(now.after(self.patience));
         self.tries += 1;
         self.phase = Phase::Asked;
     }
 
-    fn pause(&mut self, now: Now, out: &mut Out) {
-        // The answer to a question that was repeated may come twice, and would be taken for the next one's.
-        let late = if self.tries > 1 { self.times.answer } else { Duration::ZERO };
-        out.wake_at(now.after(late.max(GAP).max(self.times.on_line(4))));
+    /// How long the line is to be silent behind the present block, before the block `next` is asked for.
+    fn hush(&self, next: usize) -> Duration {
+        let slave = |at: usize| self.blocks.get(at).map(|block| block.request.slave);
+        // A question that was repeated may be answered twice. The second answer begins when the first has gone, and both
+        // may be late: of the device that is asked next, it would be taken for the answer to that.
+        let late = match self.tries {
+            0 | 1 => Duration::ZERO,
+            _ if self.wire.is_numbered() => Duration::ZERO,
+            _ if slave(next) == slave(self.at) => self.patience * 2,
+            _ => self.patience,
+        };
+        late.max(GAP).max(self.times.on_line(4))
+    }
+
+    fn pause(&mut self, hush: Duration, now: Now, out: &mut Out) {
+        out.wake_at(now.after(hush));
         self.phase = Phase::Pausing;
     }
 
     /// The present block is done with.
     fn go_on(&mut self, now: Now, out: &mut Out) {
         self.wire.forget();
-        self.at += 1;
-        if self.at >= self.blocks.len() {
+        if self.at + 1 >= self.blocks.len() {
             return self.rest(now, out);
         }
-        self.pause(now, out);
-        self.tries = 0;
+        let hush = self.hush(self.at + 1);
+        (self.at, self.tries) = (self.at + 1, 0);
+        self.pause(hush, now, out);
     }
 
     fn rest(&mut self, now: Now, out: &mut Out) {
         self.wire.noise.tell(out);
         self.phase = Phase::Resting;
         let next = Now { boot: self.began, ..now }.after(self.times.every);
-        out.wake_at(next.max(now.after(GAP)));
+        out.wake_at(next.max(now.after(self.hush(0))));
     }
 
     fn take(&mut self, heard: Heard, now: Now, out: &mut Out) {
@@ -152,8 +167,9 @@ impl Poll {
             // One register that is not there costs the others nothing: they are asked for without it from now on.
             Some(halves) => {
                 self.blocks.splice(self.at..=self.at, halves);
+                let hush = self.hush(self.at);
                 self.tries = 0;
-                self.pause(now, out);
+                self.pause(hush, now, out);
             }
             None => {
                 let problem = format!("is refused with exception {code}: {}", exception(code));
@@ -165,7 +181,7 @@ impl Poll {
     /// Asks again, or leaves the block for the next round.
     fn fail(&mut self, problem: Option<String>, may_pass: bool, now: Now, out: &mut Out) {
         if self.tries < TRIES_MAX && may_pass {
-            return self.pause(now, out);
+            return self.pause(self.hush(self.at), now, out);
         }
         if let Some(problem) = problem {
             self.tell(problem, &[], out);

@@ -6,6 +6,8 @@ use crate::source::device::testing::Bench;
 use crate::source::testing::{NOON, Running, configured};
 use crate::source::{Configured, SourceClock};
 
+mod late;
+
 fn settings(toml: &str) -> Result<Settings, String> {
     let settings: Settings = toml::from_str(toml).map_err(|error| error.to_string())?;
     settings.validate().map_err(|error| error.to_string())?;
@@ -45,7 +47,7 @@ fn round(bench: &mut Bench, device: &mut dyn Emulator) -> Vec<String> {
             bench.reopen();
             return lines;
         }
-        if bench.wait() > Duration::from_secs(2) {
+        if bench.wait() > Duration::from_secs(3) {
             return lines;
         }
     }

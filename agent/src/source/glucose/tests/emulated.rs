@@ -36,7 +36,12 @@ pub(super) const ALL: [Model; 8] = [
 ];
 
 /// The two talk until neither has anything more to say, time passing as often as is needed, and `most` at most.
-fn converse(bench: &mut Bench, meter: &mut dyn Emulator, manners: &mut Manners, most: usize) -> (Vec<String>, Vec<u8>) {
+pub(super) fn converse(
+    bench: &mut Bench,
+    meter: &mut dyn Emulator,
+    manners: &mut Manners,
+    most: usize,
+) -> (Vec<String>, Vec<u8>) {
     let (mut lines, mut last) = (Vec::new(), Vec::new());
     for _ in 0..most {
         // A meter that is switched on again and again begins once each time: it would never be silent otherwise.
@@ -69,7 +74,7 @@ fn converse(bench: &mut Bench, meter: &mut dyn Emulator, manners: &mut Manners, 
 }
 
 /// What tests in order must become, in Berlin in winter.
-fn expected(tests: &[Test]) -> Vec<String> {
+pub(super) fn expected(tests: &[Test]) -> Vec<String> {
     let mut lines = Vec::new();
     for test in tests {
         let micros = (i64::from(test.seconds_since(1970)) - 3_600) * 1_000_000;
@@ -92,7 +97,7 @@ fn sayable(model: Model, test: Test) -> Test {
     Test { meal: if has_meals && !control { test.meal } else { 0 }, control, ..test }
 }
 
-fn tests(model: Model, count: u16) -> Vec<Test> {
+pub(super) fn tests(model: Model, count: u16) -> Vec<Test> {
     let test =
         |number: u16| Test { meal: (number % 3).to_le_bytes()[0], control: number % 7 == 3, ..Test::number(number) };
     (0..count).map(|number| sayable(model, test(number))).collect()

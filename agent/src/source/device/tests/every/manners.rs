@@ -1,14 +1,12 @@
 //! Every kind of device with bad manners, over pseudo-terminals and TCP: what comes out is what it said, once.
 
-use std::time::Duration;
-
 use emulators::{Device as Emulator, Manners, Sent, Socket};
 
 use super::kinds::{self, Kind, WELL, Way};
 use super::rig::{DEADLINE, Rig, SOON, Said};
 
 /// Whether what came of a device is what it said: each thing at most once and in order, nothing else, and all of `must`.
-fn judge(kind: &Kind, rig: &Rig, must: &[u16], most: u16) {
+pub(super) fn judge(kind: &Kind, rig: &Rig, must: &[u16], most: u16) {
     let got = rig.said(kind.series);
     if kind.way == Way::Repeats {
         let right = [WELL.spo2.to_string(), WELL.pulse.to_string()];
@@ -44,7 +42,7 @@ fn came(kind: &Kind, sent: &[Sent]) -> Vec<u16> {
 }
 
 /// How often something goes wrong, of a thousand answers, and how often at most.
-fn rate(kind: &Kind) -> (u64, Option<usize>) {
+pub(super) fn rate(kind: &Kind) -> (u64, Option<usize>) {
     match kind.way {
         Way::Keeps { at_once: true } => (1_000, Some(2)),
         Way::Keeps { .. } if kind.name == "dexcom_receiver" => (600, Some(2)),
@@ -81,15 +79,7 @@ async fn endure(kind: Kind, manners: Manners, is_garbage: bool, device: Box<dyn 
     let (mut must, mut most) = (all.clone(), kind.count);
     match kind.way {
         Way::Keeps { .. } => rig.until(kind.name, |rig| rig.said(kind.series).len() >= all.len()).await,
-        Way::Speaks => {
-            let last = (kind.frame)(kind.count - 1);
-            rig.until(kind.name, |_| socket.sent().iter().any(|sent| sent.said.ends_with(&last))).await;
-            must = came(&kind, &socket.sent());
-            let said: Vec<Said> = must.iter().map(|number| (kind.said)(*number)).collect();
-            let is_there = |rig: &Rig| said.last().is_none_or(|last| rig.said(kind.series).contains(last));
-            rig.until(kind.name, is_there).await;
-            assert!(must.len() >= all.len() / 2, "{}: {must:?}", kind.name);
-        }
+        Way::Speaks => must = listen(&kind, &mut rig, || socket.sent()).await,
         Way::Asked | Way::Repeats => {
             let is_enough = |rig: &Rig| rig.said(kind.series).len() >= all.len();
             rig.until(kind.name, |rig| is_enough(rig) && (!is_garbage || is_told(rig, &socket))).await;
@@ -106,6 +96,19 @@ async fn endure(kind: Kind, manners: Manners, is_garbage: bool, device: Box<dyn 
     rig.stop().await;
 }
 
+/// Listens to a device that speaks by itself until it has said all, and answers which of it went over the wire whole: the
+/// last of that has come, and most of what it said has.
+pub(super) async fn listen(kind: &Kind, rig: &mut Rig, sent: impl Fn() -> Vec<Sent>) -> Vec<u16> {
+    let last = (kind.frame)(kind.count - 1);
+    rig.until(kind.name, |_| sent().iter().any(|sent| sent.said.ends_with(&last))).await;
+    let must = came(kind, &sent());
+    let said: Vec<Said> = must.iter().map(|number| (kind.said)(*number)).collect();
+    let is_there = |rig: &Rig| said.last().is_none_or(|last| rig.said(kind.series).contains(last));
+    rig.until(kind.name, is_there).await;
+    assert!(must.len() >= usize::from(kind.count) / 2, "{}: {must:?}", kind.name);
+    must
+}
+
 /// All that `takes_part`, at once, each with chance of its own.
 async fn endure_all(manners: Manners, is_garbage: bool, takes_part: impl Fn(&Kind) -> bool) {
     let kinds = kinds::all().filter(|kind| takes_part(kind));
@@ -117,7 +120,7 @@ async fn endure_all(manners: Manners, is_garbage: bool, takes_part: impl Fn(&Kin
 }
 
 /// Waits for all of them; each says by itself what went wrong.
-async fn all_end(tasks: Vec<tokio::task::JoinHandle<()>>) {
+pub(super) async fn all_end(tasks: Vec<tokio::task::JoinHandle<()>>) {
     let mut failed = 0;
     for task in tasks {
         failed += u32::from(!matches!(tokio::time::timeout(2 * DEADLINE, task).await, Ok(Ok(()))));
@@ -213,25 +216,4 @@ async fn unplug(kind: Kind) {
 #[tokio::test]
 async fn a_device_that_is_unplugged_in_mid_frame_and_comes_back_loses_and_doubles_nothing() {
     all_end(kinds::all().map(|kind| tokio::spawn(unplug(kind))).collect()).await;
-}
-
-#[tokio::test]
-async fn over_tcp_broken_and_damaged_answers_and_lost_connections_lose_and_double_nothing() {
-    let of_memory = |kind: &Kind| matches!(kind.way, Way::Keeps { .. }) && kind.name != "contour";
-    let over_tcp = kinds::all().filter(of_memory).chain([kinds::MODBUS_TCP]);
-    all_end(over_tcp.zip(1..).map(|(kind, seed)| tokio::spawn(over(kind, seed))).collect()).await;
-}
-
-async fn over(kind: Kind, seed: u64) {
-    let damaged = if kind.is_checked { 100 } else { 0 };
-    let (piece_bytes, troubles_max, unplug_after) = (7, Some(3), Some(60));
-    let manners =
-        Manners { damaged, noisy: 100, cut: 50, piece_bytes, troubles_max, unplug_after, seed, ..Manners::good() };
-    let address = Socket::over_tcp_with((kind.device)(0..kind.count), manners).unwrap();
-    let mut rig = Rig::start(kind.toml, &format!("tcp://{address}"), SOON);
-    rig.until(kind.name, |rig| rig.said(kind.series).len() >= kind.count.into()).await;
-    rig.linger(Duration::from_millis(50)).await;
-    let must: Vec<u16> = if kind.way == Way::Asked { Vec::new() } else { (0..kind.count).collect() };
-    judge(&kind, &rig, &must, 10_000);
-    rig.stop().await;
 }
