@@ -122,7 +122,7 @@ def make(making: Making) -> list[Path]:
     depends = control(making, folder)
     _settle(folder, making.epoch)
     deb = making.into / f"{making.stem}.deb"
-    pack = ["-Zgzip", "-z1"] if making.quick else ["-Zxz"]
+    pack = ["-Znone"] if making.quick else ["-Zxz"]
     environment = os.environ | {"SOURCE_DATE_EPOCH": str(making.epoch)}
     command = ["dpkg-deb", "--root-owner-group", *pack, "--build", folder, deb]
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
@@ -239,7 +239,7 @@ def _archive(making: Making, folder: Path, into: Path) -> None:
         entry.mtime = making.epoch
         return entry
 
-    level = 1 if making.quick else 9
+    level = 0 if making.quick else 9
     with into.open("wb") as file, gzip.GzipFile("", "wb", level, file, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for path in sorted((folder / "usr").rglob("*")):
             if not path.is_dir():
