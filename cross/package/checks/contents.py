@@ -79,6 +79,8 @@ def _inside(folder: Path, name: str, architecture: str, files: object) -> None:
         run("sh", "-n", path)
     for program in programs:
         _starts(program, architecture)
+        if MADE.name != "quick" and architecture == "amd64":
+            holds(elf.lists_crates(program), f"{program.name} does not carry the list of its crates")
 
 
 def _starts(program: Path, architecture: str) -> None:
