@@ -51,8 +51,7 @@ test-package: ui build-for-tests ## what packages are and do, in a Debian root; 
 package: ui ## Debian packages and archives of agent and gateway, tried; into target/package
 	.ci/install
 	$(CARGO) build --package tributary-pages --quiet
-	$(CARGO) build --profile dist --package tributary-agent --quiet
-	$(CARGO) build --release --package tributary-gateway --package tributary-certs --features tributary-gateway/aws --quiet
+	cross/supply/ship
 	{ cross/fetch rust && cross/build amd64 arm64 armhf; } || echo "skipped: what builds for ARM is not here"
 	cross/package/build
 	cross/package/root tools || echo "skipped: lintian could not be fetched"

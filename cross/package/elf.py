@@ -30,6 +30,11 @@ def is_for(program: Path, architecture: str) -> bool:
     return flags in header or "Tag_ABI_VFP_args: VFP registers" in _readelf("--arch-specific", program)
 
 
+def lists_crates(program: Path) -> bool:
+    """Whether it carries the list of what it is made of, as `cargo auditable` leaves it."""
+    return " .dep-v0 " in _readelf("--section-headers", program)
+
+
 def dependencies(program: Path) -> list[str]:
     """What it depends on: nothing where it is static."""
     needed = re.findall(r"\(NEEDED\).*\[(.+)\]", _readelf("--dynamic", program))

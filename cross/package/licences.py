@@ -3,6 +3,7 @@ came with; and, in the gateway, what the dashboard is made with."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -25,6 +26,14 @@ def _crates(packages: list[str], features: list[str], target: str) -> set[tuple[
     return {(word[0], word[1].removeprefix("v")) for word in words if not word[0].startswith("tributary-")}
 
 
+@functools.cache
+def _known() -> dict[tuple[str, str], dict]:
+    """What cargo knows of each crate, by name and version: the same for all packages."""
+    command = [CARGO, "metadata", "--locked", "--all-features", "--format-version", "1"]
+    everything = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+    return {(crate["name"], crate["version"]): crate for crate in everything["packages"]}
+
+
 def _texts(folder: Path) -> list[str]:
     found = (path for path in sorted(folder.iterdir()) if path.is_file() and path.name.lower().startswith(NAMES))
     return [path.read_text(errors="replace").strip() for path in found]
@@ -33,9 +42,7 @@ def _texts(folder: Path) -> list[str]:
 def third_parties(packages: list[str], features: list[str], target: str, dashboard: bool) -> str:
     """All of them, as a text. The same text is printed once, and named by its number."""
     wanted = _crates(packages, features, target)
-    command = [CARGO, "metadata", "--locked", "--all-features", "--format-version", "1"]
-    everything = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
-    crates = {(crate["name"], crate["version"]): crate for crate in everything["packages"]}
+    crates = _known()
     numbers: dict[str, int] = {}
     texts: list[str] = []
 

@@ -122,7 +122,7 @@ def make(making: Making) -> list[Path]:
     depends = control(making, folder)
     _settle(folder, making.epoch)
     deb = making.into / f"{making.stem}.deb"
-    pack = ["-Zgzip", "-z1"] if making.quick else ["-Zxz"]
+    pack = ["-Znone"] if making.quick else ["-Zxz"]
     environment = os.environ | {"SOURCE_DATE_EPOCH": str(making.epoch)}
     command = ["dpkg-deb", "--root-owner-group", *pack, "--build", folder, deb]
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
@@ -151,6 +151,10 @@ def lay_out(making: Making, folder: Path) -> None:
     for program, path in making.programs.items():
         if not elf.is_for(path, making.architecture):
             raise SystemExit(f"{path} is no program of {making.architecture}")
+        if not making.quick and not elf.lists_crates(path):
+            if (ROOT / "target/cross") not in path.parents:
+                raise SystemExit(f"{path} does not say what it is made of: cross/supply/ship builds what is shipped")
+            print(f"skipped: {program} of {making.architecture} does not say what it is made of: cross/build leaves no list in it", flush=True)
         binary = put(path, f"usr/bin/{program}", 0o755)
         if making.architecture == "amd64":  # others come stripped: this machine's strip knows them not
             subprocess.run(["strip", "--strip-unneeded", "--remove-section=.comment", "--remove-section=.note", binary], check=True)
@@ -239,7 +243,7 @@ def _archive(making: Making, folder: Path, into: Path) -> None:
         entry.mtime = making.epoch
         return entry
 
-    level = 1 if making.quick else 9
+    level = 0 if making.quick else 9
     with into.open("wb") as file, gzip.GzipFile("", "wb", level, file, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for path in sorted((folder / "usr").rglob("*")):
             if not path.is_dir():

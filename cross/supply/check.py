@@ -1,6 +1,6 @@
 """Holds lists of parts (CycloneDX 1.5) against their schema, and against the list that `cargo auditable` put into a program.
 
-    check.py LISTS PROGRAMS
+    check.py LISTS PROGRAMS...
 
 Ends with 1 where a list is not what it should be; where a program is not there, or carries no list, that is said.
 """
@@ -45,7 +45,7 @@ def listed(document: dict) -> set[str]:
     return {purl.removeprefix("pkg:cargo/").split("?", 1)[0].split("#", 1)[0] for purl in purls}
 
 
-def faults(path: Path, programs: Path) -> list[str]:
+def faults(path: Path, programs: list[Path]) -> list[str]:
     """What is wrong with one list."""
     text = path.read_text()
     name = path.name.removesuffix(".cdx.json")
@@ -56,13 +56,13 @@ def faults(path: Path, programs: Path) -> list[str]:
     print(f"{name}: {len(crates)} crates, as CycloneDX 1.5 has it")
     if len(crates) < 10:
         return [f"{path}: hardly a list"]
-    program = programs / name
-    if not program.exists():
-        print(f"skipped: {name} is not built in {programs}: nothing to compare with")
+    program = next((folder / name for folder in programs if (folder / name).exists()), None)
+    if program is None:
+        print(f"skipped: {name} is not built: nothing to compare with (cross/supply/ship)")
         return []
     inside = carried(program)
     if inside is None:
-        print(f"skipped: {program} carries no list: it was built without `cargo auditable`")
+        print(f"skipped: {program} carries no list: it was not built by cross/supply/ship")
         return []
     found = [f"{name}: {crate} is in the program and not in the list" for crate in sorted(inside - crates)]
     found += [f"{name}: {crate} is in the list and not in the program" for crate in sorted(crates - inside)]
@@ -73,7 +73,7 @@ def faults(path: Path, programs: Path) -> list[str]:
 
 def main() -> int:
     """Checks all lists of a folder."""
-    lists, programs = Path(sys.argv[1]), Path(sys.argv[2])
+    lists, programs = Path(sys.argv[1]), [Path(folder) for folder in sys.argv[2:]]
     found = [fault for path in sorted(lists.glob("*.cdx.json")) for fault in faults(path, programs)]
     for fault in found:
         print(fault, file=sys.stderr)

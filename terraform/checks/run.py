@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import judging
+from judging import AT_ONCE, ROOT, Fault, Skipped
 from provider import serving
 
 HERE = Path(__file__).resolve().parent
 TERRAFORM = HERE.parent
-ROOT = TERRAFORM.parent
 TOOLS = ROOT / "target/terraform"
 PROVIDER = TOOLS / "cdktf-provider-aws-21.22.1.tgz"
 USED = re.compile(r'^(resource|data) "(aws_\w+)"', re.M)
-SECONDS_MAX = 300
 
 
-class Fault(Exception):
-    """Something is wrong with terraform/; its words say what."""
-
-
-class Skipped(Exception):
-    """It could not be looked at; its words say why."""
-
-
-def run(*command: str | Path, cwd: Path = TERRAFORM, **environment: str) -> str:
-    """What a command prints; a Fault with it where the command fails or does not end."""
-    words = [str(word) for word in command]
-    # A configuration of Terraform's command line is a person's own, and not needed here.
-    around = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    try:
-        done = subprocess.run(words, cwd=cwd, env=around | environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=SECONDS_MAX, check=False)  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise Fault(f"{words[0]} did not end within {SECONDS_MAX} s") from error
-    if done.returncode != 0:
-        raise Fault(done.stdout.strip() or f"{words[0]} ended with {done.returncode}")
-    return done.stdout
+# A command that reaches for nothing beyond this machine, and yet may be slow.
+run = functools.partial(judging.run, seconds=300, cwd=TERRAFORM)
 
 
 def terraform() -> str:
@@ -92,21 +74,24 @@ def described() -> str:
 
 def against_the_schema() -> str:
     """Every resource, block, argument, type and reference against the AWS provider's schema; then the modules' tests."""
-    program = terraform()
-    tests = 0
-    with serving(PROVIDER, used()) as found, tempfile.TemporaryDirectory() as data:
-        for module in modules():
-            at = found | {"TF_DATA_DIR": f"{data}/{module.name}", "CHECKPOINT_DISABLE": "1"}
-            run(program, "init", "-backend=false", "-input=false", "-no-color", cwd=module, **at)
-            run(program, "validate", "-no-color", cwd=module, **at)
-            if (module / "tests").is_dir():
-                told = run(program, "test", "-no-color", cwd=module, **at)
-                if not (passed := re.search(r"^Success! (\d+) passed, 0 failed", told, re.M)):
-                    raise Fault(f"{module.name}: no test ran\n{told}")
-                tests += int(passed[1])
+    with serving(PROVIDER, used()) as found, tempfile.TemporaryDirectory() as data, ThreadPoolExecutor(AT_ONCE) as pool:
+        tests = sum(pool.map(lambda module: _against_the_schema(module, found | {"TF_DATA_DIR": f"{data}/{module.name}"}), modules()))
     if tests == 0:
         raise Fault("no test ran at all")
     return f"{len(modules())} modules and environments, {len(used())} kinds of resources, {tests} tests"
+
+
+def _against_the_schema(module: Path, at: dict[str, str]) -> int:
+    """One module or environment; how many tests it has."""
+    program, at = terraform(), at | {"CHECKPOINT_DISABLE": "1"}
+    run(program, "init", "-backend=false", "-input=false", "-no-color", cwd=module, **at)
+    run(program, "validate", "-no-color", cwd=module, **at)
+    if not (module / "tests").is_dir():
+        return 0
+    told = run(program, "test", "-no-color", cwd=module, **at)
+    if not (passed := re.search(r"^Success! (\d+) passed, 0 failed", told, re.M)):
+        raise Fault(f"{module.name}: no test ran\n{told}")
+    return int(passed[1])
 
 
 def settings() -> str:
@@ -179,30 +164,20 @@ def metrics() -> str:
     return f"{len(alarmed | on_one_host)} alarmed, {len(carried)} carried, {len(counted)} counted"
 
 
+# What takes longest begins first.
 CHECKS: list[tuple[str, Callable[[], str]]] = [
+    ("schema", against_the_schema),
+    ("checkov", rules),
     ("formatting", formatting),
     ("described", described),
-    ("schema", against_the_schema),
     ("settings", settings),
     ("metrics", metrics),
     ("cloudformation", cloudformation),
-    ("checkov", rules),
 ]
 
 
-def main() -> int:
-    """1 where something is wrong. What was skipped is said, and is never taken for fine."""
-    wrong = 0
-    for name, check in CHECKS:
-        try:
-            print(f"ok: {name}: {check()}", flush=True)
-        except Skipped as why:
-            print(f"skipped: {name}: {why}", flush=True)
-        except Fault as fault:
-            wrong = 1
-            print(f"fault: {name}:\n{fault}\n", flush=True)
-    return wrong
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    # A configuration of Terraform's command line is a person's own, and not needed here.
+    for variable in [name for name in os.environ if name.startswith("TF_")]:
+        del os.environ[variable]
+    sys.exit(judging.judge(CHECKS, sys.argv[1:]))

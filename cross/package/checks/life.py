@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from common import Fault, holds, until
 from contents import made
+from judging import Fault, holds, until
 from machine import Debian, debian, fault_unless
 from manager import Service
 from units import is_enabled, rules, verify
@@ -29,7 +29,7 @@ def _next(name: str, into: Path) -> Path:
     subprocess.run(["dpkg-deb", "--raw-extract", package, folder], check=True)
     control = folder / "DEBIAN/control"
     control.write_text(re.sub(r"^(Version: .+)$", r"\1+next", control.read_text(), flags=re.M))
-    command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", folder, later]
+    command = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", folder, later]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return later
 

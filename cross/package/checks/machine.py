@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common import ROOT, SECONDS_MAX, Fault, Skipped, attempt, holds, until
+from judging import ROOT, SECONDS_MAX, Fault, Skipped, attempt, holds, until
 
 TAR = ROOT / "target/package/root.tar"
 # Loopback is up, and the processes see themselves; what is mounted here is mounted nowhere else, and gone with the last of them.
@@ -55,7 +55,7 @@ def debian(tar: Path = TAR, beside: Debian | None = None) -> Iterator[Debian]:
     if os.geteuid() != 0:
         raise Skipped("needs root")
     if not tar.exists():
-        raise Skipped(f"{tar.relative_to(ROOT)} is not there: cross/package/root, which needs debootstrap and root")
+        raise Skipped(f"{tar.relative_to(ROOT)} is not there: cross/package/root, which needs root, and mmdebstrap or debootstrap")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "root")
         root.mkdir()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from common import SECONDS_MAX, Fault, holds
+from judging import SECONDS_MAX, Fault, holds
 from machine import Debian
 
 # Asks outside, and waits for the answer: 0 where the service is ready.

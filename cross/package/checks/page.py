@@ -7,8 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
-from common import ROOT, Fault, Skipped, holds, run, until
 from contents import MADE, made
+from judging import ROOT, Fault, Skipped, holds, run, until
 from life import _of_now
 from machine import TAR, Debian, debian
 from manager import systemd

@@ -5,14 +5,15 @@ import sys
 import contents
 import life
 import page
-from common import judge
+from judging import judge
 
+# What takes longest begins first.
 CHECKS = [
-    ("contents", contents.contents),
-    ("again", contents.again),
+    ("page", page.page),
     ("life", life.life),
     ("both", life.both),
-    ("page", page.page),
+    ("again", contents.again),
+    ("contents", contents.contents),
 ]
 
 if __name__ == "__main__":

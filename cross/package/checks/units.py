@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from judging import holds, run
 from machine import Debian
-
-from common import holds, run
 
 # Newer ones know how to wait ever longer.
 NEWER = re.compile("RestartSteps|RestartMaxDelaySec")

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common import BUILT, HERE, UNPACKED, Skipped, attempt, free_port, holds, need, run, running, until
+from common import BUILT, HERE, UNPACKED, free_port, need, running
+from judging import Skipped, attempt, holds, run, until
 
 NOBODY = 65532
 

@@ -5,7 +5,7 @@ import sys
 import gateway
 import tools
 import words
-from common import judge
+from judging import judge
 
 CHECKS = [
     ("dockerfiles", words.dockerfiles),

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common import HERE, ROOT, Skipped, attempt, holds, run, running, until
+from common import HERE, running
+from judging import ROOT, Skipped, attempt, holds, run, until
 
 # Gives what lies in a folder under the secret's name, and fails where nothing does.
 AWS = """#!/bin/sh

@@ -11,7 +11,8 @@ import tarfile
 import jsonschema
 import yaml
 
-from common import HERE, ROOT, TOOLS, Skipped, attempt, holds, run
+from common import HERE, TOOLS
+from judging import ROOT, Skipped, attempt, holds, run
 
 COMPOSE = HERE / "compose/compose.yaml"
 UNITS = (ROOT / "agent/packaging/tributary-agent.service", ROOT / "gateway/packaging/tributary-gateway.service")

@@ -37,6 +37,7 @@ mod denials;
 mod descriptors;
 mod drive;
 mod end;
+mod entry;
 mod envelope;
 mod farewell;
 mod forbidden;

@@ -3,42 +3,33 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::ops::Range;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant as Moment};
 
 use proto::enrol::is_claim;
 use proto::{Channel, DeviceId, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
 
 use super::heart::{Heart, Rounds};
-use super::judge::{Answer, Judgement, judge};
-use super::record::record;
+use super::judge::{Judgement, judge};
 use super::signing::ReceiptKey;
 use super::totals::Totals;
 use super::{ConnectionId, Event, Intake, Link, RefusalCode, Ticket, Verdict};
 use crate::enrol::Desk;
-use crate::seeded::Bug;
-use crate::store::{Item, Ledger, Outcome};
+use crate::store::{Item, Ledger};
 
 mod answer;
 mod barrier;
+mod recording;
 
 pub use barrier::{Barrier, CUT_OFF};
+use recording::Recording;
 
 /// Judged messages that wait for the recorder. With the doors' own bounds, this is all that memory must hold.
 const WAITING_MAX: usize = 256;
-/// Messages in one commit.
-const COMMIT_MESSAGES_MAX: usize = 256;
-/// Readings in one commit, about: more would make others wait long for their receipt.
-const COMMIT_READINGS_MAX: usize = 100_000;
 /// Readings that were judged and wait for the recorder, with those in its hands. At some 64 bytes each, 32 MiB.
 const WAITING_READINGS_MAX: u32 = 500_000;
-/// How long to wait before an unavailable store is tried again.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Where the time comes from.
 pub type Now = fn() -> Instant;
@@ -196,172 +187,13 @@ impl Recorder {
         hopeless: CancellationToken,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
-        let (links, hidden, rounds) = (HashMap::new(), HashSet::new(), Rounds::default());
+        let rounds = Rounds::default();
         let lanes = vec![(sender, rounds.clone())];
-        let is_failing = false;
+        let (links, hidden, is_failing) = (HashMap::new(), HashSet::new(), false);
         let recording = Recording { ledger, links, hidden, now, totals, key, barrier, hopeless, is_failing, rounds };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || recording.run(inbox))?;
         Ok((Self { lanes, judge: Rounds::default() }, thread))
     }
-}
-
-struct Recording<L> {
-    ledger: L,
-    links: HashMap<DeviceId, Link>,
-    /// Those among them who were cut off: they seem to be gone, though a broker lets them in still.
-    hidden: HashSet<DeviceId>,
-    now: Now,
-    totals: &'static Totals,
-    key: Option<Arc<ReceiptKey>>,
-    barrier: Barrier,
-    hopeless: CancellationToken,
-    /// Whether the store took nothing the last time.
-    is_failing: bool,
-    /// Commits, failed tries, and pulses while there is nothing to be done.
-    rounds: Rounds,
-}
-
-impl<L: Ledger> Recording<L> {
-    fn run(mut self, mut inbox: mpsc::Receiver<Given>) {
-        let mut waiting = Vec::with_capacity(COMMIT_MESSAGES_MAX);
-        while let Some(first) = inbox.blocking_recv() {
-            let (mut readings, mut next) = (0, Some(first));
-            // Idle: one message is one commit, at once. Busy: whatever has come meanwhile shares the next one.
-            while let Some(given) = next {
-                if let Given::Judged(judged) = given {
-                    readings += judged.readings();
-                    waiting.push(judged);
-                }
-                let has_room = waiting.len() < COMMIT_MESSAGES_MAX && readings < COMMIT_READINGS_MAX;
-                next = if has_room { inbox.try_recv().ok() } else { None };
-            }
-            if !waiting.is_empty() && self.commit(&mut waiting).is_none() {
-                return;
-            }
-            self.rounds.come_round();
-        }
-    }
-
-    /// Commits what waits, and answers it. `None` if the store took nothing until there was no more hope.
-    fn commit(&mut self, waiting: &mut Vec<Judged>) -> Option<()> {
-        let mut gathered = self.gather(waiting);
-        if Bug::ReceiptFirst.is_on() {
-            self.promise(&gathered.messages);
-        }
-        let mut outcomes = Vec::with_capacity(gathered.items.len());
-        loop {
-            // Each time anew: a store may be away for longer than a device has its certificate.
-            self.barrier.sift(&mut gathered, outcomes.len(), self.totals);
-            if self.record(&gathered.items, &mut outcomes) {
-                break;
-            }
-            if self.hopeless.is_cancelled() {
-                return None;
-            }
-            thread::sleep(RETRY_AFTER);
-        }
-        let Gathered { items, messages, closed } = gathered;
-        self.totals.committed(&items, &outcomes);
-        self.tell_of_misnamed(&items, &outcomes);
-        self.send_receipts(&items, &outcomes, &messages);
-        for (message, range) in messages {
-            let verdict = self.verdict(&message, outcomes.get(range).unwrap_or_default());
-            message.ticket.settle(verdict);
-        }
-        // Not before: what they had sent may have come together with their end.
-        closed.into_iter().for_each(|connection| self.barrier.forget(connection));
-        Some(())
-    }
-
-    /// What is to be recorded of what waits.
-    fn gather(&mut self, waiting: &mut Vec<Judged>) -> Gathered {
-        let (mut items, mut messages, mut closed) = (Vec::new(), Vec::new(), Vec::new());
-        for judged in waiting.drain(..) {
-            match judged {
-                Judged::Opened(link) => {
-                    let device = link.device.clone();
-                    self.hidden.remove(&device);
-                    self.links.insert(device.clone(), link);
-                    if self.barrier.is_barred(&device) {
-                        // A broker lets it in still.
-                        self.hidden.insert(device);
-                    } else {
-                        items.push(Item::Presence { device, connected: true });
-                    }
-                }
-                Judged::Closed(device, connection) => {
-                    closed.push(connection);
-                    // A later connection of the same device may have taken over already.
-                    if self.links.get(&device).is_some_and(|link| link.connection == connection) {
-                        self.links.remove(&device);
-                        if !self.hidden.remove(&device) {
-                            items.push(Item::Presence { device, connected: false });
-                        }
-                    }
-                }
-                Judged::Barred(device) => {
-                    if self.links.contains_key(&device) && self.hidden.insert(device.clone()) {
-                        items.push(Item::Presence { device, connected: false });
-                    }
-                }
-                Judged::Contested(device) => items.push(Item::Contested { device }),
-                Judged::Message(mut message) => {
-                    // It was taken back, and a broker need not say again that it is there.
-                    if self.hidden.contains(&message.device) && !self.barrier.is_barred(&message.device) {
-                        self.hidden.remove(&message.device);
-                        items.push(Item::Presence { device: message.device.clone(), connected: true });
-                    }
-                    self.fence(&mut message);
-                    let first = items.len();
-                    items.append(&mut message.judgement.items);
-                    messages.push((message, first..items.len()));
-                }
-            }
-        }
-        Gathered { items, messages, closed }
-    }
-
-    /// What a device held when it had an earlier connection says nothing of what it holds now: such a hello is neither
-    /// believed nor answered. Batches and gaps are as good as ever.
-    fn fence(&self, message: &mut Message) {
-        let is_current = |link: &Link| link.connection == message.connection;
-        if matches!(message.judgement.answer, Answer::Everything(_))
-            && !self.links.get(&message.device).is_none_or(is_current)
-        {
-            message.judgement.items.clear();
-            message.judgement.answer = Answer::Nothing;
-        }
-    }
-
-    /// Records what has no outcome yet, and answers whether all has one now. Only an unavailable store holds everybody up; what
-    /// fails by itself is quarantined by [`record`].
-    fn record(&mut self, items: &[Item], outcomes: &mut Vec<Outcome>) -> bool {
-        let left = items.get(outcomes.len()..).unwrap_or_default();
-        match record(&mut self.ledger, left, (self.now)(), outcomes) {
-            Ok(()) => {
-                if let Some(time) = self.totals.store.works(&mut self.is_failing, Moment::now()) {
-                    info!(after_s = time.as_secs(), "the store takes readings again");
-                }
-                true
-            }
-            Err(unavailable) => {
-                self.totals.store_failures.add(1);
-                self.rounds.come_round();
-                if self.totals.store.failed(&mut self.is_failing, &unavailable.to_string(), Moment::now()) {
-                    error!(error = %unavailable, "the store takes nothing; devices keep what they have");
-                }
-                false
-            }
-        }
-    }
-}
-
-/// What is recorded together, and of which message it is: for each, its items in their places.
-struct Gathered {
-    items: Vec<Item>,
-    messages: Vec<(Message, Range<usize>)>,
-    /// Connections that ended behind these messages.
-    closed: Vec<ConnectionId>,
 }
 
 fn readings_of(items: &[Item]) -> usize {

@@ -6,28 +6,29 @@ use std::time::Duration;
 use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 use proto::DeviceId;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{First, Refusal, Terms};
-use super::control::{Entered, NoEntry};
+use super::connect::{Refusal, Terms};
+use super::control::{Entered, NoEntry, Seat};
 use super::drive::Drive;
 use super::end::End;
-use super::envelope;
+use super::entry::{admit, count_packet_error, handshake, refuse};
 use super::farewell::{farewell, has_left};
 use super::outbox::Outbox;
-use super::packet::{PacketError, Version};
-use super::peer::{Peer, identity, named};
+use super::peer::{Peer, Shown};
 use super::session::Session;
-use super::{Shared, connect, denials, reply};
+use super::{Shared, reply};
 use crate::half_open::Place;
 use crate::ingest::{ConnectionId, Event, Link};
 
 type Stream = TlsStream<TcpStream>;
+
+/// How long a claim's session may last: to connect, ask and hear takes a second or two.
+const CLAIM_SESSION_MAX: Duration = Duration::from_secs(120);
 
 /// Serves one accepted socket to its end.
 pub(super) async fn serve(shared: &Shared, socket: TcpStream, peer: SocketAddr, place: Place, stop: CancellationToken) {
@@ -52,117 +53,27 @@ pub(super) async fn serve(shared: &Shared, socket: TcpStream, peer: SocketAddr, 
     }
 }
 
-/// The TLS handshake, within its deadline and as long as it has its place.
-async fn handshake(shared: &Shared, socket: TcpStream, peer: SocketAddr, place: Place) -> Option<Box<Stream>> {
-    let acceptor = TlsAcceptor::from(shared.control.tls());
-    let why = tokio::select! {
-        done = timeout(shared.settings.handshake_deadline, Box::pin(acceptor.accept(socket))) => match done {
-            Ok(Ok(stream)) => {
-                place.succeeded(Instant::now());
-                return Some(Box::new(stream));
-            }
-            Ok(Err(error)) => {
-                denials::handshake(shared, &error);
-                error.to_string()
-            }
-            Err(_) => "it took too long".to_owned(),
-        },
-        () = place.evicted() => "newer ones took its place".to_owned(),
-    };
-    shared.counters.handshakes_failed.add();
-    tracing::info!(%peer, why, "tls handshake failed");
-    None
-}
-
-/// Reads the CONNECT and judges it. A device that is not let in is told why.
-async fn admit(shared: &Shared, stream: &mut Stream, peer: SocketAddr) -> Option<(Peer, Terms, BytesMut)> {
-    let settings = &shared.settings;
-    let mut inbox = BytesMut::new();
-    let first = match timeout(settings.connect_deadline, first(shared, stream, &mut inbox)).await {
-        Ok(Ok(first)) => first,
-        Ok(Err(end)) => {
-            count_packet_error(shared, &end);
-            return refuse_silently(shared, peer, &end.to_string());
-        }
-        Err(_) => return refuse_silently(shared, peer, "it sent no CONNECT in time"),
-    };
-    let (version, admitted) = match first {
-        First::OtherVersion(version) => (Version::V3, Err(Refusal::Version(version))),
-        First::Connect(connect) => (
-            connect.version,
-            identity(shared, stream, &connect).and_then(|peer| {
-                let terms = connect.judge(&peer.device, settings)?;
-                Ok((peer, terms))
-            }),
-        ),
-    };
-    match admitted {
-        Ok((peer, terms)) => Some((peer, terms, inbox)),
-        Err(refusal) => {
-            refuse(shared, stream, version, &refusal, peer).await;
-            None
-        }
-    }
-}
-
-/// The first packet, whatever it is.
-async fn first(shared: &Shared, stream: &mut Stream, inbox: &mut BytesMut) -> Result<First, End> {
-    loop {
-        if let Some(first) = envelope::next(inbox, &shared.settings, connect::parse)? {
-            return Ok(first);
-        }
-        inbox.reserve(1024);
-        if stream.read_buf(inbox).await? == 0 {
-            return Err(End::Vanished);
-        }
-    }
-}
-
-fn refuse_silently<T>(shared: &Shared, peer: SocketAddr, why: &str) -> Option<T> {
-    shared.counters.connects_refused.add();
-    tracing::warn!(%peer, why, "connection closed before CONNECT");
-    None
-}
-
-async fn refuse(shared: &Shared, stream: &mut Stream, version: Version, refusal: &Refusal, peer: SocketAddr) {
-    shared.counters.connects_refused.add();
-    tracing::warn!(%peer, "device not let in: {refusal}");
-    denials::connection(shared, named(shared, stream), refusal);
-    let mut outbox = Outbox::default();
-    reply::refused(version, refusal, &mut outbox.bytes);
-    farewell(shared, stream, &mut outbox, true).await;
-}
-
 /// From the seat to the farewell. Says [`Event::Closed`] exactly once for each [`Event::Opened`].
 async fn session(
     shared: &Shared,
     mut stream: Box<Stream>,
     Peer { device, shown, claim }: Peer,
-    mut terms: Terms,
+    terms: Terms,
     inbox: BytesMut,
     stop: &CancellationToken,
 ) {
     let peer = stream.get_ref().0.peer_addr().unwrap_or(shared.settings.address);
     let connection = ConnectionId::fresh();
-    let Entered { seat, mut kicked, previous } = match shared.control.enter(&device, connection, shown) {
-        Ok(entered) => entered,
-        Err(NoEntry::Revoked) => return refuse(shared, &mut stream, terms.version, &Refusal::Revoked, peer).await,
-        Err(NoEntry::Contested { is_first }) => {
-            refuse(shared, &mut stream, terms.version, &Refusal::Contested, peer).await;
-            if is_first {
+    let (seat, mut kicked) = match take_seat(shared, &device, connection, shown).await {
+        Ok(taken) => taken,
+        Err(NoSeat { refusal, is_news }) => {
+            refuse(shared, &mut stream, terms.version, &refusal, peer).await;
+            if is_news {
                 twice(shared, &device).await;
             }
             return;
         }
     };
-    if let Some(previous) = previous {
-        shared.counters.takeovers.add();
-        tracing::warn!(device.id = %device, "a second connection of this device takes over; is its certificate in use twice?");
-        // First the old one's last will and end, then the new one's beginning.
-        if timeout(shared.settings.takeover_deadline, previous.cancelled()).await.is_err() {
-            return refuse(shared, &mut stream, terms.version, &Refusal::Busy, peer).await;
-        }
-    }
     let (link, messages) = Link::new(device.clone(), connection);
     let opened = tokio::select! {
         sent = shared.intake.send(Event::Opened(link)) => sent.is_ok(),
@@ -181,9 +92,52 @@ async fn session(
     let mut drive = Drive::new(shared, session, inbox, messages, terms.silence_max, quota);
     reply::accepted(&terms, &drive.session.device, &shared.settings, &mut drive.outbox.bytes);
     let Err(end) = drive.run(&mut stream, &mut kicked, stop).await;
+    part(shared, &mut stream, drive, seat, terms, &end).await;
+}
+
+/// Why there is no seat.
+struct NoSeat {
+    refusal: Refusal,
+    /// Two connections of this device live, and nobody was told yet.
+    is_news: bool,
+}
+
+impl From<Refusal> for NoSeat {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, is_news: false }
+    }
+}
+
+/// The device's place, once whoever had it before has ended; and what tells when it must be left.
+async fn take_seat(
+    shared: &Shared,
+    device: &DeviceId,
+    connection: ConnectionId,
+    shown: Shown,
+) -> Result<(Seat, oneshot::Receiver<End>), NoSeat> {
+    let Entered { seat, kicked, previous } = match shared.control.enter(device, connection, shown) {
+        Ok(entered) => entered,
+        Err(NoEntry::Revoked) => return Err(Refusal::Revoked.into()),
+        Err(NoEntry::Contested { is_first }) => {
+            return Err(NoSeat { refusal: Refusal::Contested, is_news: is_first });
+        }
+    };
+    if let Some(previous) = previous {
+        shared.counters.takeovers.add();
+        tracing::warn!(device.id = %device, "a second connection of this device takes over; is its certificate in use twice?");
+        // First the old one's last will and end, then the new one's beginning.
+        if timeout(shared.settings.takeover_deadline, previous.cancelled()).await.is_err() {
+            return Err(Refusal::Busy.into());
+        }
+    }
+    Ok((seat, kicked))
+}
+
+/// The way out: what is to be noted of the end, the pipeline's news of it, what may still be written, and the farewell.
+async fn part(shared: &Shared, stream: &mut Stream, drive: Drive<'_>, seat: Seat, mut terms: Terms, end: &End) {
     let (session, mut outbox) = (drive.session, drive.outbox);
     shared.quotas.keep(&session.device, drive.quota, Instant::now());
-    let was_there = matches!(end, End::TakenOver) && !has_left(&mut stream).await;
+    let was_there = matches!(end, End::TakenOver) && !has_left(stream).await;
     let was_lively = was_there && drive.heard.elapsed() < shared.settings.lively;
     if was_lively {
         shared.control.contested(&session.device);
@@ -199,9 +153,9 @@ async fn session(
         } else {
             reply::disconnect(terms.version, DisconnectReasonCode::NotAuthorized, &mut outbox.bytes);
         }
-        farewell(shared, &mut stream, &mut outbox, false).await;
+        farewell(shared, stream, &mut outbox, false).await;
     }
-    close(shared, &session, &end, terms.will.take()).await;
+    close(shared, &session, end, terms.will.take()).await;
     drop(seat);
     drop(session); // verdicts that are still to come are nobody's now
     if is_revoked {
@@ -210,7 +164,7 @@ async fn session(
     if let Some(reason) = end.reason() {
         reply::disconnect(terms.version, reason, &mut outbox.bytes);
     }
-    let answered = farewell(shared, &mut stream, &mut outbox, end.reason().is_some()).await;
+    let answered = farewell(shared, stream, &mut outbox, end.reason().is_some()).await;
     if was_there && !was_lively && answered {
         // It was quiet, and somebody is there all the same.
         shared.control.answered(&device);
@@ -241,14 +195,3 @@ async fn close(shared: &Shared, session: &Session, end: &End, will: Option<bytes
     }
     let _ = shared.intake.send(Event::Closed { device, connection, reason: end.to_string() }).await;
 }
-
-fn count_packet_error(shared: &Shared, end: &End) {
-    match end {
-        End::Packet(PacketError::TooLarge { .. }) => shared.counters.oversized.add(),
-        End::Packet(_) => shared.counters.protocol_errors.add(),
-        _ => {}
-    }
-}
-
-/// How long a claim's session may last: to connect, ask and hear takes a second or two.
-const CLAIM_SESSION_MAX: Duration = Duration::from_secs(120);

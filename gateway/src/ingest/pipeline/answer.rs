@@ -7,7 +7,8 @@ use proto::message::{Hello, Refusal, Refused, Settlement};
 use proto::{Channel, DeviceId, Epoch, Range, Ranges, Topic};
 use tracing::{error, info, warn};
 
-use super::{Message, Recording};
+use super::Message;
+use super::recording::Recording;
 use crate::audit::entry::{Detail, Event};
 use crate::ingest::judge::Answer;
 use crate::ingest::receipt::{Reader, receipts};

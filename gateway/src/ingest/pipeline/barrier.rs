@@ -3,7 +3,7 @@
 
 use proto::DeviceId;
 
-use super::Gathered;
+use super::recording::Gathered;
 use crate::audit::Auditor;
 use crate::audit::entry::{Detail, Event};
 use crate::enrol::Cuts;
