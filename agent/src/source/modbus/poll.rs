@@ -88,7 +88,7 @@ impl Poll {
     fn hush(&self, next: usize) -> Duration {
         let slave = |at: usize| self.blocks.get(at).map(|block| block.request.slave);
         // A question that was repeated may be answered twice. The second answer begins when the first has gone, and both
-        // may be late: of the device that is asked next, it would be taken for the answer to that.
+        // may be late: from the device that is asked next, it would be taken for the answer to that.
         let late = match self.tries {
             0 | 1 => Duration::ZERO,
             _ if self.wire.is_numbered() => Duration::ZERO,
