@@ -37,11 +37,9 @@ impl Target {
         Self::ARMHF,
     ];
     /// 64-bit ARM, as in a Raspberry Pi 3 and later; with glibc.
-    pub const ARM64: Self =
-        Self::linked("arm64-glibc", "aarch64-unknown-linux-gnu", "qemu-aarch64", "libc-arm64");
+    pub const ARM64: Self = Self::linked("arm64-glibc", "aarch64-unknown-linux-gnu", "qemu-aarch64", "libc-arm64");
     /// 32-bit ARM with a floating point unit, as in a Raspberry Pi 2; with glibc.
-    pub const ARMHF: Self =
-        Self::linked("armhf-glibc", "armv7-unknown-linux-gnueabihf", "qemu-arm", "libc-armhf");
+    pub const ARMHF: Self = Self::linked("armhf-glibc", "armv7-unknown-linux-gnueabihf", "qemu-arm", "libc-armhf");
 
     const fn fixed(name: &'static str, triple: &'static str, emulator: &'static str) -> Self {
         Self { name, triple, emulator, libc: None }

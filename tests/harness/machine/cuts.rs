@@ -163,7 +163,10 @@ pub fn resident_kib(folder: &Path, machine: &Parts, agent: &Path) -> anyhow::Res
         std::thread::sleep(Duration::from_millis(100));
     }
     std::thread::sleep(IDLE);
-    guest.resident_kib().filter(|kib| *kib > 0).with_context(|| format!("the guest does not say what its agent takes:\n{}", guest.said()))
+    guest
+        .resident_kib()
+        .filter(|kib| *kib > 0)
+        .with_context(|| format!("the guest does not say what its agent takes:\n{}", guest.said()))
 }
 
 fn rows_of(text: &str) -> (Vec<offered::Row>, Vec<f64>) {
