@@ -9,6 +9,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use harness::trial::{self, Words};
+
 mod report;
 mod rig;
 mod rigs;
@@ -17,39 +19,26 @@ use crate::report::Report;
 use crate::rig::{Plan, Size};
 
 fn main() -> ExitCode {
-    match run(std::env::args().skip(1)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::from(2)
-        }
-    }
+    trial::judged(run)
 }
 
 /// Answers whether every rig came out clean.
-fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<bool> {
+fn run(mut words: Words) -> anyhow::Result<bool> {
     let (mut size, mut seed, mut only, mut report) = (Size::Full, None, Vec::new(), PathBuf::from("target/chaos.json"));
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| anyhow::anyhow!("{argument} wants a value"));
-        match argument.as_str() {
+    while let Some(word) = words.next_word() {
+        match word.as_str() {
             "--short" => size = Size::Short,
             "--long" => size = Size::Long,
-            "--seed" => seed = Some(value()?.parse()?),
-            "--only" => only = value()?.split(',').map(str::to_owned).collect(),
-            "--report" => report = value()?.into(),
+            "--seed" => seed = Some(words.value(&word)?),
+            "--only" => only = words.names(&word)?,
+            "--report" => report = words.value(&word)?,
             other => anyhow::bail!("{other}: not known; --short, --long, --seed N, --only A,B, --report FILE are"),
         }
     }
-    let known = rigs::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>();
-    if let Some(unknown) = only.iter().find(|name| !known.contains(&name.as_str())) {
-        anyhow::bail!("{unknown}: no such rig; there are {}", known.join(", "));
-    }
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) * 7_919 + 1);
-    println!("SEED={seed}: --seed {seed} repeats this run");
+    let wanted = trial::wanted(rigs::ALL, &only, "rig")?;
+    let seed = trial::seed(seed);
     let mut sum = Report::new(seed, size);
-    for (name, rig) in rigs::ALL.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name))
-    {
+    for (name, rig) in wanted {
         let folder = tempfile::tempdir()?;
         let began = std::time::Instant::now();
         let found = rig(&Plan { seed, size, folder: folder.path().into() });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use harness::trial;
 use serde_json::{Value, json};
 
 use crate::rig::{Fault, Found, Size};
@@ -33,18 +33,23 @@ pub(crate) struct Report {
     size: Size,
     sum: Found,
     seconds: BTreeMap<&'static str, f64>,
+    /// Rigs that this size has none of.
+    left_out: Vec<&'static str>,
 }
 
 impl Report {
     pub(crate) fn new(seed: u64, size: Size) -> Self {
-        Self { seed, size, sum: Found::default(), seconds: BTreeMap::new() }
+        Self { seed, size, sum: Found::default(), seconds: BTreeMap::new(), left_out: Vec::new() }
     }
 
     /// Takes in what `rig` found, and says it.
     pub(crate) fn add(&mut self, rig: &'static str, found: &Found, took: Duration) {
         let did: Vec<String> = found.did.iter().map(|(what, count)| format!("{count} {what}")).collect();
-        let verdict = if found.is_clean() { "clean" } else { "FAILED" };
-        println!("{rig:<16} {verdict:<7} {:>6.1} s  {}", took.as_secs_f64(), did.join(", "));
+        println!("{rig:<16} {:<7} {:>6.1} s  {}", found.verdict(), took.as_secs_f64(), did.join(", "));
+        if let Some(why) = found.left_out {
+            println!("    {why}");
+            self.left_out.push(rig);
+        }
         found.examples.iter().for_each(|example| println!("    {example}"));
         found.skipped.iter().for_each(|reason| println!("    skipped: {reason}"));
         self.seconds.insert(rig, took.as_secs_f64());
@@ -65,6 +70,7 @@ impl Report {
         figures.extend(self.sum.did.iter().map(|(what, count)| ((*what).to_owned(), json!(count))));
         figures.extend(Fault::ALL.iter().map(|fault| (fault.name().to_owned(), json!(self.sum.count(*fault)))));
         figures.insert("skipped".into(), json!(self.sum.skipped));
+        figures.insert("not_run".into(), json!(self.left_out));
         figures.insert("seed".into(), json!(self.seed));
         figures.insert("size".into(), json!(format!("{:?}", self.size).to_lowercase()));
         figures.insert("seconds".into(), json!(self.seconds));
@@ -72,11 +78,9 @@ impl Report {
         figures.insert("seconds_in_all".into(), json!(total));
         let faults: Vec<String> =
             Fault::ALL.iter().map(|fault| format!("{} {}", self.sum.count(*fault), fault.name())).collect();
-        println!("{} in {total:.0} s; {}", faults.join(", "), path.display());
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-        }
-        let text = serde_json::to_string_pretty(&figures)?;
-        std::fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))
+        let left_out: String = self.left_out.iter().map(|rig| format!(", {rig} not run")).collect();
+        let (faults, skipped) = (faults.join(", "), self.sum.skipped.len());
+        println!("{faults}, {skipped} skipped{left_out} in {total:.0} s; {}", path.display());
+        trial::write(path, &figures)
     }
 }

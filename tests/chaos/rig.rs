@@ -95,6 +95,8 @@ pub(crate) struct Found {
     pub(crate) examples: Vec<String>,
     /// What could not be run here, and why.
     pub(crate) skipped: Vec<String>,
+    /// Why this size has none of it.
+    pub(crate) left_out: Option<&'static str>,
 }
 
 impl Found {
@@ -116,6 +118,24 @@ impl Found {
     /// This part could not be run here.
     pub(crate) fn skip(&mut self, what: &str, reason: &str) {
         self.skipped.push(format!("{what}: {reason}"));
+    }
+
+    /// A rig that this size has no time for.
+    pub(crate) fn left_out(why: &'static str) -> Self {
+        Self { left_out: Some(why), ..Self::default() }
+    }
+
+    /// What is to be said of it in a word: what was not run was not shown.
+    pub(crate) fn verdict(&self) -> &'static str {
+        if !self.is_clean() {
+            "FAILED"
+        } else if self.left_out.is_some() {
+            "not run"
+        } else if !self.skipped.is_empty() {
+            "SKIPPED"
+        } else {
+            "clean"
+        }
     }
 
     /// How many have `fault`.
@@ -144,3 +164,17 @@ impl Found {
 
 /// A rig.
 pub(crate) type Rig = fn(&Plan) -> anyhow::Result<Found>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_run_is_not_clean_and_a_fault_outweighs_it() {
+        let (mut skipped, mut found) = (Found::default(), Found::left_out("it takes too long"));
+        assert_eq!((skipped.verdict(), found.verdict()), ("clean", "not run"));
+        skipped.skip("powercut_images", "no kernel");
+        found.fault(Fault::Lost, 1, || "one".to_owned());
+        assert_eq!((skipped.verdict(), found.verdict()), ("SKIPPED", "FAILED"));
+    }
+}

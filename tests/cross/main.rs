@@ -8,6 +8,7 @@
 use std::process::ExitCode;
 
 use harness::emulated::{self, Target};
+use harness::trial::{self, Words};
 
 mod row;
 mod trials;
@@ -26,37 +27,27 @@ pub(crate) struct Plan {
 }
 
 fn main() -> ExitCode {
-    match run(std::env::args().skip(1)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::from(2)
-        }
-    }
+    trial::judged(run)
 }
 
 /// Answers whether every target came out clean.
-fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<bool> {
-    let mut plan = Plan { kills: 20, cuts: 10, seed: u64::from(std::process::id()) * 7_919 + 1 };
-    let mut only: Vec<String> = Vec::new();
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| anyhow::anyhow!("{argument} wants a value"));
-        match argument.as_str() {
-            "--kills" => plan.kills = value()?.parse()?,
-            "--cuts" => plan.cuts = value()?.parse()?,
-            "--seed" => plan.seed = value()?.parse()?,
-            "--only" => only = value()?.split(',').map(str::to_owned).collect(),
+fn run(mut words: Words) -> anyhow::Result<bool> {
+    let (mut kills, mut cuts, mut seed, mut only) = (20, 10, None, Vec::new());
+    while let Some(word) = words.next_word() {
+        match word.as_str() {
+            "--kills" => kills = words.value(&word)?,
+            "--cuts" => cuts = words.value(&word)?,
+            "--seed" => seed = Some(words.value(&word)?),
+            "--only" => only = words.names(&word)?,
             other => anyhow::bail!("{other}: not known; --only A,B, --kills N, --cuts N, --seed N are"),
         }
     }
-    let targets: Vec<Target> =
-        Target::ALL.into_iter().filter(|each| only.is_empty() || only.iter().any(|name| name == each.name)).collect();
-    anyhow::ensure!(!targets.is_empty(), "no such target");
-    println!("SEED={}: --seed {} repeats this run", plan.seed, plan.seed);
+    let all = Target::ALL.map(|target| (target.name, target));
+    let targets = trial::wanted(&all, &only, "target")?;
+    let plan = Plan { kills, cuts, seed: trial::seed(seed) };
     let mut rows = Vec::new();
-    for target in targets {
-        let row = trials::run(target, &plan);
+    for (_, target) in targets {
+        let row = trials::run(*target, &plan);
         println!("{row}");
         rows.push(row);
     }

@@ -32,6 +32,7 @@ pub mod servers;
 pub mod small_disk;
 pub mod speaker;
 pub mod stage;
+pub mod trial;
 pub mod twenty;
 pub mod world;
 pub mod wrong_clock;

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use harness::trial::{self, Words};
+
 mod advisor;
 mod certificates;
 mod cuts;
@@ -54,42 +56,31 @@ const ALONE: &[(&str, Part)] = &[("advisor", advisor::run)];
 const AT_ONCE: usize = 3;
 
 fn main() -> ExitCode {
-    match run(std::env::args().skip(1)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::from(2)
-        }
-    }
+    trial::judged(run)
 }
 
 /// Answers whether every answer was the one that is due.
-fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<bool> {
+fn run(mut words: Words) -> anyhow::Result<bool> {
     let (mut short, mut seed, mut only, mut path) = (false, None, Vec::new(), PathBuf::from("target/security.json"));
     let mut allows_skips = false;
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| anyhow::anyhow!("{argument} wants a value"));
-        match argument.as_str() {
+    while let Some(word) = words.next_word() {
+        match word.as_str() {
             "--short" => short = true,
             "--allow-skips" => allows_skips = true,
-            "--seed" => seed = Some(value()?.parse()?),
-            "--only" => only = value()?.split(',').map(str::to_owned).collect(),
-            "--report" => path = value()?.into(),
+            "--seed" => seed = Some(words.value(&word)?),
+            "--only" => only = words.names(&word)?,
+            "--report" => path = words.value(&word)?,
             other => {
                 anyhow::bail!("{other}: not known; --short, --allow-skips, --seed N, --only A,B, --report FILE are")
             }
         }
     }
-    let known = ALL.iter().chain(ALONE).map(|(name, _)| *name).collect::<Vec<_>>();
-    if let Some(unknown) = only.iter().find(|name| !known.contains(&name.as_str())) {
-        anyhow::bail!("{unknown}: no such part; there are {}", known.join(", "));
-    }
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) * 7_919 + 1);
-    println!("SEED={seed}: --seed {seed} repeats this run");
+    let all = ALL.iter().chain(ALONE).copied().collect::<Vec<_>>();
+    let wanted = trial::wanted(&all, &only, "part")?.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    let seed = trial::seed(seed);
     let mut report = Report::new(seed, short, may_skip(allows_skips, std::env::var("CI").ok().as_deref()));
     let began = Instant::now();
-    try_all(&mut report, seed, short, |name| only.is_empty() || only.iter().any(|wanted| wanted == name))?;
+    try_all(&mut report, seed, short, |name| wanted.contains(&name))?;
     report.took(began.elapsed());
     report.write(&path)?;
     Ok(report.is_clean())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use harness::trial;
 use serde_json::{Value, json};
 
 use crate::part::Found;
@@ -89,11 +89,7 @@ impl Report {
                 "what was skipped was not shown: install what is missing, or say --allow-skips (never with CI=true)"
             );
         }
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-        }
-        let text = serde_json::to_string_pretty(&figures)?;
-        std::fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))
+        trial::write(path, &figures)
     }
 }
 

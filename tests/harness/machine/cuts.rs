@@ -20,8 +20,8 @@ const DEVICE: &str = "gateway-box-1";
 /// Before this instant (2020-01-01) a stored reading is of the file as history, after it of its replay.
 const REPLAY_FROM_US: i64 = 1_577_836_800_000_000;
 const DAY_US: i64 = 86_400_000_000;
-/// How long a guest may take to boot and open its buffer, without hardware virtualisation.
-const BOOT_DEADLINE: Duration = Duration::from_secs(90);
+/// How long a guest may take to boot and open its buffer, without hardware virtualisation and beside others.
+const BOOT_DEADLINE: Duration = Duration::from_secs(240);
 /// How long the last guest may take until the gateway has everything.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(240);
 /// How long an idle agent may take to be connected and to have said what it takes.
