@@ -13,5 +13,5 @@ ENV PATH="/cross/python/bin:$PATH" \
     ZIG_GLOBAL_CACHE_DIR=/tmp/zig ZIG_LOCAL_CACHE_DIR=/tmp/zig CARGO_ZIGBUILD_CACHE_DIR=/tmp/zigbuild \
     CC_armv7_unknown_linux_musleabihf=/cross/compiler AR_armv7_unknown_linux_musleabihf=/cross/archiver \
     CARGO_TARGET_ARMV7_UNKNOWN_LINUX_MUSLEABIHF_LINKER=/cross/compiler \
-    CARGO_TARGET_ARMV7_UNKNOWN_LINUX_MUSLEABIHF_RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static" \
+    CARGO_TARGET_ARMV7_UNKNOWN_LINUX_MUSLEABIHF_RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static -Clink-arg=-Wl,-u,getrandom" \
     CARGO_TARGET_ARMV7_UNKNOWN_LINUX_MUSLEABIHF_RUNNER=qemu-arm

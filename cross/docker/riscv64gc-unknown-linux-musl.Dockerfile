@@ -13,5 +13,5 @@ ENV PATH="/cross/python/bin:$PATH" \
     ZIG_GLOBAL_CACHE_DIR=/tmp/zig ZIG_LOCAL_CACHE_DIR=/tmp/zig CARGO_ZIGBUILD_CACHE_DIR=/tmp/zigbuild \
     CC_riscv64gc_unknown_linux_musl=/cross/compiler AR_riscv64gc_unknown_linux_musl=/cross/archiver \
     CARGO_TARGET_RISCV64GC_UNKNOWN_LINUX_MUSL_LINKER=/cross/compiler \
-    CARGO_TARGET_RISCV64GC_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static" \
+    CARGO_TARGET_RISCV64GC_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static -Clink-arg=-Wl,-u,getrandom" \
     CARGO_TARGET_RISCV64GC_UNKNOWN_LINUX_MUSL_RUNNER=qemu-riscv64

@@ -13,4 +13,4 @@ ENV PATH="/cross/python/bin:$PATH" \
     ZIG_GLOBAL_CACHE_DIR=/tmp/zig ZIG_LOCAL_CACHE_DIR=/tmp/zig CARGO_ZIGBUILD_CACHE_DIR=/tmp/zigbuild \
     CC_x86_64_unknown_linux_musl=/cross/compiler AR_x86_64_unknown_linux_musl=/cross/archiver \
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=/cross/compiler \
-    CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static"
+    CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static -Clink-arg=-Wl,-u,getrandom"

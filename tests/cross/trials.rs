@@ -31,8 +31,10 @@ pub(crate) fn run(target: Target, plan: &Plan) -> Row {
         Err(error) => row.faults.push(format!("{}: {error}", agent.display())),
     }
     let part = |row: &mut Row, name: &str, part: &dyn Fn(&Path, &mut Row) -> anyhow::Result<()>| {
-        let done = tempfile::tempdir().context("make a folder").and_then(|folder| part(folder.path(), row));
-        match done {
+        // What one part finds so wrong that it gives up costs no other part, and no other target.
+        let attempt = || tempfile::tempdir().context("make a folder").and_then(|folder| part(folder.path(), row));
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(attempt));
+        match done.unwrap_or_else(|_| Err(anyhow::anyhow!("given up, see above"))) {
             Ok(()) => {}
             Err(error) if error.is::<Missing>() => row.skipped.push(format!("{name}: {error}")),
             Err(error) => row.faults.push(format!("{name}: {error:#}")),

@@ -2,11 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use crate::binary;
 use crate::hours::Entrance;
 use crate::pki::Files;
-use crate::process::Process;
+use crate::process::{Process, output_within};
+
+/// For a command to end, on a busy machine and within an emulator too.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(180);
 
 /// An agent process and its folder.
 pub struct Agent {
@@ -104,7 +108,7 @@ impl Agent {
         }
     }
 
-    /// What one of its commands answers.
+    /// What one of its commands answers; killed when it does not end in three minutes.
     ///
     /// # Panics
     /// When it cannot be run.
@@ -112,6 +116,7 @@ impl Agent {
     pub fn command(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(&self.program);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.args(arguments).arg("--config").arg(self.config()).output().expect("run an agent's command")
+        command.args(arguments).arg("--config").arg(self.config());
+        output_within(command, COMMAND_DEADLINE).expect("run an agent's command")
     }
 }

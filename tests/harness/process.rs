@@ -3,13 +3,34 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::wait_for;
+
+/// What `command` says until it ends; it is killed after `deadline`, which its status then tells.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn output_within(mut command: Command, deadline: Duration) -> io::Result<Output> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let id = Pid::from_raw(child.id().cast_signed());
+    let (ended, ends) = mpsc::sync_channel::<()>(1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if ends.recv_timeout(deadline) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = kill(id, Signal::SIGKILL); // it may have ended this moment
+            }
+        });
+        let output = child.wait_with_output();
+        drop(ended);
+        output
+    })
+}
 
 /// A running program of ours; killed when dropped.
 #[derive(Debug)]
