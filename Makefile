@@ -6,6 +6,7 @@ UI := gateway/ui
 FEATURES := seeded-bugs,aws
 # A commit's worth of tests is built with the same profile as the demo, so that nothing is built twice.
 BIN := target/debug
+TESTS := $(CARGO) nextest run --workspace --features $(FEATURES) --no-fail-fast
 
 .PHONY: help demo test check terraform containers test-rust test-ui test-package package bench chaos drill security cross fuzz sbom reproducible servers ui install build build-for-tests clean
 
@@ -33,9 +34,9 @@ containers: ## images, compose.yaml and systemd units, as far as they can be loo
 	gateway/containers/check
 
 test-rust: ui build-for-tests servers ## unit, property, integration and end-to-end tests, and the rigs of `chaos` in their short form
-	cross/test
 	$(CARGO) build --profile dist --package tributary-agent --quiet
-	$(CARGO) nextest run --workspace --features $(FEATURES) --no-fail-fast
+	cross/test $(TESTS) -E 'not test(emulated::)'
+	$(TESTS) -E 'test(emulated::)'
 	$(BIN)/tributary-demo --check
 	$(BIN)/tributary-chaos --short
 	$(BIN)/tributary-security --short --allow-skips
