@@ -163,6 +163,8 @@ def lay_out(making: Making, folder: Path) -> None:
         put(making.pages / f"bash/{program}", f"usr/share/bash-completion/completions/{program}")
         put(making.pages / f"zsh/_{program}", f"usr/share/zsh/vendor-completions/_{program}")
         put(making.pages / f"fish/{program}.fish", f"usr/share/fish/vendor_completions.d/{program}.fish")
+        if (ROOT / "target/cross") in path.parents:  # one file that runs whatever the C library: meant so
+            put(f"{package.name}: statically-linked-binary [usr/bin/{program}]\n".encode(), f"usr/share/lintian/overrides/{package.name}")
         bill = ROOT / f"target/sbom/{program}.cdx.json"
         if bill.exists():
             put(squeezed(bill.read_bytes()), f"{documents}/{bill.name}.gz")

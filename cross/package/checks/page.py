@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -92,14 +93,16 @@ def _copy(commands: str, hub: Debian, pi: Debian) -> None:
 
 
 def lintian() -> str:
-    """Debian's own judgement."""
-    tools = TAR.with_name("tools.tar")
+    """Debian's own judgement. Who makes packages for themselves need not have an address."""
+    tools, faults = TAR.with_name("tools.tar"), ""
+    passed = [] if os.environ.get("DEBEMAIL") else ["--suppress-tags=bogus-mail-host,bogus-mail-host-in-debian-changelog"]
     with debian(tools) as machine:
         for package in made():
             shutil.copy(package, machine.path("/tmp"))
-            said = machine.attempt("lintian", "--no-cfg", "--fail-on=error,warning", f"/tmp/{package.name}", seconds=300)
-            if said.returncode:
-                raise Fault(said.stdout)
+            said = machine.attempt("lintian", "--no-cfg", "--fail-on=error,warning", *passed, f"/tmp/{package.name}", seconds=300)
+            faults += said.stdout if said.returncode else ""
+    if faults:
+        raise Fault(faults)
     if not MADE.exists():
         raise Skipped("no packages")
     return f"{len(made())} packages"
