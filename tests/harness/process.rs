@@ -160,3 +160,22 @@ impl Drop for Process {
         let _ = self.child.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_command_that_does_not_end_is_killed_and_one_that_does_is_heard_to_its_end() {
+        let mut endless = Command::new("sleep");
+        endless.arg("60");
+        let output = output_within(endless, Duration::from_millis(50)).unwrap();
+        assert_eq!(output.status.signal(), Some(Signal::SIGKILL as i32));
+        let mut short = Command::new("sh");
+        short.args(["-c", "echo said; exit 3"]);
+        let output = output_within(short, Duration::from_secs(60)).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), b"said\n".as_slice()));
+    }
+}

@@ -3,6 +3,11 @@
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);
+/// Too far from each other to be asked for at once.
+const TWO: &str = r#"registers = [
+    { name = "one", address = 0, kind = "input", type = "f32" },
+    { name = "two", address = 200, kind = "input", type = "f32" },
+]"#;
 
 /// A device that answers the first question, and the same when it is asked again, `after_ms` after that; what it said.
 fn answers_late(bench: &mut Bench, device: &mut Modbus, after_ms: u32) -> Vec<u8> {
@@ -22,16 +27,12 @@ fn values(bench: &mut Bench) -> Vec<String> {
 
 #[test]
 fn the_second_answer_to_a_question_that_was_repeated_is_not_taken_for_the_next_questions() {
-    let toml = r#"registers = [
-        { name = "one", address = 0, kind = "input", type = "f32" },
-        { name = "two", address = 200, kind = "input", type = "f32" },
-    ]"#;
     // As late as the first one, which is later than the line is slow; and after the device has seen to both in turn.
     for (first_ms, second_ms) in [(1, 200), (500, 1_024), (900, 1_950)] {
         let mut device = Modbus::default();
         device.float(1, 0, 1.5);
         device.float(1, 200, 2.5);
-        let mut bench = bench(&serial(toml));
+        let mut bench = bench(&serial(TWO));
         let answer = answers_late(&mut bench, &mut device, first_ms);
         assert_eq!(values(&mut bench), ["one [1] gauge 1.5"]);
         bench.live(second_ms * MS);
@@ -75,14 +76,10 @@ fn another_device_is_not_kept_waiting_for_twice_the_time_of_one_that_is_mute() {
 
 #[test]
 fn over_tcp_nothing_is_waited_out_as_answers_say_which_question_they_are_to() {
-    let toml = r#"registers = [
-        { name = "one", address = 0, kind = "input", type = "f32" },
-        { name = "two", address = 200, kind = "input", type = "f32" },
-    ]"#;
     let mut device = Modbus { over_tcp: true, ..Modbus::default() };
     device.float(1, 0, 1.5);
     device.float(1, 200, 2.5);
-    let mut bench = bench(&tcp(toml));
+    let mut bench = bench(&tcp(TWO));
     let late = device.hear(&bench.written());
     bench.wait();
     let again = device.hear(&bench.written());
