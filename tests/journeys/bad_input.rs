@@ -100,6 +100,28 @@ fn configurations_that_cannot_work_are_refused_before_anything_is_opened() {
 }
 
 #[test]
+fn a_system_without_zones_still_has_utc() {
+    let folder = tempfile::tempdir().unwrap();
+    let zones = folder.path().join("zones"); // one that no test names: an empty folder would be passed over
+    std::fs::create_dir(&zones).unwrap();
+    std::fs::copy("/usr/share/zoneinfo/Asia/Kathmandu", zones.join("Elsewhere")).unwrap();
+    let files = Pki::create(&folder.path().join("pki")).device("cgm-9");
+    let check = |zone: &str| {
+        let source = file_source(&folder.path().join("readings.csv"), "unit = \"mg/dL\"").replace("Etc/UTC", zone);
+        let agent = Agent::new(&folder.path().join(zone.replace('/', "-")), "cgm-9", None, &files, &source);
+        let mut command = Command::new(binary("tributary-agent"));
+        command.args(["check-config", "--config"]).arg(agent.config()).env("TZDIR", &zones);
+        command.output().expect("run the agent")
+    };
+    for utc in ["UTC", "Etc/UTC"] {
+        let output = check(utc);
+        assert!(output.status.success(), "{utc}: {output:?}");
+    }
+    let unknown = complaint(&check("Europe/Berlin"));
+    assert!(unknown.contains("Europe/Berlin") && unknown.contains("time zone"), "{unknown}");
+}
+
+#[test]
 fn a_buffer_of_a_newer_agent_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::create(&folder.path().join("pki"));

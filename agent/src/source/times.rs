@@ -70,9 +70,12 @@ enum Way {
     Epoch(EpochUnit),
 }
 
-/// The zone of that name; `field` is the setting.
+/// The zone of that name; `field` is the setting. UTC is known where a system has no zones at all.
 pub(super) fn zone_of(field: &str, name: Option<&str>) -> Result<Option<TimeZone>, BadSetting> {
     let Some(name) = name else { return Ok(None) };
+    if matches!(name, "UTC" | "Etc/UTC") {
+        return Ok(Some(TimeZone::UTC));
+    }
     let unknown = |_| BadSetting::new(field, format!("`{name}` is no time zone; {}", what_to_do_about_zones()));
     TimeZone::get(name).map(Some).map_err(unknown)
 }

@@ -39,9 +39,6 @@ while sleep 0.1; do
 done
 "#;
 
-/// Where a system keeps the zone that the configuration names.
-const ZONE: &str = "usr/share/zoneinfo/Etc/UTC";
-
 /// Writes the archive to `path`.
 ///
 /// # Errors
@@ -64,9 +61,6 @@ pub(super) fn write(parts: &Parts, files: &Files, path: &Path) -> anyhow::Result
         archive.copy(&format!("modules/{name}"), 0o644, module)?;
     }
     archive.file("etc/hosts", 0o644, b"10.0.2.2 localhost\n"); // where the guest's network finds this machine's loopback
-    // A device's system has its zones, as this machine's has; the configuration names one.
-    archive.folders_of(ZONE);
-    archive.copy(ZONE, 0o644, &Path::new("/").join(ZONE))?;
     archive.file("etc/nsswitch.conf", 0o644, b"hosts: files\n");
     archive.file("etc/agent.toml", 0o644, files.config.as_bytes());
     archive.file("etc/cgm.csv", 0o644, files.csv.as_bytes());
