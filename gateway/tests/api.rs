@@ -30,7 +30,7 @@ struct World {
     address: SocketAddr,
     stop: CancellationToken,
     served: tokio::task::JoinHandle<std::io::Result<()>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl World {
@@ -58,7 +58,7 @@ impl World {
         let door = api::Door::new(listener, tls, bounds);
         let counters = door.counters();
         let served = tokio::spawn(api::serve(door, state, stop.clone()));
-        (Self { writer: Some(writer), address, stop, served, _folder: folder }, counters)
+        (Self { writer: Some(writer), address, stop, served, folder }, counters)
     }
 
     fn record(&mut self, items: impl IntoIterator<Item = Item>) {
@@ -316,6 +316,16 @@ async fn health_readiness_and_metrics_are_told_to_who_operates() {
     for line in expected {
         assert!(metrics.body.contains(line), "{line} is not in\n{}", metrics.body);
     }
+    let store = rusqlite::Connection::open(world.folder.path().join("gateway.db")).unwrap();
+    store.execute_batch("alter table device rename to device_gone").unwrap();
+    let metrics = get(world.address, "/metrics").await;
+    assert_eq!(metrics.status, 200, "what the process counts can be read where the store cannot");
+    assert!(
+        metrics.body.contains("\nanswer 42\n") && metrics.body.contains("# the store cannot be read"),
+        "{}",
+        metrics.body
+    );
+    assert!(!metrics.body.contains("tributary_readings"), "{}", metrics.body);
     world.writer = None;
     let unready = get(world.address, "/readyz").await;
     assert_eq!((unready.status, &unready.json()["ready"]), (503, &json!(false)));

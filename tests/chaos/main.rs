@@ -37,7 +37,7 @@ fn run(mut words: Words) -> anyhow::Result<bool> {
     }
     let wanted = trial::wanted(rigs::ALL, &only, "rig")?;
     let seed = trial::seed(seed);
-    let mut sum = Report::new(seed, size);
+    let mut sum = Report::new(seed, size, trial::must_be_whole());
     for (name, rig) in wanted {
         let folder = tempfile::tempdir()?;
         let began = std::time::Instant::now();

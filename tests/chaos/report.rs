@@ -32,14 +32,16 @@ pub(crate) struct Report {
     seed: u64,
     size: Size,
     sum: Found,
+    must_be_whole: bool,
     seconds: BTreeMap<&'static str, f64>,
     /// Rigs that this size has none of.
     left_out: Vec<&'static str>,
 }
 
 impl Report {
-    pub(crate) fn new(seed: u64, size: Size) -> Self {
-        Self { seed, size, sum: Found::default(), seconds: BTreeMap::new(), left_out: Vec::new() }
+    /// Where it `must_be_whole`, what was skipped is wrong.
+    pub(crate) fn new(seed: u64, size: Size, must_be_whole: bool) -> Self {
+        Self { seed, size, sum: Found::default(), must_be_whole, seconds: BTreeMap::new(), left_out: Vec::new() }
     }
 
     /// Takes in what `rig` found, and says it.
@@ -58,7 +60,7 @@ impl Report {
 
     /// Whether nothing is wrong.
     pub(crate) fn is_clean(&self) -> bool {
-        self.sum.is_clean()
+        self.sum.is_clean() && (self.sum.skipped.is_empty() || !self.must_be_whole)
     }
 
     /// Writes the figures by name.
@@ -82,5 +84,27 @@ impl Report {
         let (faults, skipped) = (faults.join(", "), self.sum.skipped.len());
         println!("{faults}, {skipped} skipped{left_out} in {total:.0} s; {}", path.display());
         trial::write(path, &figures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(must_be_whole: bool, faults: u64, skips: &[&str]) -> Report {
+        let mut found = Found::default();
+        found.fault(Fault::Lost, faults, || "one".into());
+        skips.iter().for_each(|reason| found.skip("part", reason));
+        let mut report = Report::new(1, Size::Short, must_be_whole);
+        report.add("rig", &found, Duration::ZERO);
+        report
+    }
+
+    #[test]
+    fn what_was_skipped_is_wrong_where_all_must_be_shown() {
+        assert!(report(true, 0, &[]).is_clean());
+        assert!(!report(true, 0, &["no kernel"]).is_clean());
+        assert!(report(false, 0, &["no kernel"]).is_clean());
+        assert!(!report(false, 1, &[]).is_clean());
     }
 }

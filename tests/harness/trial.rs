@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "commands answer a person")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -85,6 +86,16 @@ pub fn seed(asked: Option<u64>) -> u64 {
     seed
 }
 
+/// Whether what cannot be run here is wrong: in CI (`CI=true`), which has all of it.
+#[must_use]
+pub fn must_be_whole() -> bool {
+    is_ci(std::env::var_os("CI").as_deref())
+}
+
+fn is_ci(said: Option<&OsStr>) -> bool {
+    said.is_some_and(|value| value == "true")
+}
+
 /// Writes the figures by name.
 ///
 /// # Errors
@@ -114,6 +125,12 @@ mod tests {
         assert_eq!(good.names("--only").unwrap(), ["a", "b"]);
         assert_eq!(good.value::<u64>("--seed").unwrap_err().to_string(), "--seed wants a value");
         assert_eq!(words(&["x"]).value::<u64>("--seed").unwrap_err().to_string(), "--seed x");
+    }
+
+    #[test]
+    fn all_must_be_shown_in_ci_alone() {
+        assert!(is_ci(Some(OsStr::new("true"))));
+        assert!(!is_ci(None) && !is_ci(Some(OsStr::new("false"))));
     }
 
     #[test]

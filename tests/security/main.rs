@@ -78,7 +78,7 @@ fn run(mut words: Words) -> anyhow::Result<bool> {
     let all = ALL.iter().chain(ALONE).copied().collect::<Vec<_>>();
     let wanted = trial::wanted(&all, &only, "part")?.iter().map(|(name, _)| *name).collect::<Vec<_>>();
     let seed = trial::seed(seed);
-    let mut report = Report::new(seed, short, may_skip(allows_skips, std::env::var("CI").ok().as_deref()));
+    let mut report = Report::new(seed, short, allows_skips && !trial::must_be_whole());
     let began = Instant::now();
     try_all(&mut report, seed, short, |name| wanted.contains(&name))?;
     report.took(began.elapsed());
@@ -107,21 +107,4 @@ fn of_part(part: Part, seed: u64, short: bool) -> (anyhow::Result<Found>, Durati
         .context("make a folder")
         .and_then(|folder| part(&Plan { seed, short, folder: folder.path().into() }));
     (found, began.elapsed())
-}
-
-/// Whether what cannot be run here may be left out: where a person says so, and never in CI, which has all of it.
-fn may_skip(is_allowed: bool, ci: Option<&str>) -> bool {
-    is_allowed && ci != Some("true")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_left_out_in_ci_whatever_is_said() {
-        assert!(may_skip(true, None) && may_skip(true, Some("false")));
-        assert!(!may_skip(true, Some("true")));
-        assert!(!may_skip(false, None) && !may_skip(false, Some("true")));
-    }
 }

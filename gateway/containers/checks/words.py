@@ -16,6 +16,8 @@ from judging import ROOT, Skipped, attempt, holds, run
 
 COMPOSE = HERE / "compose/compose.yaml"
 UNITS = (ROOT / "agent/packaging/tributary-agent.service", ROOT / "gateway/packaging/tributary-gateway.service")
+# Images are built with them on Alpine, by the commands that BusyBox has.
+SCRIPTS = ("cross/supply/ship", "cross/supply/tools", "cross/supply/flags", "gateway/containers/assemble")
 DOCKERFILES = (HERE / "Dockerfile", ROOT / "agent/containers/Dockerfile")
 
 
@@ -33,6 +35,8 @@ def dockerfiles() -> str:
             holds("\nHEALTHCHECK " in stage, f"{name}: has no health check")
             holds('ENTRYPOINT ["' in stage, f"{name}: is started by a shell")
     holds(targets == 5, f"{targets} images where 5 were expected")
+    for script in SCRIPTS:
+        holds("flock -w" not in (ROOT / script).read_text(), f"{script}: BusyBox's flock knows no -w")
     return f"{targets} images"
 
 

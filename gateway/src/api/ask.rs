@@ -16,8 +16,17 @@ impl State {
         T: Send + 'static,
         Q: FnOnce(View<'_>) -> Result<T, ReadError> + Send + 'static,
     {
-        let deadline = Instant::now() + DEADLINE;
-        let permit = tokio::time::timeout(DEADLINE, self.0.reads.acquire()).await;
+        self.ask_within(DEADLINE, question).await
+    }
+
+    /// The same, in less time.
+    pub(super) async fn ask_within<T, Q>(&self, time: Duration, question: Q) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        Q: FnOnce(View<'_>) -> Result<T, ReadError> + Send + 'static,
+    {
+        let deadline = Instant::now() + time;
+        let permit = tokio::time::timeout(time, self.0.reads.acquire()).await;
         let Ok(Ok(_permit)) = permit else { return Err(Problem::busy("too many questions at once; ask again")) };
         let reader = self.0.reader.clone();
         let answer = tokio::task::spawn_blocking(move || reader.view(deadline, question)).await;

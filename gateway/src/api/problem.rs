@@ -27,6 +27,11 @@ impl Problem {
         Self { status, detail: detail.into() }
     }
 
+    /// What is wrong, for people.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// A parameter of the request.
     pub(super) fn parameter(name: &str, wrong: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, format!("parameter `{name}` {wrong}"))
