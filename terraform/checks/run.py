@@ -145,7 +145,8 @@ def rules() -> str:
 
 
 def metrics() -> str:
-    """What is alarmed of is counted by gateways, under that name, and is carried to where the alarm looks."""
+    """What is alarmed of is counted by gateways, under that name, and is carried to where the alarm looks; of what ends by
+    itself there is an alarm in each place."""
     counted = set()
     for source in ("gateway/src/metrics.rs", "gateway/src/api/metrics.rs"):
         counted |= set(re.findall(r'"(tributary_\w+)"', (ROOT / source).read_text()))
@@ -157,11 +158,32 @@ def metrics() -> str:
     carried = {name for name in counted if re.fullmatch(carried_by[1], name)}
     if unknown := (alarmed | on_one_host) - counted:
         raise Fault(f"no gateway counts {sorted(unknown)}")
+    ends = {name for name in counted if name.endswith("_seconds_left")}
+    if untold := ends - (alarmed & on_one_host):
+        raise Fault(f"nobody is told before {sorted(untold)} has come to its end, here or on one host")
     if lost := alarmed - carried:
         raise Fault(f"CloudWatch never hears of {sorted(lost)}")
     if len(carried) != carried_by[1].count("|") + 1:
         raise Fault("the collector carries a name that no gateway counts")
     return f"{len(alarmed | on_one_host)} alarmed, {len(carried)} carried, {len(counted)} counted"
+
+
+def doctor() -> str:
+    """What alarms look for in the doctor's lines is there: each fault, and each thing that could not be looked at but a broker."""
+    doctor = ROOT / "gateway/src/doctor"
+    source = "".join(path.read_text() for path in (doctor.with_suffix(".rs"), *doctor.glob("*.rs")))
+    examined = set(re.findall(r'(?:const \w+: &str = |Finding::\w+\()"([\w-]+)"', source))
+    if "broker" not in examined or '"{level:<7}  {check:<12}  {line}"' not in source:
+        raise Fault("gateway/src/doctor writes its lines in another way than terraform/checks/run.py says")
+    alarms = (TERRAFORM / "modules/alarms/alarms.tf").read_text()
+    for level in ("ok", "warning", "unknown", "fault"):
+        pattern = re.search(rf'\b{level} += "%(.*?)%"', alarms)
+        for name in examined:
+            line = f"{level:<7}  {name:<12}  what was found"
+            wanted = level == "fault" or (level == "unknown" and name != "broker")
+            if wanted != bool(pattern and re.search(pattern[1], line)):
+                raise Fault(f"`{line}` {'raises no alarm' if wanted else 'raises an alarm'}: modules/alarms/alarms.tf")
+    return f"lines of {len(examined)} checks"
 
 
 # What takes longest begins first.
@@ -172,6 +194,7 @@ CHECKS: list[tuple[str, Callable[[], str]]] = [
     ("described", described),
     ("settings", settings),
     ("metrics", metrics),
+    ("doctor", doctor),
     ("cloudformation", cloudformation),
 ]
 
