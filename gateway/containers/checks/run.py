@@ -13,6 +13,7 @@ CHECKS = [
     ("units", words.units),
     ("files", tools.files),
     ("roles", tools.roles),
+    ("database", tools.database),
     ("settings", gateway.settings),
     ("image", gateway.image),
     ("proxy", gateway.proxy),

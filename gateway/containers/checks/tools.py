@@ -1,4 +1,5 @@
-"""The two scripts: files.sh against a stand-in of Amazon's command, roles.sh against a real PostgreSQL."""
+"""The two scripts: files.sh against a stand-in of Amazon's command, roles.sh against a real PostgreSQL. And what compose.yaml
+asks of a PostgreSQL before it takes it for healthy."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common import HERE, running
+from words import described
 from judging import ROOT, Skipped, attempt, holds, run, until
 
 # Gives what lies in a folder under the secret's name, and fails where nothing does.
@@ -100,6 +102,36 @@ def _postgres(initdb: Path) -> Iterator[dict[str, str]]:
                 yield where | {"PGDATABASE": "tributary", "PGUSER": "", "PGPASSWORD": ""}
             finally:
                 program.send_signal(signal.SIGINT)
+
+
+def database() -> str:
+    """It is healthy when it is the program of its container, and not while a script fills its volume by a server of its own."""
+    if os.geteuid() != 0:
+        raise Skipped("only root may give programs numbers of their own")
+    ask = described()["services"]["database"]["healthcheck"]["test"]
+    ask = ask[1:] if ask[0] == "CMD" else ["sh", "-c", ask[1].replace("$$", "$")]
+    initdb = _servers()[0]
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, 65534, 65534)
+        run(*nobody, initdb, "-D", f"{folder}/d", "-U", "postgres", "-A", "trust", "--no-sync")
+        server = [*nobody, str(initdb.resolve().parent / "postgres"), "-D", f"{folder}/d", "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+        ask = [word.replace("/var/run/postgresql", folder) for word in ask]
+        # A shell that starts it and has more to do, as the image's own script; then the server alone.
+        for first, wanted in ((["sh", "-c", '"$@"; :', "sh"], False), ([], True)):
+            with running("unshare", "--fork", "--pid", "--mount-proc", *first, *server) as program:
+                children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
+                until(lambda: children.read_text(), "a first program")
+                within = int(children.read_text())
+                try:
+                    until(lambda: attempt("pg_isready", "-q", "-h", folder).returncode == 0, "PostgreSQL")
+                    healthy = attempt("nsenter", f"--target={within}", "--pid", "--mount", *ask).returncode == 0
+                    holds(healthy == wanted, "it is healthy while its volume is filled" if healthy else "it is not healthy although it is there")
+                finally:
+                    # With the first program all others of its numbers end.
+                    os.kill(within, signal.SIGKILL)
+            Path(folder, "d/postmaster.pid").unlink()
+    return "while its volume is filled, and afterwards"
 
 
 def _password(folder: str) -> Path:
