@@ -9,6 +9,7 @@ from judging import judge
 
 CHECKS = [
     ("dockerfiles", words.dockerfiles),
+    ("secrets", words.secrets),
     ("compose", words.compose),
     ("units", words.units),
     ("files", tools.files),

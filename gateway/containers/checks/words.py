@@ -21,6 +21,8 @@ UNITS = (ROOT / "agent/packaging/tributary-agent.service", ROOT / "gateway/packa
 # Images are built with them on Alpine, by the commands that BusyBox has.
 SCRIPTS = ("cross/supply/ship", "cross/supply/tools", "cross/supply/flags", "gateway/containers/assemble")
 DOCKERFILES = (HERE / "Dockerfile", ROOT / "agent/containers/Dockerfile")
+# What holds a secret by its name.
+SECRETS = ("*.key", "*.password", "*.claim", "*.token", "ca/")
 # Folders that an image gives to the user whom it runs as. A new volume there belongs to him; anywhere else it is root's.
 OWNED = {"mosquitto": "/mosquitto/data"}
 
@@ -38,10 +40,30 @@ def dockerfiles() -> str:
             holds("\nUSER 65532:65532\n" in stage, f"{name}: runs as root")
             holds("\nHEALTHCHECK " in stage, f"{name}: has no health check")
             holds('ENTRYPOINT ["' in stage, f"{name}: is started by a shell")
+        ignored = path.with_name("Dockerfile.dockerignore").read_text().splitlines()
+        for secret in SECRETS:
+            holds(f"**/{secret.rstrip('/')}" in ignored, f"{path.relative_to(ROOT)}: an image is built with {secret} in reach")
     holds(targets == 5, f"{targets} images where 5 were expected")
     for script in SCRIPTS:
         holds("flock -w" not in (ROOT / script).read_text(), f"{script}: BusyBox's flock knows no -w")
     return f"{targets} images"
+
+
+def secrets() -> str:
+    """What holds a secret is not committed by mistake, and nothing that is committed is hidden by that; pages make keys elsewhere."""
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    for secret in SECRETS:
+        holds(secret in ignored, f".gitignore: {secret} could be committed")
+    for page in (HERE / "README.md", ROOT / "terraform/README.md"):
+        text = page.read_text()
+        made = re.findall(r"tributary-certs init +--dir (\S+)", text)
+        holds(made and all(folder.startswith("$keys/") for folder in made), f"{page.relative_to(ROOT)}: an authority is made in the tree: {made}")
+        holds("umask 077" in text, f"{page.relative_to(ROOT)}: others could read the keys")
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        raise Skipped("git or its folder is not here: whether something that is committed is hidden was not looked at")
+    hidden = run("git", "-C", ROOT, "ls-files", "--cached", "--ignored", "--exclude-standard").split()
+    holds(not hidden, f".gitignore hides what is committed: {hidden}")
+    return f"{len(SECRETS)} names, 2 pages"
 
 
 def compose() -> str:
