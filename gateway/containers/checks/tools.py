@@ -51,15 +51,22 @@ def files() -> str:
         holds(done.returncode != 0 and not (top / "etc/.ready").exists(), "it is ready although a secret is missing")
         holds("the first key" not in done.stdout, "a secret is printed")
         (top / "secrets/away").rename(top / "secrets/list")
+        people = [top / f"secrets/people{number}" for number in (1, 2)]
+        for number, path in enumerate(people, 1):
+            path.write_text(f'[[subject]]\nid = "person-{number}"\n')
+        around["FILES"] += "\nsubjects.toml=people1\nsubjects-02.toml=people2"
         with running(HERE / "files.sh", **around) as program:
             until((top / "etc/.ready").exists, "the first look")
             holds(key.read_text() == "the first key\n", f"the key became {key.read_text()!r}")
             holds(stat.S_IMODE(key.stat().st_mode) == 0o600, "others can read the key")
             holds(os.uname().nodename in settings.read_text(), "@INSTANCE@ did not become this machine's name")
+            holds(all(f"person-{number}" in settings.read_text() for number in (1, 2)), "not all subjects are added to the settings")
+            people[0].write_text("")
             (top / "secrets/key").unlink()
             (top / "secrets/list").write_text("the second list\n")
             until(lambda: listed.read_text() == "the second list\n", "a changed secret")
             holds(key.read_text() == "the first key\n", "a secret that is away took its file with it")
+            holds("person-1" in (top / "etc/subjects.toml").read_text(), "subjects are fetched again, although nobody reads them again")
             program.send_signal(signal.SIGTERM)
             holds(program.wait(10) == 0, "told to stop, it fails")
         (top / "secrets/key").write_text("the first key\n")
@@ -67,10 +74,10 @@ def files() -> str:
             path = top / f"state/{name}.audit"
             path.touch()
             os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age))
-        (top / "secrets/people").write_text('[[subject]]\nid = "person-1"\n')
-        run(HERE / "files.sh", **around | {"ONCE": "1", "FILES": f"{around['FILES']}\nsubjects.toml=people"})
+        people[0].write_text('[[subject]]\nid = "person-3"\n')
+        run(HERE / "files.sh", **around | {"ONCE": "1"})
         holds("g-newer" in settings.read_text(), "a task that ends does not see with the last gateway's eyes")
-        holds("person-1" in settings.read_text(), "subjects are not added to the settings")
+        holds("person-3" in settings.read_text(), "subjects are not added to the settings")
         holds(not [path for path in (top / "etc").iterdir() if path.name.startswith((".fetched", ".error", ".gate"))], "something was left")
     return "first look, changes, absence, end"
 
