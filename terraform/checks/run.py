@@ -86,17 +86,6 @@ def reached() -> str:
     return f"{len(whole)} variables, from {len(environments)} environments"
 
 
-SETUP = """#!/bin/sh
-case "$0 $*" in
-*/terraform*) echo '{"cluster": "here", "task": "here-setup", "network": "{}"}' ;;
-*run-task*--task-definition*here-setup*) echo "$TASK" ;;
-*wait*tasks-stopped*arn:task*) ;;
-*describe-tasks*) printf "$ENDED" ;;
-*) echo "strange: $*"; exit 2 ;;
-esac
-"""
-
-
 def targets() -> str:
     """What README.md applies alone, or takes out of the state, is there: of a target that is not, Terraform says nothing."""
     named = set(re.findall(r"\bmodule\.tributary\.module\.(\w+)(?:\.(\w+)\.(\w+))?", (TERRAFORM / "README.md").read_text()))
@@ -109,12 +98,25 @@ def targets() -> str:
     return f"{len(named)} targets"
 
 
+# Stands in for `aws` and `terraform`.
+SETUP = """#!/bin/sh
+case "$0 $*" in
+*/terraform*) echo '{"cluster": "here", "task": "here-setup", "network": "{}"}' ;;
+*run-task*--task-definition*here-setup*) echo "$TASK" ;;
+*wait*tasks-stopped*arn:task*) ;;
+*describe-tasks*) printf "$ENDED" ;;
+*) echo "strange: $*"; exit 2 ;;
+esac
+"""
+
+
 def setup() -> str:
     """The script that runs the set-up is content where all of it ended well, and with nothing else."""
     if shutil.which("jq") is None:
         raise Skipped("jq is not here: apt-get install jq")
     well = "files\\t0\\nroles\\t0\\nmigrate\\t0\\n"
-    cases = [("arn:task", well, 0), ("None", well, 1), ("arn:task", well.replace("migrate\\t0", "migrate\\t1"), 1), ("arn:task", well.replace("roles\\t0", "roles\\tNone"), 1), ("arn:task", "", 1)]
+    failed, never_ran = well.replace("migrate\\t0", "migrate\\t1"), well.replace("migrate\\t0", "migrate\\tNone")
+    cases = [("arn:task", well, 0), ("None", well, 1), ("arn:task", failed, 1), ("arn:task", never_ran, 1), ("arn:task", "", 1)]
     with tempfile.TemporaryDirectory() as folder:
         for name in ("aws", "terraform"):
             Path(folder, name).write_text(SETUP)

@@ -115,6 +115,8 @@ def database() -> str:
     """It is healthy when it is the program of its container, and not while a script fills its volume by a server of its own."""
     if os.geteuid() != 0:
         raise Skipped("only root may give programs numbers of their own")
+    if shutil.which("pg_isready") is None:
+        raise Skipped("pg_isready is not here: apt-get install postgresql-client")
     ask = described()["services"]["database"]["healthcheck"]["test"]
     ask = ask[1:] if ask[0] == "CMD" else ["sh", "-c", ask[1].replace("$$", "$")]
     initdb = _servers()[0]
@@ -122,11 +124,12 @@ def database() -> str:
     with tempfile.TemporaryDirectory() as folder:
         os.chown(folder, 65534, 65534)
         run(*nobody, initdb, "-D", f"{folder}/d", "-U", "postgres", "-A", "trust", "--no-sync")
-        server = [*nobody, str(initdb.resolve().parent / "postgres"), "-D", f"{folder}/d", "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+        server = [*nobody, str(initdb.resolve().parent / "postgres"), "-D", f"{folder}/d", "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off",
+                  "-c", "dynamic_shared_memory_type=mmap"]  # fmt: skip
         ask = [word.replace("/var/run/postgresql", folder) for word in ask]
         # A shell that starts it and has more to do, as the image's own script; then the server alone.
         for first, wanted in ((["sh", "-c", '"$@"; :', "sh"], False), ([], True)):
-            with running("unshare", "--fork", "--pid", "--mount-proc", *first, *server) as program:
+            with running("unshare", "--fork", "--pid", "--ipc", "--mount-proc", *first, *server) as program:
                 children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
                 until(lambda: children.read_text(), "a first program")
                 within = int(children.read_text())
