@@ -3,7 +3,8 @@
 # that a renewed certificate or a new revocation list reaches the gateway without a restart.
 #
 #   FILES     name=ARN, one a line: which secret becomes which file
-#   SETTINGS  the gateway's configuration; @INSTANCE@ in it becomes this task's name, and subjects.toml is added to it
+#   SETTINGS  the gateway's configuration; @INSTANCE@ in it becomes this task's name, and subjects*.toml are added to it,
+#             which are therefore fetched once only
 #   EVERY_S   seconds between two looks
 #   ONCE      1: end after the first look. @INSTANCE@ is then the gateway that wrote its checkpoints last
 #   FOLDER, STATE   /etc/tributary and /var/lib/tributary
@@ -31,6 +32,7 @@ fetch_all() {
 	failed=0
 	while IFS='=' read -r name arn; do
 		[ -n "$name" ] || continue
+		case $name in subjects*) [ -z "${is_again:-}" ] || continue ;; esac
 		# Into a file first: what fails must not become an empty key.
 		if aws secretsmanager get-secret-value --secret-id "$arn" --query SecretString --output text >"$folder/.fetched" 2>"$folder/.error" &&
 			[ -s "$folder/.fetched" ]; then
@@ -58,11 +60,14 @@ instance() {
 fetch_all || { say "not all files are there: nothing is started"; exit 1; }
 {
 	printf '%s\n' "$SETTINGS" | sed "s/@INSTANCE@/$(instance)/g"
-	[ ! -e "$folder/subjects.toml" ] || { echo; cat "$folder/subjects.toml"; }
+	for file in "$folder"/subjects*.toml; do
+		[ ! -e "$file" ] || { echo; cat "$file"; }
+	done
 } | put gateway.toml || exit 1
 : >"$folder/.ready"
 [ "${ONCE:-0}" = 1 ] && exit 0
 
+is_again=1
 trap 'exit 0' TERM INT
 while :; do
 	sleep "${EVERY_S:-60}" &

@@ -72,6 +72,63 @@ def described() -> str:
     return f"{variables} variables, {outputs} outputs"
 
 
+def reached() -> str:
+    """What can be set for the whole is set by each environment, and what an environment lets be set counts there."""
+    whole = set(re.findall(r'^variable "(\w+)"', (TERRAFORM / "modules/tributary/variables.tf").read_text(), re.M))
+    common = set(re.findall(r'^variable "(\w+)"', (TERRAFORM / "common/variables.tf").read_text(), re.M))
+    environments = sorted((TERRAFORM / "environments").iterdir())
+    for folder in environments:
+        said = "".join((folder / name).read_text() for name in ("main.tf", "versions.tf"))
+        if unset := whole - set(re.findall(r"^  (\w+) += ", said, re.M)):
+            raise Fault(f"environments/{folder.name} has no way to set {sorted(unset)}")
+        if unread := common - set(re.findall(r"\bvar\.(\w+)", said)):
+            raise Fault(f"environments/{folder.name} does not read {sorted(unread)}")
+    return f"{len(whole)} variables, from {len(environments)} environments"
+
+
+def targets() -> str:
+    """What README.md applies alone, or takes out of the state, is there: of a target that is not, Terraform says nothing."""
+    named = set(re.findall(r"\bmodule\.tributary\.module\.(\w+)(?:\.(\w+)\.(\w+))?", (TERRAFORM / "README.md").read_text()))
+    for module, kind, name in named:
+        folder = TERRAFORM / "modules" / module
+        if not folder.is_dir() or (kind and f'resource "{kind}" "{name}"' not in "".join(path.read_text() for path in folder.glob("*.tf"))):
+            raise Fault(f"README.md: there is no {kind} {name} in modules/{module}")
+    if not named:
+        raise Fault("README.md names no target where they are looked for")
+    return f"{len(named)} targets"
+
+
+# Stand in for `aws` and `terraform`, and for `jq` as far as it is needed.
+SETUP = """#!/bin/sh
+case "$0 $*" in
+*/terraform*) echo '{"cluster": "here", "task": "here-setup", "network": "{}"}' ;;
+*run-task*--task-definition*here-setup*) echo "$TASK" ;;
+*wait*tasks-stopped*arn:task*) ;;
+*describe-tasks*) printf "$ENDED" ;;
+*) echo "strange: $*"; exit 2 ;;
+esac
+"""
+JQ = """#!/bin/sh
+exec python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1][1:]])' "$2"
+"""
+
+
+def setup() -> str:
+    """The script that runs the set-up is content where all of it ended well, and with nothing else."""
+    well = "files\\t0\\nroles\\t0\\nmigrate\\t0\\n"
+    failed, never_ran = well.replace("migrate\\t0", "migrate\\t1"), well.replace("migrate\\t0", "migrate\\tNone")
+    cases = [("arn:task", well, 0), ("None", well, 1), ("arn:task", failed, 1), ("arn:task", never_ran, 1), ("arn:task", "", 1)]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in (("aws", SETUP), ("terraform", SETUP), ("jq", JQ)):
+            Path(folder, name).write_text(text)
+            Path(folder, name).chmod(0o755)
+        for task, ended, code in cases:
+            done = judging.attempt(TERRAFORM / "setup", PATH=f"{folder}:{os.environ['PATH']}", TASK=task, ENDED=ended)
+            if done.returncode != code:
+                raise Fault(f"with the task {task} and {ended!r}, setup ended with {done.returncode} rather than {code}:\n{done.stdout}")
+    return f"{len(cases)} ends"
+
+
 def against_the_schema() -> str:
     """Every resource, block, argument, type and reference against the AWS provider's schema; then the modules' tests."""
     with serving(PROVIDER, used()) as found, tempfile.TemporaryDirectory() as data, ThreadPoolExecutor(AT_ONCE) as pool:
@@ -145,7 +202,8 @@ def rules() -> str:
 
 
 def metrics() -> str:
-    """What is alarmed of is counted by gateways, under that name, and is carried to where the alarm looks."""
+    """What is alarmed of is counted by gateways, under that name, and is carried to where the alarm looks; of what ends by
+    itself there is an alarm in each place."""
     counted = set()
     for source in ("gateway/src/metrics.rs", "gateway/src/api/metrics.rs"):
         counted |= set(re.findall(r'"(tributary_\w+)"', (ROOT / source).read_text()))
@@ -157,11 +215,60 @@ def metrics() -> str:
     carried = {name for name in counted if re.fullmatch(carried_by[1], name)}
     if unknown := (alarmed | on_one_host) - counted:
         raise Fault(f"no gateway counts {sorted(unknown)}")
+    ends = {name for name in counted if name.endswith("_seconds_left")}
+    if untold := ends - (alarmed & on_one_host):
+        raise Fault(f"nobody is told before {sorted(untold)} has come to its end, here or on one host")
     if lost := alarmed - carried:
         raise Fault(f"CloudWatch never hears of {sorted(lost)}")
     if len(carried) != carried_by[1].count("|") + 1:
         raise Fault("the collector carries a name that no gateway counts")
     return f"{len(alarmed | on_one_host)} alarmed, {len(carried)} carried, {len(counted)} counted"
+
+
+def costs() -> str:
+    """The sums in README.md are right, and are about as many alarms, metrics and secrets as there are."""
+    table = (TERRAFORM / "README.md").read_text().partition("\n| | dev, ")[2].partition("\n\n")[0]
+    rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    told = {name: cells for name, *cells in rows}
+    totals = told.pop("a month", ["0"] * 3)
+    for column, total in enumerate(totals):
+        spent = 0.0
+        for name, cells in told.items():
+            sums, _, result = cells[column].rpartition(" = ")
+            result = float(re.search(r"\d+\.\d", result)[0])
+            if re.search(r"[^0-9.+×() ]", sums) or (sums and abs(eval(sums.replace("×", "*")) - result) > 0.06):
+                raise Fault(f"README.md: {name}: {sums} is not {result}")
+            spent += result
+        if round(spent) != int(re.match(r"\d+", total)[0]):
+            raise Fault(f"README.md: a month is {spent:.1f} and not {total}")
+    alarms = (TERRAFORM / "modules/alarms/alarms.tf").read_text()
+    names = [name for group in ("always", "people") for name in
+             re.findall(r"^    ([\w-]+) = \{$", re.search(rf"^  {group} = .*?\{{$(.*?)^  \}}", alarms, re.M | re.S)[1], re.M)]  # fmt: skip
+    carried = re.search(r"tributary_\((.*)\)", (TERRAFORM / "modules/gateway/metrics.yaml.tftpl").read_text())[1].count("|") + 1
+    levels = re.search(r"^  doctor = \{(.*)\}", alarms, re.M)[1].count(" = ")
+    files = re.search(r"^  files = merge\(\n    \{\n(.*?)^    \}", (TERRAFORM / "modules/tributary/main.tf").read_text(), re.M | re.S)[1].count("\n")
+    for name, begins in (("alarms", f"{len(names)} × 0.10"), ("metrics", f"({carried} + {levels}) × 0.30"), ("secrets and key", f"{files + 1} × 0.40")):
+        if not told[name][0].startswith(begins):
+            raise Fault(f"README.md: {name} should begin with {begins}, and not {told[name][0]}")
+    return f"{len(told)} rows, {len(names)} alarms, {carried + levels} metrics, {files} files"
+
+
+def doctor() -> str:
+    """What alarms look for in the doctor's lines is there: each fault, and each thing that could not be looked at but a broker."""
+    doctor = ROOT / "gateway/src/doctor"
+    source = "".join(path.read_text() for path in (doctor.with_suffix(".rs"), *doctor.glob("*.rs")))
+    examined = set(re.findall(r'(?:const \w+: &str = |Finding::\w+\()"([\w-]+)"', source))
+    if "broker" not in examined or '"{level:<7}  {check:<12}  {line}"' not in source:
+        raise Fault("gateway/src/doctor writes its lines in another way than terraform/checks/run.py says")
+    alarms = (TERRAFORM / "modules/alarms/alarms.tf").read_text()
+    for level in ("ok", "warning", "unknown", "fault"):
+        pattern = re.search(rf'\b{level} += "%(.*?)%"', alarms)
+        for name in examined:
+            line = f"{level:<7}  {name:<12}  what was found"
+            wanted = level == "fault" or (level == "unknown" and name != "broker")
+            if wanted != bool(pattern and re.search(pattern[1], line)):
+                raise Fault(f"`{line}` {'raises no alarm' if wanted else 'raises an alarm'}: modules/alarms/alarms.tf")
+    return f"lines of {len(examined)} checks"
 
 
 # What takes longest begins first.
@@ -170,8 +277,13 @@ CHECKS: list[tuple[str, Callable[[], str]]] = [
     ("checkov", rules),
     ("formatting", formatting),
     ("described", described),
+    ("reached", reached),
+    ("targets", targets),
+    ("setup", setup),
     ("settings", settings),
     ("metrics", metrics),
+    ("doctor", doctor),
+    ("costs", costs),
     ("cloudformation", cloudformation),
 ]
 

@@ -9,10 +9,12 @@ from judging import judge
 
 CHECKS = [
     ("dockerfiles", words.dockerfiles),
+    ("secrets", words.secrets),
     ("compose", words.compose),
     ("units", words.units),
     ("files", tools.files),
     ("roles", tools.roles),
+    ("database", tools.database),
     ("settings", gateway.settings),
     ("image", gateway.image),
     ("proxy", gateway.proxy),

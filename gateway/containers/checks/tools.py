@@ -1,4 +1,5 @@
-"""The two scripts: files.sh against a stand-in of Amazon's command, roles.sh against a real PostgreSQL."""
+"""The two scripts: files.sh against a stand-in of Amazon's command, roles.sh against a real PostgreSQL. And what compose.yaml
+asks of a PostgreSQL before it takes it for healthy."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common import HERE, running
+from words import described
 from judging import ROOT, Skipped, attempt, holds, run, until
 
 # Gives what lies in a folder under the secret's name, and fails where nothing does.
@@ -49,15 +51,22 @@ def files() -> str:
         holds(done.returncode != 0 and not (top / "etc/.ready").exists(), "it is ready although a secret is missing")
         holds("the first key" not in done.stdout, "a secret is printed")
         (top / "secrets/away").rename(top / "secrets/list")
+        people = [top / f"secrets/people{number}" for number in (1, 2)]
+        for number, path in enumerate(people, 1):
+            path.write_text(f'[[subject]]\nid = "person-{number}"\n')
+        around["FILES"] += "\nsubjects.toml=people1\nsubjects-02.toml=people2"
         with running(HERE / "files.sh", **around) as program:
             until((top / "etc/.ready").exists, "the first look")
             holds(key.read_text() == "the first key\n", f"the key became {key.read_text()!r}")
             holds(stat.S_IMODE(key.stat().st_mode) == 0o600, "others can read the key")
             holds(os.uname().nodename in settings.read_text(), "@INSTANCE@ did not become this machine's name")
+            holds(all(f"person-{number}" in settings.read_text() for number in (1, 2)), "not all subjects are added to the settings")
+            people[0].write_text("")
             (top / "secrets/key").unlink()
             (top / "secrets/list").write_text("the second list\n")
             until(lambda: listed.read_text() == "the second list\n", "a changed secret")
             holds(key.read_text() == "the first key\n", "a secret that is away took its file with it")
+            holds("person-1" in (top / "etc/subjects.toml").read_text(), "subjects are fetched again, although nobody reads them again")
             program.send_signal(signal.SIGTERM)
             holds(program.wait(10) == 0, "told to stop, it fails")
         (top / "secrets/key").write_text("the first key\n")
@@ -65,10 +74,10 @@ def files() -> str:
             path = top / f"state/{name}.audit"
             path.touch()
             os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age))
-        (top / "secrets/people").write_text('[[subject]]\nid = "person-1"\n')
-        run(HERE / "files.sh", **around | {"ONCE": "1", "FILES": f"{around['FILES']}\nsubjects.toml=people"})
+        people[0].write_text('[[subject]]\nid = "person-3"\n')
+        run(HERE / "files.sh", **around | {"ONCE": "1"})
         holds("g-newer" in settings.read_text(), "a task that ends does not see with the last gateway's eyes")
-        holds("person-1" in settings.read_text(), "subjects are not added to the settings")
+        holds("person-3" in settings.read_text(), "subjects are not added to the settings")
         holds(not [path for path in (top / "etc").iterdir() if path.name.startswith((".fetched", ".error", ".gate"))], "something was left")
     return "first look, changes, absence, end"
 
@@ -100,6 +109,39 @@ def _postgres(initdb: Path) -> Iterator[dict[str, str]]:
                 yield where | {"PGDATABASE": "tributary", "PGUSER": "", "PGPASSWORD": ""}
             finally:
                 program.send_signal(signal.SIGINT)
+
+
+def database() -> str:
+    """It is healthy when it is the program of its container, and not while a script fills its volume by a server of its own."""
+    if os.geteuid() != 0:
+        raise Skipped("only root may give programs numbers of their own")
+    if shutil.which("pg_isready") is None:
+        raise Skipped("pg_isready is not here: apt-get install postgresql-client")
+    ask = described()["services"]["database"]["healthcheck"]["test"]
+    ask = ask[1:] if ask[0] == "CMD" else ["sh", "-c", ask[1].replace("$$", "$")]
+    initdb = _servers()[0]
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, 65534, 65534)
+        run(*nobody, initdb, "-D", f"{folder}/d", "-U", "postgres", "-A", "trust", "--no-sync")
+        server = [*nobody, str(initdb.resolve().parent / "postgres"), "-D", f"{folder}/d", "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off",
+                  "-c", "dynamic_shared_memory_type=mmap"]  # fmt: skip
+        ask = [word.replace("/var/run/postgresql", folder) for word in ask]
+        # A shell that starts it and has more to do, as the image's own script; then the server alone.
+        for first, wanted in ((["sh", "-c", '"$@"; :', "sh"], False), ([], True)):
+            with running("unshare", "--fork", "--pid", "--ipc", "--mount-proc", *first, *server) as program:
+                children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
+                until(lambda: children.read_text(), "a first program")
+                within = int(children.read_text())
+                try:
+                    until(lambda: attempt("pg_isready", "-q", "-h", folder).returncode == 0, "PostgreSQL")
+                    healthy = attempt("nsenter", f"--target={within}", "--pid", "--mount", *ask).returncode == 0
+                    holds(healthy == wanted, "it is healthy while its volume is filled" if healthy else "it is not healthy although it is there")
+                finally:
+                    # With the first program all others of its numbers end.
+                    os.kill(within, signal.SIGKILL)
+            Path(folder, "d/postmaster.pid").unlink()
+    return "while its volume is filled, and afterwards"
 
 
 def _password(folder: str) -> Path:

@@ -7,6 +7,8 @@ import json
 import re
 import shutil
 import tarfile
+import tempfile
+from pathlib import Path
 
 import jsonschema
 import yaml
@@ -19,6 +21,10 @@ UNITS = (ROOT / "agent/packaging/tributary-agent.service", ROOT / "gateway/packa
 # Images are built with them on Alpine, by the commands that BusyBox has.
 SCRIPTS = ("cross/supply/ship", "cross/supply/tools", "cross/supply/flags", "gateway/containers/assemble")
 DOCKERFILES = (HERE / "Dockerfile", ROOT / "agent/containers/Dockerfile")
+# What holds a secret by its name.
+SECRETS = ("*.key", "*.password", "*.claim", "*.token", "ca/")
+# Folders that an image gives to the user whom it runs as. A new volume there belongs to him; anywhere else it is root's.
+OWNED = {"mosquitto": "/mosquitto/data"}
 
 
 def dockerfiles() -> str:
@@ -34,17 +40,38 @@ def dockerfiles() -> str:
             holds("\nUSER 65532:65532\n" in stage, f"{name}: runs as root")
             holds("\nHEALTHCHECK " in stage, f"{name}: has no health check")
             holds('ENTRYPOINT ["' in stage, f"{name}: is started by a shell")
+        ignored = path.with_name("Dockerfile.dockerignore").read_text().splitlines()
+        for secret in SECRETS:
+            holds(f"**/{secret.rstrip('/')}" in ignored, f"{path.relative_to(ROOT)}: an image is built with {secret} in reach")
     holds(targets == 5, f"{targets} images where 5 were expected")
     for script in SCRIPTS:
         holds("flock -w" not in (ROOT / script).read_text(), f"{script}: BusyBox's flock knows no -w")
     return f"{targets} images"
 
 
+def secrets() -> str:
+    """What holds a secret is not committed by mistake, and nothing that is committed is hidden by that; pages make keys elsewhere."""
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    for secret in SECRETS:
+        holds(secret in ignored, f".gitignore: {secret} could be committed")
+    for page in (HERE / "README.md", ROOT / "terraform/README.md"):
+        text = page.read_text()
+        made = re.findall(r"tributary-certs init +--dir (\S+)", text)
+        holds(made and all(folder.startswith("$keys/") for folder in made), f"{page.relative_to(ROOT)}: an authority is made in the tree: {made}")
+        holds("umask 077" in text, f"{page.relative_to(ROOT)}: others could read the keys")
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        raise Skipped("git or its folder is not here: whether something that is committed is hidden was not looked at")
+    hidden = run("git", "-C", ROOT, "ls-files", "--cached", "--ignored", "--exclude-standard").split()
+    holds(not hidden, f".gitignore hides what is committed: {hidden}")
+    return f"{len(SECRETS)} names, 2 pages"
+
+
 def compose() -> str:
-    """The schema of compose files; no secret within; nothing open but what is meant to be; nobody root."""
+    """The schema of compose files; no secret within, nor where it is not needed; nothing open but what is meant to be; nobody
+    root; no network that goes away with a program; what a broker keeps is kept."""
     with tarfile.open(TOOLS / "dclint-3.1.0.tgz") as package:
         schema = json.load(package.extractfile("package/schemas/compose.schema.json"))
-    file = yaml.safe_load(io.StringIO(COMPOSE.read_text()))
+    file = described()
     wrong = sorted(jsonschema.Draft7Validator(schema).iter_errors(file), key=lambda error: list(error.path))
     holds(not wrong, "\n".join(f"{'.'.join(map(str, error.path))}: {error.message}" for error in wrong))
     opened = set()
@@ -66,7 +93,53 @@ def compose() -> str:
             within_here = source.startswith(".") and not source.startswith("./secrets")
             holds(not within_here or (COMPOSE.parent / source).exists(), f"{name}: {source} is not there")
     holds(opened == {"8883:8883", "8884:8883"}, f"open to the world: {sorted(opened)}")
+    _networks(file["services"])
+    _owners_password(file["services"])
+    _broker(file["services"]["mosquitto"])
     return f"{len(file['services'])} services"
+
+
+def described() -> dict:
+    """What compose.yaml says."""
+    return yaml.safe_load(io.StringIO(COMPOSE.read_text()))
+
+
+def _networks(services: dict) -> None:
+    """Who joins another's network joins one that is never started anew."""
+    for name, service in services.items():
+        joined, _, other = service.get("network_mode", "").partition("service:")
+        if not joined and other:
+            holds(services[other].get("entrypoint") == ["sleep", "infinity"], f"{name}: its network goes away whenever {other} ends")
+            holds("depends_on" not in services[other], f"{other}: waits for others, and its network with it")
+
+
+def _owners_password(services: dict) -> None:
+    """Whoever runs cannot change the schema: only `migrate` reads that role's password."""
+    named = re.search(r'^migrate_password_file = "(/.*)/(.*)"', (COMPOSE.parent / "gateway.example.toml").read_text(), re.M)
+    holds(named, "compose/gateway.example.toml names no migrate_password_file")
+    mounts = {name: dict(reversed(volume.split(":")[:2]) for volume in service.get("volumes", [])) for name, service in services.items()}
+    source = mounts["migrate"].get(named[1])
+    holds(source, f"migrate: {named[1]} is not mounted, where {named[2]} is to be")
+    for name, service in mounts.items():
+        holds(name == "migrate" or source not in service.values(), f"{name}: has the password that changes the schema")
+    installed = re.findall(rf"^.*{re.escape(named[2])}.*$", (HERE / "README.md").read_text(), re.M)
+    holds(installed and all(line.endswith(f"{source[2:]}/") for line in installed), f"README.md puts {named[2]} elsewhere than into {source}: {installed}")
+    holds(re.fullmatch(r"on-failure:\d+", services["migrate"].get("restart", "")), "migrate: is tried once only, or for ever")
+
+
+def _broker(service: dict) -> None:
+    """What the broker keeps lies in a volume that it may write to."""
+    configuration = ROOT / "gateway/brokers/mosquitto/mosquitto.conf"
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, "mosquitto.conf")
+        if service["command"][0] == "sh":
+            script = service["command"][2].replace("/tmp", folder).replace("/etc/mosquitto/mosquitto.conf", str(configuration))
+            run("sh", "-c", script.partition("&& exec mosquitto")[0])
+        else:
+            made = configuration
+        place = re.search(r"^persistence_location (.*)/$", made.read_text(), re.M)
+    holds(place and any(volume.split(":")[1] == place[1] for volume in service["volumes"]), f"mosquitto: nothing is kept of {place and place[1]}")
+    holds(place[1] == OWNED["mosquitto"], f"mosquitto: a volume at {place[1]} is root's")
 
 
 def units() -> str:

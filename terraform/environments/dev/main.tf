@@ -9,8 +9,9 @@ module "tributary" {
   zones        = ["a", "b"]
   nat_per_zone = false
 
-  image_tag = var.image_tag
-  gateway   = { cpu = 512, memory_mib = 1024, min = 1, max = 2 }
+  image_tag    = var.image_tag
+  architecture = var.architecture
+  gateway      = { cpu = 512, memory_mib = 1024, min = 1, max = 2 }
 
   database = {
     instance_class        = "db.t4g.micro"
@@ -21,10 +22,16 @@ module "tributary" {
     restore_from_snapshot = var.restore_from_snapshot
   }
 
-  iot                 = var.iot
-  dashboard           = var.dashboard
-  raw_days            = 90
-  alarm_mail          = var.alarm_mail
-  log_days            = 365
-  deletion_protection = false
+  iot                   = var.iot
+  timestream            = var.timestream
+  influx                = var.influx
+  influx_first_password = var.influx_first_password
+  dashboard             = var.dashboard
+  device_cidrs          = var.device_cidrs
+  devices_min           = var.devices_min
+  subject_files         = var.subject_files
+  raw_days              = coalesce(var.raw_days, 90)
+  alarm_mail            = var.alarm_mail
+  log_days              = 365
+  deletion_protection   = false
 }

@@ -10,8 +10,9 @@ module "tributary" {
   zones        = ["a", "b"]
   nat_per_zone = true
 
-  image_tag = var.image_tag
-  gateway   = { cpu = 1024, memory_mib = 2048, min = 2, max = 6 }
+  image_tag    = var.image_tag
+  architecture = var.architecture
+  gateway      = { cpu = 1024, memory_mib = 2048, min = 2, max = 6 }
 
   database = {
     instance_class        = "db.t4g.medium"
@@ -22,9 +23,16 @@ module "tributary" {
     restore_from_snapshot = var.restore_from_snapshot
   }
 
-  iot                 = var.iot
-  dashboard           = var.dashboard
-  alarm_mail          = var.alarm_mail
-  log_days            = 731
-  deletion_protection = true
+  iot                   = var.iot
+  timestream            = var.timestream
+  influx                = var.influx
+  influx_first_password = var.influx_first_password
+  dashboard             = var.dashboard
+  device_cidrs          = var.device_cidrs
+  devices_min           = var.devices_min
+  subject_files         = var.subject_files
+  raw_days              = var.raw_days
+  alarm_mail            = var.alarm_mail
+  log_days              = 731
+  deletion_protection   = true
 }

@@ -57,9 +57,22 @@ locals {
       statistic = "Sum", comparison = "GreaterThanThreshold", threshold = 0
       period    = 300, periods = 1, missing = "notBreaching"
     }
+    # Every device is refused once it has ended. It is made anew at half its life: README.md has the commands.
+    revocation-list = {
+      about     = "The revocation list ends within 3 days, and then every device is refused: tributary-certs crl, then put it in the secret ca.crl."
+      namespace = "Tributary", metric = "tributary_revocation_list_seconds_left", dimensions = local.gateway
+      statistic = "Minimum", comparison = "LessThanThreshold", threshold = 259200
+      period    = 300, periods = 2, missing = "notBreaching"
+    }
     doctor-fault = {
-      about     = "The doctor found a fault: a certificate or revocation list near its end, an open key, a damaged audit trail. Its log has a line for each."
-      namespace = "Tributary", metric = aws_cloudwatch_log_metric_filter.doctor.metric_transformation[0].name, dimensions = {}
+      about     = "The doctor found a fault: a certificate that ends within 7 days, an open key, a damaged audit trail. Its log has a line for each."
+      namespace = "Tributary", metric = aws_cloudwatch_log_metric_filter.doctor["fault"].metric_transformation[0].name, dimensions = {}
+      statistic = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+      period    = 3600, periods = 1, missing = "notBreaching"
+    }
+    doctor-unknown = {
+      about     = "The doctor could not look at something: what it would have found is not known. Its log has a line that begins with unknown."
+      namespace = "Tributary", metric = aws_cloudwatch_log_metric_filter.doctor["unknown"].metric_transformation[0].name, dimensions = {}
       statistic = "Sum", comparison = "GreaterThanThreshold", threshold = 0
       period    = 3600, periods = 1, missing = "notBreaching"
     }
@@ -179,14 +192,22 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   ok_actions          = [aws_sns_topic.this.arn]
 }
 
-# A line of the doctor's begins with its level.
+# A line of the doctor's begins with its level and what it looked at. What it says of a broker is left out where it does not
+# know: that wants a canary's certificate, which gateways have only while somebody tries a broker's rules. No other check
+# begins with b; these expressions have no negation.
+locals {
+  doctor = { fault = "%^fault.%", unknown = "%^unknown..[ac-z]%" }
+}
+
 resource "aws_cloudwatch_log_metric_filter" "doctor" {
-  name           = "${var.name}-doctor-fault"
+  for_each = local.doctor
+
+  name           = "${var.name}-doctor-${each.key}"
   log_group_name = var.watched.doctor_log
-  pattern        = "[level = \"fault\", ...]"
+  pattern        = each.value
 
   metric_transformation {
-    name      = "${var.name}-doctor-fault"
+    name      = "${var.name}-doctor-${each.key}"
     namespace = "Tributary"
     value     = "1"
   }

@@ -25,7 +25,7 @@ locals {
     logConfiguration = local.log["files"]
     environment = [
       { name = "AWS_DEFAULT_REGION", value = var.region },
-      { name = "FILES", value = local.files },
+      { name = "FILES", value = join("\n", [for name, arn in local.files_of_gateway : "${name}=${arn}"]) },
       { name = "SETTINGS", value = local.settings },
       { name = "EVERY_S", value = "60" },
     ]

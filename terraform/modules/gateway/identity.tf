@@ -1,5 +1,5 @@
 # Two roles for a task: the one that starts it, and the one that it is. And one for setting up the database, which alone
-# may read the master's password.
+# may read the passwords of the master and of those who change the schema or only read.
 
 locals {
   # Where secrets are opened: by Secrets Manager, for this account, and not by hand.
@@ -67,7 +67,7 @@ resource "aws_iam_role_policy" "gateway" {
       {
         Effect   = "Allow"
         Action   = "secretsmanager:GetSecretValue"
-        Resource = values(var.files)
+        Resource = values(local.files_of_gateway)
       },
       local.open_secrets,
       {
@@ -154,7 +154,7 @@ resource "aws_iam_role_policy" "setup" {
       {
         Effect   = "Allow"
         Action   = "secretsmanager:GetSecretValue"
-        Resource = concat([var.database.master_secret_arn], values(var.files))
+        Resource = values(local.files_of_setup)
       },
       local.open_secrets,
     ]

@@ -29,8 +29,8 @@ output "service" {
 }
 
 output "setup_task" {
-  description = "The task that sets up the database and migrates its schema."
-  value       = aws_ecs_task_definition.setup.arn
+  description = "The task that sets up the database and migrates its schema: its family, of which AWS runs the newest."
+  value       = aws_ecs_task_definition.setup.family
 }
 
 output "task_network" {

@@ -36,6 +36,11 @@ locals {
     broker_group = "tributary"
   })
 
-  # What the task "files" writes into the folder: name=ARN, one a line.
-  files = join("\n", [for name, arn in var.files : "${name}=${arn}"])
+  # Who gets what. A gateway that runs must not be able to change the schema, nor come in as another role: only the set-up
+  # has those passwords, and it has none of the gateway's keys.
+  files_of_gateway = { for name, arn in var.files : name => arn if !contains(["migrate.password", "query.password"], name) }
+  files_of_setup = merge(
+    { for name in ["ingest.password", "migrate.password", "query.password", "database-ca.crt"] : name => var.files[name] },
+    { "master.json" = var.database.master_secret_arn },
+  )
 }

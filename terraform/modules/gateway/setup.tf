@@ -1,5 +1,5 @@
-# Run by hand, before the first gateway and after each update (README.md has the command): makes the database's roles, sets
-# their passwords, and brings the schema to what the program needs.
+# Run by hand (../../setup), before the first gateway and before the gateways of each new version: makes the database's
+# roles, sets their passwords, and brings the schema to what the program needs.
 
 locals {
   once = merge(local.files_once, { logConfiguration = local.log["setup"] })
@@ -24,7 +24,7 @@ resource "aws_ecs_task_definition" "setup" {
       mountPoints = concat(local.mounts.write, local.mounts.tmp)
       environment = concat(
         [for variable in local.once.environment : variable if variable.name != "FILES"],
-        [{ name = "FILES", value = join("\n", [local.files, "master.json=${var.database.master_secret_arn}"]) }],
+        [{ name = "FILES", value = join("\n", [for name, arn in local.files_of_setup : "${name}=${arn}"]) }],
       )
     }),
     merge(local.hardened, {

@@ -18,8 +18,8 @@ variable "files" {
   type        = map(string)
 
   validation {
-    condition     = alltrue([for name in ["gateway.crt", "gateway.key", "ca.crt", "ingest.password", "migrate.password", "database-ca.crt"] : contains(keys(var.files), name)])
-    error_message = "gateway.crt, gateway.key, ca.crt, ingest.password, migrate.password and database-ca.crt must be there."
+    condition     = alltrue([for name in ["gateway.crt", "gateway.key", "ca.crt", "ingest.password", "migrate.password", "query.password", "database-ca.crt"] : contains(keys(var.files), name)])
+    error_message = "gateway.crt, gateway.key, ca.crt, database-ca.crt and the passwords of ingest, migrate and query must be there."
   }
 }
 

@@ -14,6 +14,7 @@ locals {
       "database-ca.crt"  = "RDS's authorities of this region, PEM"
       "subjects.toml"    = "whom readings are about: [[subject]] tables; a line with # where there are none yet"
     },
+    { for number in range(2, var.subject_files + 1) : format("subjects-%02d.toml", number) => "more of them" },
     var.iot == null ? {} : {
       "aws-root.crt" = "AmazonRootCA1.pem"
       "aws-iot.crt"  = "what AWS IoT signed for the gateways: the output gateway_certificate_pem"

@@ -120,6 +120,17 @@ variable "device_cidrs" {
   default     = ["0.0.0.0/0"]
 }
 
+variable "subject_files" {
+  description = "How many secrets the [[subject]] tables lie in: subjects.toml, subjects-02.toml and so on."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.subject_files >= 1 && var.subject_files <= 99 && floor(var.subject_files) == var.subject_files
+    error_message = "1 to 99. A secret takes 65 536 bytes, some 600 [[subject]] tables: 10 000 of them want 17."
+  }
+}
+
 variable "raw_days" {
   description = "Days that readings themselves are kept; null: for ever."
   type        = number

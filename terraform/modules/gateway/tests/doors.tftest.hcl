@@ -19,7 +19,7 @@ variables {
   image_tag          = "0.1.0"
   dashboard          = { domain = "readings.example.org", certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/1" }
   database           = { host = "db.example", port = 5432, name = "tributary", security_group_id = "sg-db", master_secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:master" }
-  files = { for name in ["gateway.crt", "gateway.key", "ca.crt", "ca.crl", "ingest.password", "migrate.password", "database-ca.crt"] :
+  files = { for name in ["gateway.crt", "gateway.key", "ca.crt", "ca.crl", "ingest.password", "migrate.password", "query.password", "database-ca.crt"] :
   name => "arn:aws:secretsmanager:eu-central-1:123456789012:secret:${name}" }
 }
 
@@ -82,15 +82,75 @@ run "programs_are_nobody_and_can_change_nothing" {
   }
 }
 
-run "only_the_set_up_reads_the_masters_password" {
+# What ECS takes: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html
+run "health_checks_are_such_as_ecs_takes" {
   assert {
-    condition     = strcontains(aws_iam_role_policy.setup.policy, "secret:master") && !strcontains(aws_iam_role_policy.gateway.policy, "secret:master")
-    error_message = "The gateway's role may read the master's password, or the set-up may not."
+    condition = alltrue(flatten([for task in [aws_ecs_task_definition.gateway, aws_ecs_task_definition.setup, aws_ecs_task_definition.doctor] :
+      [for program in jsondecode(task.container_definitions) : [for check in [lookup(program, "healthCheck", null)] :
+        check.interval >= 5 && check.interval <= 300 && check.timeout >= 2 && check.timeout <= 60 &&
+        check.retries >= 1 && check.retries <= 10 && check.startPeriod >= 0 && check.startPeriod <= 300
+    if check != null]]]))
+    error_message = "A health check has an interval beyond 5 to 300 s, a timeout beyond 2 to 60 s, retries beyond 1 to 10, or a start beyond 0 to 300 s."
+  }
+  assert {
+    condition = alltrue(flatten([for task in [aws_ecs_task_definition.gateway, aws_ecs_task_definition.setup, aws_ecs_task_definition.doctor] :
+      [for program in jsondecode(task.container_definitions) : [for other in lookup(program, "dependsOn", []) :
+        anytrue([for it in jsondecode(task.container_definitions) : it.name == other.containerName && lookup(it, "healthCheck", null) != null])
+    if other.condition == "HEALTHY"]]]))
+    error_message = "A program waits for the health of one that has no health check."
+  }
+}
+
+# An alarm is raised where nobody writes there for a day.
+run "only_the_doctor_writes_into_its_log" {
+  assert {
+    condition = flatten([for task in [aws_ecs_task_definition.gateway, aws_ecs_task_definition.setup, aws_ecs_task_definition.doctor] :
+      [for program in jsondecode(task.container_definitions) : program.name
+    if program.logConfiguration.options.awslogs-group == output.alarmed.doctor_log]]) == ["doctor"]
+    error_message = "Another program than the doctor writes into its log: its silence would not be heard."
+  }
+}
+
+run "only_the_set_up_reads_the_passwords_of_other_roles" {
+  assert {
+    condition = alltrue([for role in ["master", "migrate.password", "query.password"] :
+    strcontains(aws_iam_role_policy.setup.policy, "secret:${role}") && !strcontains(aws_iam_role_policy.gateway.policy, "secret:${role}")])
+    error_message = "The gateway's role may read the password of the master, of migrate or of query, or the set-up may not."
+  }
+  assert {
+    condition = alltrue(flatten([for task in [aws_ecs_task_definition.gateway, aws_ecs_task_definition.doctor] :
+      [for program in jsondecode(task.container_definitions) : [for variable in lookup(program, "environment", []) :
+    !can(regex("migrate[.]password=|query[.]password=|master", variable.value)) if variable.name == "FILES"]]]))
+    error_message = "A gateway or the doctor fetches a password that is not its own."
+  }
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.setup.policy, "secret:gateway.key") && strcontains(aws_iam_role_policy.gateway.policy, "secret:gateway.key")
+    error_message = "The set-up may read the gateway's key, or the gateway may not."
   }
   assert {
     condition = alltrue(flatten([for policy in [aws_iam_role_policy.gateway.policy, aws_iam_role_policy.setup.policy] :
     [for statement in jsondecode(policy).Statement : !contains(flatten([statement.Resource]), "*")]]))
     error_message = "A role may do something to everything."
+  }
+}
+
+# README.md, "Upgrade": the set-up of the new version runs before its gateways do. What is not targeted cannot be asked for.
+run "a_set_up_of_the_next_version_can_be_made_alone" {
+  variables {
+    image_tag = "0.2.0"
+  }
+
+  plan_options {
+    target = [aws_ecs_task_definition.setup]
+  }
+
+  assert {
+    condition     = strcontains(aws_ecs_task_definition.setup.container_definitions, ":0.2.0") && !strcontains(aws_ecs_task_definition.setup.container_definitions, ":0.1.0")
+    error_message = "The set-up's images are not those of the new version."
+  }
+  assert {
+    condition     = output.setup_task == "tributary-test-setup"
+    error_message = "The set-up is not run by its family: after an apply of it alone, the old one would be run."
   }
 }
 

@@ -95,6 +95,27 @@ run "influx_is_told_as_such" {
   }
 }
 
+run "subjects_may_lie_in_more_than_one_secret" {
+  variables {
+    subject_files = 17
+  }
+
+  assert {
+    condition     = length([for name in keys(output.secrets) : name if startswith(name, "subjects")]) == 17 && contains(keys(output.secrets), "subjects-17.toml")
+    error_message = "There is no room for the subjects of 10 000 devices."
+  }
+}
+
+run "a_hundred_secrets_of_subjects_are_refused" {
+  command = plan
+
+  variables {
+    subject_files = 100
+  }
+
+  expect_failures = [var.subject_files]
+}
+
 run "two_time_series_stores_are_one_too_many" {
   command = plan
 
