@@ -91,7 +91,7 @@ def _licences(name: str, text: str, static: bool) -> None:
     for line in re.findall(r"^[-\w]+ \d\S+: .+$", text, re.M):
         holds(re.search(r"; (https?://\S+|the registry that Cargo uses);", line), f"{name}: nobody learns where the source is: {line}")
     needed = ["sqlite 3.", "The Rust Project Contributors", "The fiat-crypto Authors"]
-    needed += (["Rich Felker", "Zig contributors", "libunwind"] if static else []) + (["uplot"] if name == "tributary-gateway" else [])
+    needed += (["Rich Felker", "musl as a whole", "Zig contributors", "The LLVM Project"] if static else []) + (["uplot"] if name == "tributary-gateway" else [])
     for word in needed:
         holds(word.lower() in text.lower(), f"{name}: {word} is not among the licences")
     # What is kept here is what the tools have that static programs are made with.
