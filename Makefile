@@ -18,7 +18,7 @@ demo: ui build ## everything at once on this machine with real readings, until C
 
 test: install check test-rust test-ui test-package terraform containers ## everything that a change must pass
 
-check: ui ## formatting, lints, dependencies, no_std
+check: ui ## formatting, lints, dependencies, no_std, one version everywhere
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --features $(FEATURES) --quiet -- -D warnings
 	$(CARGO) clippy --package tributary-agent --package tributary-gateway --quiet -- -D warnings
@@ -26,6 +26,7 @@ check: ui ## formatting, lints, dependencies, no_std
 	for families in "" energy,mqtt files,programs; do \
 		$(CARGO) clippy --package tributary-agent --no-default-features --features "$$families" --quiet -- -D warnings || exit 1; done
 	.ci/deny
+	.ci/versions
 
 terraform: ## the cloud side, as far as it can be looked at without an account
 	terraform/check
