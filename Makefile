@@ -55,6 +55,7 @@ package: ui ## Debian packages and archives of agent and gateway, tried; into ta
 	$(CARGO) build --package tributary-pages --quiet
 	cross/supply/ship
 	{ cross/fetch rust && cross/build amd64 arm64 armhf; } || echo "skipped: what builds for ARM is not here"
+	cross/supply/sbom
 	cross/package/build
 	cross/package/root tools || echo "skipped: lintian could not be fetched"
 	TRIBUTARY_PACKAGES=$(CURDIR)/target/package cross/package/check contents again life both page lintian
@@ -78,7 +79,7 @@ drill: ui build-for-tests servers ## a gateway is copied, destroyed and put back
 sbom: ## lists what is in each program that is shipped, into target/sbom, and checks the lists
 	cross/supply/sbom
 
-reproducible: ui ## builds what is shipped twice, elsewhere, and compares; GATEWAY=1 for the gateway too
+reproducible: ## builds what is shipped twice, elsewhere, and compares; GATEWAY=1 for the gateway too
 	cross/supply/reproducible
 
 security: ui build-for-tests ## hostile certificates, rights, packets, revocations against the real gateway; into target/security.json

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import tarfile
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from string import Template
 
@@ -140,6 +142,17 @@ def make(making: Making) -> list[Path]:
     return [deb, archive]
 
 
+def parts(making: Making, program: str) -> bytes:
+    """The list of what is in a program, of this very commit."""
+    path = ROOT / f"target/sbom/{rust_target(making)}/{program}.cdx.json"
+    if not path.exists():
+        raise SystemExit(f"{path} is missing: cross/supply/sbom lists what is in each program")
+    of = datetime.fromisoformat(json.loads(path.read_text())["metadata"]["timestamp"][:19] + "+00:00")
+    if of.timestamp() != making.epoch:
+        raise SystemExit(f"{path} is of another commit, of {of}: cross/supply/sbom makes it anew")
+    return path.read_bytes()
+
+
 def lay_out(making: Making, folder: Path) -> None:
     """All files but the package's own."""
     package = making.package
@@ -173,10 +186,7 @@ def lay_out(making: Making, folder: Path) -> None:
         if (ROOT / "target/cross") in path.parents:  # one file that runs whatever the C library: meant so
             put(f"{package.name}: statically-linked-binary [usr/bin/{program}]\n".encode(), f"usr/share/lintian/overrides/{package.name}")
         if not making.quick:
-            bill = ROOT / f"target/sbom/{rust_target(making)}/{program}.cdx.json"
-            if not bill.exists():
-                raise SystemExit(f"{bill} is missing: cross/supply/sbom lists what is in each program")
-            put(squeezed(bill.read_bytes()), f"{documents}/{bill.name}.gz")
+            put(squeezed(parts(making, program)), f"{documents}/{program}.cdx.json.gz")
     put(package.unit, f"usr/lib/systemd/system/{package.unit.name}")
     if package.rules:
         put(package.rules, f"usr/lib/udev/rules.d/{package.rules.name}")
