@@ -52,6 +52,9 @@ def _prune(document: dict, linked_in: set[tuple[str, str]]) -> None:
         return part["scope"] == "excluded" or part["name"].startswith("tributary-") or (part["name"], part["version"]) in linked_in
 
     gone = {part["bom-ref"] for part in document["components"] if not stays(part)}
+    # Named all the same: what the program carries, `cargo auditable` has put together as cargo-cyclonedx does.
+    told = sorted(f"{part['name']}@{part['version']}" for part in document["components"] if not stays(part))
+    document["metadata"]["properties"] += [{"name": "tributary:not-linked", "value": crate} for crate in told]
     document["components"] = [part for part in document["components"] if stays(part)]
     document["dependencies"] = [entry for entry in document["dependencies"] if entry["ref"] not in gone]
     for entry in document["dependencies"]:

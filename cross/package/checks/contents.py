@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -81,9 +82,24 @@ def _inside(folder: Path, name: str, architecture: str, files: object) -> None:
         run("sh", "-n", path)
     for program in programs:
         _starts(program, architecture)
+        if MADE.name != "quick":
+            _as_listed(program, architecture, documents)
         # What cross/build made has no list, which make.py says; all else has.
         if MADE.name != "quick" and architecture == "amd64" and elf.dependencies(program):
             holds(elf.lists_crates(program), f"{program.name} does not carry the list of its crates")
+
+
+def _as_listed(program: Path, architecture: str, documents: Path) -> None:
+    """It is what was built, to the byte, so that hashes of `make reproducible` are its own; its list of parts is for its target."""
+    built = [place / program.name for place in (*ROOT.glob("target/cross/*"), ROOT / "target/dist", ROOT / "target/release")]
+    own = program.read_bytes()
+    holds(any(path.exists() and path.read_bytes() == own for path in built), f"{program.name} of {architecture} is not as it was built")
+    document = json.loads(gzip.decompress((documents / f"{program.name}.cdx.json.gz").read_bytes()))
+    target = next(told["value"] for told in document["metadata"]["properties"] if told["name"] == "cdx:rustc:sbom:target:triple")
+    machine = {"amd64": "x86_64-", "arm64": "aarch64-", "armhf": "arm"}[architecture]
+    holds(target.startswith(machine), f"{program.name} of {architecture}: its list of parts is for {target}")
+    static = any(part["name"] == "musl" for part in document["components"])
+    holds(static != bool(elf.dependencies(program)), f"{program.name} of {architecture}: its list of parts is of another C library")
 
 
 def _licences(name: str, text: str, static: bool) -> None:
