@@ -18,7 +18,7 @@ demo: ui build ## everything at once on this machine with real readings, until C
 
 test: install check test-rust test-ui test-package terraform containers ## everything that a change must pass
 
-check: ui ## formatting, lints, dependencies, no_std
+check: ui ## formatting, lints, dependencies, no_std, one version everywhere
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --features $(FEATURES) --quiet -- -D warnings
 	$(CARGO) clippy --package tributary-agent --package tributary-gateway --quiet -- -D warnings
@@ -26,6 +26,7 @@ check: ui ## formatting, lints, dependencies, no_std
 	for families in "" energy,mqtt files,programs; do \
 		$(CARGO) clippy --package tributary-agent --no-default-features --features "$$families" --quiet -- -D warnings || exit 1; done
 	.ci/deny
+	.ci/versions
 
 terraform: ## the cloud side, as far as it can be looked at without an account
 	terraform/check
@@ -55,6 +56,7 @@ package: ui ## Debian packages and archives of agent and gateway, tried; into ta
 	cross/supply/ship tributary-gateway tributary-certs
 	if cross/fetch rust; then cross/build amd64 arm64 armv6; \
 	else [ "$$CI" != true ] && echo "skipped: ARM: what builds for it is not here" && cross/supply/ship tributary-agent; fi
+	cross/supply/sbom
 	cross/package/build
 	cross/package/root tools || echo "skipped: lintian could not be fetched"
 	TRIBUTARY_PACKAGES=$(CURDIR)/target/package cross/package/check contents again life both page lintian
@@ -78,7 +80,7 @@ drill: ui build-for-tests servers ## a gateway is copied, destroyed and put back
 sbom: ## lists what is in each program that is shipped, into target/sbom, and checks the lists
 	cross/supply/sbom
 
-reproducible: ui ## builds what is shipped twice, elsewhere, and compares; GATEWAY=1 for the gateway too
+reproducible: ## builds what is shipped twice, elsewhere, and compares; GATEWAY=1 for the gateway too
 	cross/supply/reproducible
 
 security: ui build-for-tests ## hostile certificates, rights, packets, revocations against the real gateway; into target/security.json

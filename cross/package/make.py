@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from string import Template
 
@@ -114,6 +117,12 @@ class Making:
         return f"{self.package.name}_{self.version}_{self.architecture}"
 
 
+def rust_target(making: Making) -> str:
+    """What its programs were built for: with musl where they are static, else with glibc."""
+    static = not any(elf.dependencies(path) for path in making.programs.values())
+    return re.sub("gnu|musl", "musl" if static else "gnu", RUST_TARGETS[making.architecture])
+
+
 def make(making: Making) -> list[Path]:
     """The .deb and the .tar.gz."""
     folder = making.into / f".{making.stem}"
@@ -131,6 +140,17 @@ def make(making: Making) -> list[Path]:
     shutil.rmtree(folder)
     print(f"{deb.name}: {deb.stat().st_size} bytes; needs {', '.join(depends)}", flush=True)
     return [deb, archive]
+
+
+def parts(making: Making, program: str) -> bytes:
+    """The list of what is in a program, of this very commit."""
+    path = ROOT / f"target/sbom/{rust_target(making)}/{program}.cdx.json"
+    if not path.exists():
+        raise SystemExit(f"{path} is missing: cross/supply/sbom lists what is in each program")
+    of = datetime.fromisoformat(json.loads(path.read_text())["metadata"]["timestamp"][:19] + "+00:00")
+    if of.timestamp() != making.epoch:
+        raise SystemExit(f"{path} is of another commit, of {of}: cross/supply/sbom makes it anew")
+    return path.read_bytes()
 
 
 def lay_out(making: Making, folder: Path) -> None:
@@ -154,8 +174,8 @@ def lay_out(making: Making, folder: Path) -> None:
         if not making.quick and not elf.lists_crates(path):
             raise SystemExit(f"{path} does not say what it is made of: cross/build and cross/supply/ship build what is shipped")
         binary = put(path, f"usr/bin/{program}", 0o755)
-        if making.architecture == "amd64":  # others come stripped: this machine's strip knows them not
-            subprocess.run(["strip", "--strip-unneeded", "--remove-section=.comment", "--remove-section=.note", binary], check=True)
+        if making.quick and making.architecture == "amd64":  # what is shipped is packed as it was built, so that its hash tells
+            subprocess.run(["strip", "--strip-unneeded", binary], check=True)
         for page in sorted((making.pages / "man1").glob(f"{program}*.1")):
             put(squeezed(page.read_bytes()), f"usr/share/man/man1/{page.name}.gz")
         put(making.pages / f"bash/{program}", f"usr/share/bash-completion/completions/{program}")
@@ -163,16 +183,14 @@ def lay_out(making: Making, folder: Path) -> None:
         put(making.pages / f"fish/{program}.fish", f"usr/share/fish/vendor_completions.d/{program}.fish")
         if (ROOT / "target/cross") in path.parents:  # one file that runs whatever the C library: meant so
             put(f"{package.name}: statically-linked-binary [usr/bin/{program}]\n".encode(), f"usr/share/lintian/overrides/{package.name}")
-        bill = ROOT / f"target/sbom/{program}.cdx.json"
-        if bill.exists():
-            put(squeezed(bill.read_bytes()), f"{documents}/{bill.name}.gz")
+        if not making.quick:
+            put(squeezed(parts(making, program)), f"{documents}/{program}.cdx.json.gz")
     put(package.unit, f"usr/lib/systemd/system/{package.unit.name}")
     if package.rules:
         put(package.rules, f"usr/lib/udev/rules.d/{package.rules.name}")
     put(package.example, f"{documents}/examples/{package.example.name.replace('.example', '')}")
     put((HERE / "debian/copyright").read_bytes(), f"{documents}/copyright")
-    target = RUST_TARGETS[making.architecture]
-    third = licences.third_parties(package.programs, package.features, target, package.dashboard)
+    third = licences.third_parties(package.programs, package.features, rust_target(making), package.dashboard)
     put(squeezed(third.encode()), f"{documents}/third-parties.txt.gz")
     put(squeezed(changelog(making).encode()), f"{documents}/changelog.gz")
     put(squeezed((ROOT / "CHANGELOG.md").read_bytes()), f"{documents}/NEWS.md.gz")

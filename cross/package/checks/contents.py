@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ from judging import ROOT, Fault, Skipped, attempt, holds, run
 PACKAGE = ROOT / "cross/package"
 sys.path.insert(0, str(PACKAGE))
 import elf  # noqa: E402
+import linked  # noqa: E402
 
 MADE = Path(os.environ.get("TRIBUTARY_PACKAGES") or ROOT / "target/package/quick")
 # Where something may lie.
@@ -73,6 +75,7 @@ def _inside(folder: Path, name: str, architecture: str, files: object) -> None:
     for needed in ("ring", "rustls", "tokio", "libsqlite3-sys"):
         holds(any(crate == needed for crate, *_ in crates), f"{name}: {needed} is not among the licences")
     holds("AS IS" in text, f"{name}: no text of a licence")
+    _licences(name, text, all(not elf.dependencies(program) for program in programs))
     for script in ("config", "postinst", "prerm", "postrm"):
         path = folder / "DEBIAN" / script
         holds("@" not in path.read_text().replace("$@", ""), f"{name}: {script} has a word that is not filled in")
@@ -80,7 +83,41 @@ def _inside(folder: Path, name: str, architecture: str, files: object) -> None:
     for program in programs:
         _starts(program, architecture)
         if MADE.name != "quick":
+            _as_listed(program, architecture, documents)
             holds(elf.lists_crates(program), f"{program.name} does not carry the list of its crates")
+
+
+def _as_listed(program: Path, architecture: str, documents: Path) -> None:
+    """It is what was built, to the byte, so that hashes of `make reproducible` are its own; its list of parts is for its target."""
+    built = [place / program.name for place in (*ROOT.glob("target/cross/*"), ROOT / "target/dist", ROOT / "target/release")]
+    own = program.read_bytes()
+    holds(any(path.exists() and path.read_bytes() == own for path in built), f"{program.name} of {architecture} is not as it was built")
+    document = json.loads(gzip.decompress((documents / f"{program.name}.cdx.json.gz").read_bytes()))
+    target = next(told["value"] for told in document["metadata"]["properties"] if told["name"] == "cdx:rustc:sbom:target:triple")
+    machine = {"amd64": "x86_64-", "arm64": "aarch64-", "armhf": "arm"}[architecture]
+    holds(target.startswith(machine), f"{program.name} of {architecture}: its list of parts is for {target}")
+    static = any(part["name"] == "musl" for part in document["components"])
+    holds(static != bool(elf.dependencies(program)), f"{program.name} of {architecture}: its list of parts is of another C library")
+
+
+def _licences(name: str, text: str, static: bool) -> None:
+    """Where each crate's source can be had, which MPL-2.0 wants told, and the notices of what is no crate, or lies within one."""
+    for line in re.findall(r"^[-\w]+ \d\S+: .+$", text, re.M):
+        holds(re.search(r"; (https?://\S+|the registry that Cargo uses);", line), f"{name}: nobody learns where the source is: {line}")
+    needed = ["sqlite 3.", "The Rust Project Contributors", "The fiat-crypto Authors"]
+    needed += (["Rich Felker", "musl as a whole", "Zig contributors", "The LLVM Project"] if static else []) + (["uplot"] if name == "tributary-gateway" else [])
+    for word in needed:
+        holds(word.lower() in text.lower(), f"{name}: {word} is not among the licences")
+    # What is kept here is what the tools have that static programs are made with.
+    zig = next(linked.TOOLS.glob("python/lib/python*/site-packages/ziglang"), None)
+    rust = next(linked.TOOLS.glob("rust/root/usr/src/rustc-*"), None)
+    kept = [("musl", zig and zig / "lib/libc/musl/COPYRIGHT"), ("zig", zig and zig / "LICENSE"), ("libunwind", zig and zig / "lib/libunwind/LICENSE.TXT"),
+            ("rust", rust and rust / "COPYRIGHT")]  # fmt: skip
+    for own, theirs in kept:
+        holds(not theirs or theirs.read_bytes() == (PACKAGE / "texts" / own).read_bytes(), f"texts/{own} is another than {theirs}")
+    said = zig and (zig / "lib/libc/musl/src/internal/version.h").read_text()
+    holds(not said or f'"{linked.MUSL}"' in said, f"linked.py says musl {linked.MUSL}, and zig has {said}")
+    holds(not zig or (zig.parent / f"ziglang-{linked.ZIG}.dist-info").exists(), f"linked.py says zig {linked.ZIG}, and another is here")
 
 
 def _starts(program: Path, architecture: str) -> None:
