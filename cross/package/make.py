@@ -53,7 +53,7 @@ AGENT = Package(
     more="Recommends: ca-certificates, tzdata",
     words={
         "DATA": "readings that no gateway has confirmed",
-        "FIRST_DATA": "buffer.db",
+        "FIRST_DATA": "buffer.db*",
         "SETTINGS": "agent.toml 'device.crt*' 'device.key*' receipts.pub",
         "OTHER_SETTINGS": "gateway.toml",
         "SHARED": "ca.crt",
@@ -61,7 +61,8 @@ AGENT = Package(
         "AFTER": "\tif [ -d /run/udev ]; then\n\t\tudevadm trigger --action=change --subsystem-match=tty || true\n\tfi",
         "QUESTION": "Delete readings that no gateway has confirmed?\n"
         " When the package is purged, its buffer of readings goes if a gateway has\n"
-        " confirmed all of them. If it has not, or nobody knows, the buffer is kept,\n unless you say so here.",
+        " confirmed all of them, and nothing else is in it. If not, or nobody knows,\n"
+        " the buffer is kept, and so are buffers that were found damaged, unless you\n say so here.",
         "LEAVING": "agent.leaving",
         "DATA_GOES": "agent.data",
     },
@@ -82,14 +83,14 @@ GATEWAY = Package(
     words={
         "DATA": "readings and the authority that signs devices",
         "FIRST_DATA": "gateway.db",
-        "SETTINGS": "gateway.toml 'gateway.crt*' 'gateway.key*' 'http.crt*' 'http.key*' ca.crl receipts.key",
+        "SETTINGS": "gateway.toml 'gateway.crt*' 'gateway.key*' 'http.crt*' 'http.key*' ca.crl",
         "OTHER_SETTINGS": "agent.toml",
         "SHARED": "ca.crt",
         "GROUPS": "",
         "AFTER": "",
         "QUESTION": "Delete all readings and the authority?\n"
         " When the package is purged, /var/lib/tributary/gateway.db with all readings,\n"
-        " and the authority that signs devices' certificates, are kept, unless you say\n so here.",
+        " the authority that signs devices' certificates, and the key that signs\n receipts, are kept, unless you say so here.",
         "LEAVING": "gateway.leaving",
         "DATA_GOES": "gateway.data",
     },
