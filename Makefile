@@ -53,7 +53,7 @@ package: ui ## Debian packages and archives of agent and gateway, tried; into ta
 	.ci/install
 	$(CARGO) build --package tributary-pages --quiet
 	cross/supply/ship
-	{ cross/fetch rust && cross/build amd64 arm64 armhf; } || echo "skipped: what builds for ARM is not here"
+	{ cross/fetch rust && cross/build amd64 arm64 armv6; } || echo "skipped: what builds for ARM is not here"
 	cross/package/build
 	cross/package/root tools || echo "skipped: lintian could not be fetched"
 	TRIBUTARY_PACKAGES=$(CURDIR)/target/package cross/package/check contents again life both page lintian

@@ -17,7 +17,10 @@ import licences
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-RUST_TARGETS = {"amd64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-musl", "armhf": "armv7-unknown-linux-musleabihf"}
+# What cross/build calls each architecture's agent. Raspberry Pi OS calls all its machines of 32 bits armhf, the first Pi and
+# the Zero too, which know ARMv6 only: with an agent for ARMv7 they would end with an illegal instruction.
+TARGETS = {"amd64": "amd64", "arm64": "arm64", "armhf": "armv6"}
+RUST_TARGETS = {"amd64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-musl", "armhf": "arm-unknown-linux-musleabihf"}
 # Scripts of the package that are made where there is something for them to do.
 SCRIPTS = ("config", "postinst", "prerm", "postrm")
 
@@ -35,6 +38,7 @@ class Package:
     depends: list[str]
     more: str = ""
     rules: Path | None = None
+    shared: list[Path] = field(default_factory=list)
     features: list[str] = field(default_factory=list)
     dashboard: bool = False
 
@@ -78,6 +82,7 @@ GATEWAY = Package(
     example=ROOT / "gateway/gateway.example.toml",
     depends=["adduser", "debconf (>= 0.5) | debconf-2.0"],
     more="Recommends: ca-certificates\nSuggests: postgresql",
+    shared=[ROOT / "gateway/src/store/postgres/roles.sql"],
     features=["tributary-gateway/aws"],
     dashboard=True,
     words={
@@ -172,6 +177,8 @@ def lay_out(making: Making, folder: Path) -> None:
     put(package.unit, f"usr/lib/systemd/system/{package.unit.name}")
     if package.rules:
         put(package.rules, f"usr/lib/udev/rules.d/{package.rules.name}")
+    for path in package.shared:
+        put(path, f"usr/share/{package.name}/{path.name}")
     put(package.example, f"{documents}/examples/{package.example.name.replace('.example', '')}")
     put((HERE / "debian/copyright").read_bytes(), f"{documents}/copyright")
     target = RUST_TARGETS[making.architecture]
@@ -238,7 +245,7 @@ def _settle(folder: Path, epoch: int) -> None:
 
 
 def _archive(making: Making, folder: Path, into: Path) -> None:
-    """The same files for systems without dpkg, in a folder with the archive's name."""
+    """The same files for systems without dpkg, in a folder with the archive's name; and the licence, which Debian has itself."""
 
     def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = 0
@@ -251,3 +258,4 @@ def _archive(making: Making, folder: Path, into: Path) -> None:
         for path in sorted((folder / "usr").rglob("*")):
             if not path.is_dir():
                 tar.add(path, f"{making.stem}/{path.relative_to(folder)}", recursive=False, filter=plain)
+        tar.add(ROOT / "LICENSE", f"{making.stem}/LICENSE", filter=plain)
