@@ -32,8 +32,18 @@ def dockerfiles() -> str:
             holds("\nUSER 65532:65532\n" in stage, f"{name}: runs as root")
             holds("\nHEALTHCHECK " in stage, f"{name}: has no health check")
             holds('ENTRYPOINT ["' in stage, f"{name}: is started by a shell")
+        for command in _commands(path.read_text()):
+            group = re.search(r"--group-add (\S+)", command)
+            holds(not group or not group[1][0].isalpha(), f"{path.relative_to(ROOT)}: the image knows no group by the name {group and group[1]}")
+            holds(":/etc/tributary:ro" not in command or path.parent == HERE, f"{path.relative_to(ROOT)}: a renewed certificate could not be stored")
     holds(targets == 5, f"{targets} images where 5 were expected")
     return f"{targets} images"
+
+
+def _commands(text: str) -> list[str]:
+    """How the comments of a Dockerfile say that its images are run."""
+    lines = re.sub(r"\\\n#", " ", text).splitlines()
+    return [line for line in lines if re.match(r"#\s+docker run ", line)]
 
 
 def compose() -> str:
