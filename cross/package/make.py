@@ -156,7 +156,7 @@ def lay_out(making: Making, folder: Path) -> None:
     documents = f"usr/share/doc/{package.name}"
     for program, path in making.programs.items():
         if not elf.is_for(path, making.architecture):
-            raise SystemExit(f"{path} is no program of {making.architecture}")
+            raise SystemExit(f"{path} is no program that every machine of {making.architecture} runs")
         if not making.quick and not elf.lists_crates(path):
             if (ROOT / "target/cross") not in path.parents:
                 raise SystemExit(f"{path} does not say what it is made of: cross/supply/ship builds what is shipped")

@@ -35,7 +35,7 @@ def dockerfiles() -> str:
         for command in _commands(path.read_text()):
             group = re.search(r"--group-add (\S+)", command)
             holds(not group or not group[1][0].isalpha(), f"{path.relative_to(ROOT)}: the image knows no group by the name {group and group[1]}")
-            holds(":/etc/tributary:ro" not in command or path.parent == HERE, f"{path.relative_to(ROOT)}: a renewed certificate could not be stored")
+            holds(":/etc/tributary:ro" not in command, f"{path.relative_to(ROOT)}: a renewed certificate could not be stored")
     holds(targets == 5, f"{targets} images where 5 were expected")
     return f"{targets} images"
 
