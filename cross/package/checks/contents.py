@@ -90,9 +90,10 @@ def _inside(folder: Path, name: str, architecture: str, version: str, files: obj
         holds("@" not in path.read_text().replace("$@", ""), f"{name}: {script} has a word that is not filled in")
         run("sh", "-n", path)
     if name == "tributary-gateway":
-        # Where errors and pages send who has no sources.
         roles = folder / "usr/share/tributary-gateway/roles.sql"
         holds(roles.exists() and roles.read_bytes() == ROLES_SQL.read_bytes(), f"{name}: {roles.relative_to(folder)} is not there, or another")
+        for text in (ROLES_SQL.with_name("rights.rs"), ROLES_SQL.with_name("README.md"), ROOT / "docs/restore.md"):
+            holds("/usr/share/tributary-gateway" in text.read_text(), f"{text.relative_to(ROOT)} does not say where a package has roles.sql")
     for program in programs:
         _starts(program, architecture, version)
         # What cross/build made has no list, which make.py says; all else has.

@@ -100,7 +100,7 @@ def _sees_the_machine(machine: Debian) -> None:
             shutil.copy(path, folder)
         with closing(sqlite3.connect(Path(folder, "buffer.db"))) as buffer:
             boots = {boot.hex() for (boot,) in buffer.execute("select boot from epoch")}
-            rows = [str(row) for (row,) in buffer.execute("select row from batch order by row desc limit 3")]
+            rows = [str(row) for (row,) in buffer.execute("select row from batch order by row desc limit 5")]
     now = Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", "")[:16]
     holds(boots == {now}, f"the agent takes this boot, {now}, for {', '.join(boots)}")
     shown = "".join(machine.run("runuser", "-u", "tributary", "--", "tributary-agent", "buffer", "show", row) for row in rows)

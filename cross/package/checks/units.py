@@ -33,9 +33,10 @@ def drivers(machine: Debian, name: str) -> None:
     holds(machine.path("/usr/lib/systemd/system/modprobe@.service").exists(), "this systemd cannot load a driver for a service")
     for kind in re.findall(r"^DeviceAllow=char-(\w+)", unit, re.M):
         holds(kind in DRIVERS, f"{name}: say in units.py which driver brings {kind}")
-        for setting in ("Wants", "After"):
+        loads = f"modprobe@{DRIVERS[kind]}.service"
+        for setting in ("Wants", "After") if DRIVERS[kind] else ():
             named = " ".join(re.findall(rf"^{setting}=(.*)$", unit, re.M)).split()
-            holds(DRIVERS[kind] is None or f"modprobe@{DRIVERS[kind]}.service" in named, f"{name}: {kind} is allowed, and there is no {setting}=modprobe@{DRIVERS[kind]}.service")
+            holds(loads in named, f"{name}: {kind} is allowed, and there is no {setting}={loads}")
 
 
 def ids() -> str:
