@@ -6,11 +6,12 @@ import re
 import subprocess
 from pathlib import Path
 
-# Machine and flags as readelf prints them.
+# The machine as readelf prints it, and what it is to say of what that machine must have.
 ARCHITECTURES = {
-    "amd64": ("Advanced Micro Devices X86-64", ""),
-    "arm64": ("AArch64", ""),
-    "armhf": ("ARM", "hard-float ABI"),
+    "amd64": ("Advanced Micro Devices X86-64", ()),
+    "arm64": ("AArch64", ()),
+    # Of ARM's 32 bits, what the oldest Raspberry Pi has, and no more.
+    "armhf": ("ARM", ("Tag_CPU_arch: v6", "Tag_FP_arch: VFPv2", "Tag_ABI_VFP_args: VFP registers")),
 }
 # Where a library is of another package than the C library.
 PACKAGES = {"libgcc_s.so.1": "libgcc-s1"}
@@ -22,12 +23,12 @@ def _readelf(option: str, program: Path) -> str:
 
 
 def is_for(program: Path, architecture: str) -> bool:
-    """Whether that kind of machine runs it. A static program of ARM may leave its float ABI unsaid in the header."""
-    machine, flags = ARCHITECTURES[architecture]
-    header = _readelf("--file-header", program)
-    if not re.search(rf"^\s*Machine:\s+{re.escape(machine)}$", header, re.M):
+    """Whether each machine of that kind runs it, as far as it says so itself."""
+    machine, wanted = ARCHITECTURES[architecture]
+    if not re.search(rf"^\s*Machine:\s+{re.escape(machine)}$", _readelf("--file-header", program), re.M):
         return False
-    return flags in header or "Tag_ABI_VFP_args: VFP registers" in _readelf("--arch-specific", program)
+    said = {line.strip() for line in _readelf("--arch-specific", program).splitlines()}
+    return said.issuperset(wanted)
 
 
 def lists_crates(program: Path) -> bool:

@@ -20,7 +20,10 @@ import licences
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-RUST_TARGETS = {"amd64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-musl", "armhf": "armv7-unknown-linux-musleabihf"}
+# What cross/build calls each architecture's agent. Raspberry Pi OS calls all its machines of 32 bits armhf, the first Pi and
+# the Zero too, which know ARMv6 only: with an agent for ARMv7 they would end with an illegal instruction.
+TARGETS = {"amd64": "amd64", "arm64": "arm64", "armhf": "armv6"}
+RUST_TARGETS = {"amd64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-musl", "armhf": "arm-unknown-linux-musleabihf"}
 # Scripts of the package that are made where there is something for them to do.
 SCRIPTS = ("config", "postinst", "prerm", "postrm")
 
@@ -38,6 +41,7 @@ class Package:
     depends: list[str]
     more: str = ""
     rules: Path | None = None
+    shared: list[Path] = field(default_factory=list)
     features: list[str] = field(default_factory=list)
     dashboard: bool = False
 
@@ -56,7 +60,7 @@ AGENT = Package(
     more="Recommends: ca-certificates, tzdata",
     words={
         "DATA": "readings that no gateway has confirmed",
-        "FIRST_DATA": "buffer.db",
+        "FIRST_DATA": "buffer.db*",
         "SETTINGS": "agent.toml 'device.crt*' 'device.key*' receipts.pub",
         "OTHER_SETTINGS": "gateway.toml",
         "SHARED": "ca.crt",
@@ -64,7 +68,8 @@ AGENT = Package(
         "AFTER": "\tif [ -d /run/udev ]; then\n\t\tudevadm trigger --action=change --subsystem-match=tty || true\n\tfi",
         "QUESTION": "Delete readings that no gateway has confirmed?\n"
         " When the package is purged, its buffer of readings goes if a gateway has\n"
-        " confirmed all of them. If it has not, or nobody knows, the buffer is kept,\n unless you say so here.",
+        " confirmed all of them, and nothing else is in it. If not, or nobody knows,\n"
+        " the buffer is kept, and so are buffers that were found damaged, unless you\n say so here.",
         "LEAVING": "agent.leaving",
         "DATA_GOES": "agent.data",
     },
@@ -80,19 +85,20 @@ GATEWAY = Package(
     example=ROOT / "gateway/gateway.example.toml",
     depends=["adduser", "debconf (>= 0.5) | debconf-2.0"],
     more="Recommends: ca-certificates\nSuggests: postgresql",
+    shared=[ROOT / "gateway/src/store/postgres/roles.sql"],
     features=["tributary-gateway/aws"],
     dashboard=True,
     words={
         "DATA": "readings and the authority that signs devices",
         "FIRST_DATA": "gateway.db",
-        "SETTINGS": "gateway.toml 'gateway.crt*' 'gateway.key*' 'http.crt*' 'http.key*' ca.crl receipts.key",
+        "SETTINGS": "gateway.toml 'gateway.crt*' 'gateway.key*' 'http.crt*' 'http.key*' ca.crl",
         "OTHER_SETTINGS": "agent.toml",
         "SHARED": "ca.crt",
         "GROUPS": "",
         "AFTER": "",
         "QUESTION": "Delete all readings and the authority?\n"
         " When the package is purged, /var/lib/tributary/gateway.db with all readings,\n"
-        " and the authority that signs devices' certificates, are kept, unless you say\n so here.",
+        " the authority that signs devices' certificates, and the key that signs\n receipts, are kept, unless you say so here.",
         "LEAVING": "gateway.leaving",
         "DATA_GOES": "gateway.data",
     },
@@ -170,7 +176,7 @@ def lay_out(making: Making, folder: Path) -> None:
     documents = f"usr/share/doc/{package.name}"
     for program, path in making.programs.items():
         if not elf.is_for(path, making.architecture):
-            raise SystemExit(f"{path} is no program of {making.architecture}")
+            raise SystemExit(f"{path} is no program that every machine of {making.architecture} runs")
         if not making.quick and not elf.lists_crates(path):
             raise SystemExit(f"{path} does not say what it is made of: cross/build and cross/supply/ship build what is shipped")
         binary = put(path, f"usr/bin/{program}", 0o755)
@@ -188,6 +194,8 @@ def lay_out(making: Making, folder: Path) -> None:
     put(package.unit, f"usr/lib/systemd/system/{package.unit.name}")
     if package.rules:
         put(package.rules, f"usr/lib/udev/rules.d/{package.rules.name}")
+    for path in package.shared:
+        put(path, f"usr/share/{package.name}/{path.name}")
     put(package.example, f"{documents}/examples/{package.example.name.replace('.example', '')}")
     put((HERE / "debian/copyright").read_bytes(), f"{documents}/copyright")
     third = licences.third_parties(package.programs, package.features, rust_target(making), package.dashboard)
@@ -253,7 +261,7 @@ def _settle(folder: Path, epoch: int) -> None:
 
 
 def _archive(making: Making, folder: Path, into: Path) -> None:
-    """The same files for systems without dpkg, in a folder with the archive's name."""
+    """The same files for systems without dpkg, in a folder with the archive's name; and the licence, which Debian has itself."""
 
     def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = 0
@@ -266,3 +274,4 @@ def _archive(making: Making, folder: Path, into: Path) -> None:
         for path in sorted((folder / "usr").rglob("*")):
             if not path.is_dir():
                 tar.add(path, f"{making.stem}/{path.relative_to(folder)}", recursive=False, filter=plain)
+        tar.add(ROOT / "LICENSE", f"{making.stem}/LICENSE", filter=plain)

@@ -24,7 +24,9 @@ import linked  # noqa: E402
 MADE = Path(os.environ.get("TRIBUTARY_PACKAGES") or ROOT / "target/package/quick")
 # Where something may lie.
 FOLDERS = ("usr/bin/", "usr/lib/systemd/system/", "usr/lib/udev/rules.d/", "usr/share/")
-QEMU = {"arm64": "qemu-aarch64", "armhf": "qemu-arm"}
+# How QEMU runs the oldest machine that a package is for: of Raspberry Pis, the first and the Zero.
+QEMU = {"arm64": ["qemu-aarch64"], "armhf": ["qemu-arm", "-cpu", "arm1176"]}
+ROLES_SQL = ROOT / "gateway/src/store/postgres/roles.sql"
 
 
 def made(name: str = "*", architecture: str = "*", version: str = "*") -> list[Path]:
@@ -46,7 +48,7 @@ def contents() -> str:
     """Nothing strange, nothing writable, nobody's but root's; the program is of the architecture; each has its pages."""
     for package in made():
         said = run("dpkg-deb", "--info", package)
-        architecture, name = (re.search(rf"^ {word}: (.+)$", said, re.M)[1] for word in ("Architecture", "Package"))
+        architecture, name, version = (re.search(rf"^ {word}: (.+)$", said, re.M)[1] for word in ("Architecture", "Package", "Version"))
         files = {member.name.removeprefix("./"): member for member in members(package)}
         for path, member in files.items():
             holds(member.uid == member.gid == 0, f"{package.name}: {path} is {member.uid}:{member.gid}'s")
@@ -54,11 +56,21 @@ def contents() -> str:
             holds(member.isdir() or path.startswith(FOLDERS), f"{package.name}: {path} lies where nothing should")
         with tempfile.TemporaryDirectory() as folder:
             run("dpkg-deb", "--raw-extract", package, folder)
-            _inside(Path(folder), name, architecture, files.keys())
+            _inside(Path(folder), name, architecture, version, files.keys())
+        _archive(package.with_suffix(".tar.gz"), files)
     return f"{len(made())} packages"
 
 
-def _inside(folder: Path, name: str, architecture: str, files: object) -> None:
+def _archive(path: Path, files: dict[str, tarfile.TarInfo]) -> None:
+    """The same, for systems that do not have the licence themselves."""
+    with tarfile.open(path) as tar:
+        inside = {member.name.partition("/")[2]: member for member in tar.getmembers()}
+        wanted = {name for name, member in files.items() if member.isfile()} | {"LICENSE"}
+        holds(inside.keys() == wanted, f"{path.name} has not what the package has, and LICENSE, but for {inside.keys() ^ wanted}")
+        holds(tar.extractfile(inside["LICENSE"]).read() == (ROOT / "LICENSE").read_bytes(), f"{path.name}: LICENSE is another text")
+
+
+def _inside(folder: Path, name: str, architecture: str, version: str, files: object) -> None:
     programs = sorted((folder / "usr/bin").iterdir())
     for program in programs:
         holds(elf.is_for(program, architecture), f"{program.name} is no program of {architecture}")
@@ -80,8 +92,13 @@ def _inside(folder: Path, name: str, architecture: str, files: object) -> None:
         path = folder / "DEBIAN" / script
         holds("@" not in path.read_text().replace("$@", ""), f"{name}: {script} has a word that is not filled in")
         run("sh", "-n", path)
+    if name == "tributary-gateway":
+        roles = folder / "usr/share/tributary-gateway/roles.sql"
+        holds(roles.exists() and roles.read_bytes() == ROLES_SQL.read_bytes(), f"{name}: {roles.relative_to(folder)} is not there, or another")
+        for text in (ROLES_SQL.with_name("rights.rs"), ROLES_SQL.with_name("README.md"), ROOT / "docs/restore.md"):
+            holds("/usr/share/tributary-gateway" in text.read_text(), f"{text.relative_to(ROOT)} does not say where a package has roles.sql")
     for program in programs:
-        _starts(program, architecture)
+        _starts(program, architecture, version)
         if MADE.name != "quick":
             _as_listed(program, architecture, documents)
             holds(elf.lists_crates(program), f"{program.name} does not carry the list of its crates")
@@ -120,14 +137,20 @@ def _licences(name: str, text: str, static: bool) -> None:
     holds(not zig or (zig.parent / f"ziglang-{linked.ZIG}.dist-info").exists(), f"linked.py says zig {linked.ZIG}, and another is here")
 
 
-def _starts(program: Path, architecture: str) -> None:
-    """It says its version: here, or in QEMU, where that is here."""
-    emulator = [] if architecture not in QEMU else [next(iter(ROOT.glob(f"target/cross/**/{QEMU[architecture]}")), None)]
-    if emulator == [None]:
-        print(f"skipped: contents: {program.name} of {architecture} is not run: {QEMU[architecture]} is not here", flush=True)
-        return
-    done = attempt(*emulator, program, "--version")
-    holds(done.returncode == 0 and done.stdout.startswith(program.name), f"{program.name} of {architecture}: {done.stdout}")
+def _starts(program: Path, architecture: str, version: str) -> None:
+    """It says the package's version: here, or in QEMU, where that is here."""
+    command: list[str | Path] = [*QEMU.get(architecture, [])]
+    if command:
+        found = next(iter(ROOT.glob(f"target/cross/**/{command[0]}")), None)
+        if found is None:
+            print(f"skipped: contents: {program.name} of {architecture} is not run: {command[0]} is not here", flush=True)
+            return
+        command[0] = found
+    done = attempt(*command, program, "--version")
+    said = re.fullmatch(rf"{program.name} (\S+)\n", done.stdout)
+    holds(done.returncode == 0 and said, f"{program.name} of {architecture} ended with {done.returncode}: {done.stdout}")
+    # A package may say more of itself, such as how often it was made.
+    holds(re.fullmatch(rf"{re.escape(said[1])}([-+~].*)?", version), f"{program.name} in the package of {version} is {said[1]}: it was built before")
 
 
 def again() -> str:

@@ -26,8 +26,15 @@ class Debian:
 
     def within(self, *command: str | Path) -> list[str]:
         """A command, as it is to be said outside."""
-        enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--net", "--uts", "--ipc", "chroot", str(self.root)]
-        return [*enter, "/usr/bin/env", "-i", *ENVIRONMENT, *map(str, command)]
+        return self.entered("chroot", self.root, *self.clean(*command))
+
+    def entered(self, *command: str | Path) -> list[str]:
+        """A command of the outside, in its name spaces."""
+        return ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--net", "--uts", "--ipc", *map(str, command)]
+
+    def clean(self, *command: str | Path) -> list[str]:
+        """A command of the inside, with an environment that owes nothing to the outside."""
+        return ["/usr/bin/env", "-i", *ENVIRONMENT, *map(str, command)]
 
     def attempt(self, *command: str | Path, seconds: float = SECONDS_MAX) -> subprocess.CompletedProcess[str]:
         """A command that may fail."""

@@ -1,5 +1,5 @@
 """A stand-in of systemd, which is not PID 1 in a check's Debian: `systemctl enable --now` enables the unit with the real
-systemctl, and runs what the unit says to start as the unit says, but for its sandbox."""
+systemctl, and runs what the unit says to start as the unit says, in what of its sandbox name spaces can make."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from judging import SECONDS_MAX, Fault, holds
+from judging import SECONDS_MAX, Fault, holds, run
 from machine import Debian
+from sandbox import within
 
 # Asks outside, and waits for the answer: 0 where the service is ready.
 SYSTEMCTL = """#!/bin/sh
@@ -46,13 +47,11 @@ class Service:
         self._socket.bind(str(path))
         path.chmod(0o777)
         threading.Thread(target=self._listen, daemon=True).start()
-        user = self.settings["User"]
-        as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--no-new-privs"]
         told = [f"NOTIFY_SOCKET=/run/notify.{name}", f"WATCHDOG_USEC={WATCHDOG_S * 1_000_000}"]
-        for command in [shlex.split(line) for line in re.findall(r"^ExecStartPre=(.*)$", unit, re.M)]:
-            machine.run(*as_user, *command)
+        for before in re.findall(r"^ExecStartPre=(.*)$", unit, re.M):
+            run(*within(machine, self.settings, shlex.split(before)))
         self._log = machine.path(f"/var/log/{name}.log")
-        command = machine.within(*as_user, "/usr/bin/env", *told, *shlex.split(self.settings["ExecStart"]))
+        command = within(machine, self.settings, ["/usr/bin/env", *told, *shlex.split(self.settings["ExecStart"])])
         with self._log.open("a") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

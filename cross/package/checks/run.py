@@ -5,6 +5,7 @@ import sys
 import contents
 import life
 import page
+import units
 from judging import judge
 
 # What takes longest begins first.
@@ -14,6 +15,7 @@ CHECKS = [
     ("both", life.both),
     ("again", contents.again),
     ("contents", contents.contents),
+    ("ids", units.ids),
 ]
 
 if __name__ == "__main__":

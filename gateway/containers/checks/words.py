@@ -43,6 +43,10 @@ def dockerfiles() -> str:
         ignored = path.with_name("Dockerfile.dockerignore").read_text().splitlines()
         for secret in SECRETS:
             holds(f"**/{secret.rstrip('/')}" in ignored, f"{path.relative_to(ROOT)}: an image is built with {secret} in reach")
+        for command in _commands(path.read_text()):
+            group = re.search(r"--group-add (\S+)", command)
+            holds(not group or not group[1][0].isalpha(), f"{path.relative_to(ROOT)}: the image knows no group by the name {group and group[1]}")
+            holds(":/etc/tributary:ro" not in command, f"{path.relative_to(ROOT)}: a renewed certificate could not be stored")
     holds(targets == 5, f"{targets} images where 5 were expected")
     for script in SCRIPTS:
         holds("flock -w" not in (ROOT / script).read_text(), f"{script}: BusyBox's flock knows no -w")
@@ -64,6 +68,12 @@ def secrets() -> str:
     hidden = run("git", "-C", ROOT, "ls-files", "--cached", "--ignored", "--exclude-standard").split()
     holds(not hidden, f".gitignore hides what is committed: {hidden}")
     return f"{len(SECRETS)} names, 2 pages"
+
+
+def _commands(text: str) -> list[str]:
+    """How the comments of a Dockerfile say that its images are run."""
+    lines = re.sub(r"\\\n#", " ", text).splitlines()
+    return [line for line in lines if re.match(r"#\s+docker run ", line)]
 
 
 def compose() -> str:

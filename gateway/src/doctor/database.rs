@@ -9,8 +9,9 @@ use rustls::pki_types::pem::PemObject;
 use super::certificates::{Seen, Whose};
 use super::finding::{Finding, or_well};
 use crate::config::Config;
+use crate::store::StoreError;
+use crate::store::postgres::{self, ROLES_SQL};
 use crate::store::sql::{Db, SqlError};
-use crate::store::{StoreError, postgres};
 
 const ROLES: &str = "roles";
 const TWICE: &str = "shared-keys";
@@ -83,8 +84,9 @@ fn issued(db: Db<'_>, now: Instant) -> Result<Vec<Seen>, SqlError> {
 pub(super) fn roles(config: &Config) -> anyhow::Result<(Vec<Finding>, i64)> {
     let settings = config.store.postgres.ingest()?;
     let postgres::Examined { lacking, too_wide, clock_s } = postgres::examine(&settings)?;
-    let advice = "run the gateway as tributary_ingest, and have a superuser run roles.sql again in this database";
-    let mut found: Vec<_> = lacking.map(|lacking| Finding::fault(ROLES, lacking, advice)).into_iter().collect();
+    let advice =
+        format!("run the gateway as tributary_ingest, and have a superuser run {ROLES_SQL} again in this database");
+    let mut found: Vec<_> = lacking.map(|lacking| Finding::fault(ROLES, lacking, &advice)).into_iter().collect();
     if !too_wide.is_empty() {
         let what = format!("the role {} {}, which a gateway needs not", settings.user, too_wide.join(", "));
         found.push(Finding::fault(ROLES, what, advice));

@@ -37,6 +37,7 @@ mod writer;
 pub use examine::{Examined, examine};
 pub use leases::Leases;
 pub(crate) use leases::unique;
+pub(crate) use rights::ROLES_SQL;
 pub use roller::Roller;
 pub use schema::migrate;
 pub use settings::{Password, Settings, Timescale, Tls};

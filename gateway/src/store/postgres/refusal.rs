@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
+use super::rights::ROLES_SQL;
 use super::session::{Patience, Session};
 use super::settings::Settings;
 use super::told;
@@ -24,13 +25,13 @@ pub(super) fn explain(settings: &Settings, error: tokio_postgres::Error) -> Stor
         return SqlError::Away(format!("cannot reach {of}: {why}; check `host`, `port` and `tls`")).into();
     };
     let advice = match *state {
-        SqlState::INVALID_PASSWORD => "check `user` and `password_file`",
+        SqlState::INVALID_PASSWORD => "check `user` and `password_file`".to_owned(),
         SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            "check `user`, and what the server's pg_hba.conf says of it and of TLS"
+            "check `user`, and what the server's pg_hba.conf says of it and of TLS".to_owned()
         }
-        SqlState::INVALID_CATALOG_NAME => "create it, run roles.sql in it, then `tributary-gateway migrate`",
-        SqlState::INSUFFICIENT_PRIVILEGE => "run roles.sql in it, which grants what the gateway needs",
-        SqlState::TOO_MANY_CONNECTIONS => "raise the server's max_connections or lower `connections_max`",
+        SqlState::INVALID_CATALOG_NAME => format!("create it, run {ROLES_SQL} in it, then `tributary-gateway migrate`"),
+        SqlState::INSUFFICIENT_PRIVILEGE => format!("run {ROLES_SQL} in it, which grants what the gateway needs"),
+        SqlState::TOO_MANY_CONNECTIONS => "raise the server's max_connections or lower `connections_max`".to_owned(),
         _ => return SqlError::Away(format!("cannot use {of}: {why}")).into(),
     };
     StoreError::Unfit(format!("cannot use {of}: {why}; {advice}"))

@@ -42,6 +42,8 @@ const CHANGING: &str = "
            else pg_has_role(relowner, 'usage') end from place";
 /// Who owns the tables where roles.sql was followed.
 const OWNER: &str = "tributary_migrate";
+/// What makes the roles, for those who have no sources: cross/package puts it there.
+pub(crate) const ROLES_SQL: &str = "roles.sql (packages have it in /usr/share/tributary-gateway)";
 
 /// Fails unless the role of `settings` may do all that a gateway does.
 pub(super) fn check_to_run(session: &Session, patience: Patience, settings: &Settings) -> Result<(), StoreError> {
@@ -57,7 +59,7 @@ pub(super) fn check_to_run(session: &Session, patience: Patience, settings: &Set
     let advice = match owner.filter(|owner| owner != OWNER) {
         None => advice(settings),
         Some(owner) => {
-            format!("{}; then have a superuser run roles.sql again, which grants nothing before", give(&owner))
+            format!("{}; then have a superuser run {ROLES_SQL} again, which grants nothing before", give(&owner))
         }
     };
     let (of, user) = (settings.told(), &settings.user);
@@ -83,7 +85,7 @@ pub(super) fn check_to_migrate(session: &Session, patience: Patience, settings: 
         Some(owner) => format!("cannot migrate {of}: the role {user} may not change what is there; {}", give(&owner)),
         None => format!(
             "cannot migrate {of}: the role {user} may not make tables in schema {schema}; make `migrate_user` {OWNER}, \
-             and have a superuser run roles.sql in this database, which lets it"
+             and have a superuser run {ROLES_SQL} in this database, which lets it"
         ),
     }))
 }
@@ -106,6 +108,7 @@ fn give(owner: &str) -> String {
 
 fn advice(settings: &Settings) -> String {
     const INGEST: &str = "tributary_ingest";
-    let again = format!("have a superuser run roles.sql in this database, which grants {INGEST} what a gateway needs");
+    let again =
+        format!("have a superuser run {ROLES_SQL} in this database, which grants {INGEST} what a gateway needs");
     if settings.user == INGEST { again } else { format!("{again}, and make `user` that role") }
 }
