@@ -50,11 +50,15 @@ test-package: ui build-for-tests ## what packages are and do, in a Debian root; 
 	$(CARGO) build --profile dist --package tributary-agent --quiet
 	cross/package/check
 
+# The first Raspberry Pi, too, is `armhf` to its system.
+PACKAGED := amd64 arm64 armv6
+
 package: ui ## Debian packages and archives of agent and gateway, tried; into target/package
 	.ci/install
 	$(CARGO) build --package tributary-pages --quiet
 	cross/supply/ship tributary-gateway tributary-certs
-	if cross/fetch rust; then cross/build amd64 arm64 armv6; \
+	rm -f $(PACKAGED:%=target/cross/%/tributary-agent) # of an earlier day, should they not be built now
+	if cross/fetch rust qemu; then cross/build $(PACKAGED); \
 	else [ "$$CI" != true ] && echo "skipped: ARM: what builds for it is not here" && cross/supply/ship tributary-agent; fi
 	cross/supply/sbom
 	cross/package/build

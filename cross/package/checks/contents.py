@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from judging import ROOT, Fault, Skipped, attempt, holds, run
+from judging import ROOT, Fault, Skipped, attempt, holds, left_out, run
 
 PACKAGE = ROOT / "cross/package"
 sys.path.insert(0, str(PACKAGE))
@@ -143,7 +143,7 @@ def _starts(program: Path, architecture: str, version: str) -> None:
     if command:
         found = next(iter(ROOT.glob(f"target/cross/**/{command[0]}")), None)
         if found is None:
-            print(f"skipped: contents: {program.name} of {architecture} is not run: {command[0]} is not here", flush=True)
+            left_out(f"contents: {program.name} of {architecture} is not run: {command[0]} is not here")
             return
         command[0] = found
     done = attempt(*command, program, "--version")

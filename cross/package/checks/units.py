@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from judging import ROOT, holds, run
+from judging import ROOT, holds, left_out, run
 from machine import Debian
 
 RULES = ROOT / "cross/package/70-tributary-agent.rules"
@@ -64,7 +64,7 @@ def rules(machine: Debian, name: str) -> None:
     run("nsenter", f"--target={machine.pid}", "--mount", "--net", "mount", "-t", "sysfs", "-o", "ro", "sysfs", machine.path("/sys"))
     port = next((path for path in sorted(Path("/sys/class/tty").iterdir()) if re.match(r"tty(S|USB|ACM|AMA)\d", path.name)), None)
     if port is None:
-        print("skipped: life: udev's rules are not tried: no serial port is here", flush=True)
+        left_out("life: udev's rules are not tried: no serial port is here")
         return
     said = machine.run("udevadm", "test", "--action=add", f"/sys/class/tty/{port.name}")
     own = [line for line in said.splitlines() if f"{name}.rules:" in line]
