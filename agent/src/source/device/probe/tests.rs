@@ -17,10 +17,20 @@ async fn found(
     manners: Manners,
     ask: bool,
 ) -> (Result<Answer, String>, Duration, usize) {
+    found_within(Duration::from_millis(300), device, manners, ask).await
+}
+
+/// The same, where an answer that takes longer than `silence` is none.
+async fn found_within(
+    silence: Duration,
+    device: impl Device + 'static,
+    manners: Manners,
+    ask: bool,
+) -> (Result<Answer, String>, Duration, usize) {
     let mut socket = Socket::new().unwrap();
     socket.plug_in(device, manners).unwrap();
     let (port, began) = (socket.path.to_str().unwrap().to_owned(), Moment::now());
-    let (listen, silence) = (Duration::from_millis(400), Duration::from_millis(300));
+    let listen = Duration::from_millis(400);
     let wire = Wire { port: &port, usb: None, listen, silence, ask, clock: SourceClock::invented(NOON) };
     let answer = probe(&wire, &mut |_| {}).await;
     (answer, began.elapsed(), socket.heard())
@@ -111,6 +121,12 @@ mod meters {
         }
     }
 
+    async fn with_patience(model: &str, tests: u16) -> Option<String> {
+        let (_, make) = METERS.iter().find(|(known, _)| *known == model).unwrap();
+        let meter = Boxed(make((0..tests).map(Test::number).collect()));
+        settings(found_within(Duration::from_secs(2), meter, Manners::good(), true).await.0)
+    }
+
     /// What each meter is found to be, all at once.
     async fn all(tests: u16, manners: fn(u64) -> Manners) -> Vec<(&'static str, Option<String>)> {
         let mut tasks = JoinSet::new();
@@ -121,10 +137,15 @@ mod meters {
         tasks.join_all().await
     }
 
+    /// On a machine with much to do a meter may answer too late: it is then asked again, alone and with patience.
     #[tokio::test]
     async fn every_meter_is_recognised_full_or_empty() {
         for tests in [0, 300] {
             for (model, found) in all(tests, |_| Manners::good()).await {
+                let found = match found {
+                    Some(found) => Some(found),
+                    None => with_patience(model, tests).await,
+                };
                 let found = found.unwrap_or_else(|| panic!("{model} with {tests} tests is not recognised"));
                 assert!(found.contains(&format!("model = \"{model}\"")), "{model} is taken for {found}");
             }
