@@ -49,8 +49,7 @@ type Act = Box<dyn FnOnce(&mut Stage, Instant) -> bool>;
 
 /// Runs a command once the backlog is in.
 fn run_with(stage: &mut Stage, program: &str, arguments: &[String]) -> bool {
-    let backlog = stage.backlog_len() as u64;
-    wait_for("the whole backlog", Duration::from_secs(120), || (stage.readings(CGM) >= backlog).then_some(()));
+    wait_for("the whole backlog", Duration::from_secs(120), || stage.has_backlog().then_some(()));
     wait_for("the meter", Duration::from_secs(30), || (stage.readings(METER) >= 10).then_some(()));
     let status = Command::new(program).args(arguments).env("TRIBUTARY_URL", &stage.gateway.http).status();
     status.is_ok_and(|status| status.success())
@@ -95,9 +94,8 @@ fn revive(stage: &mut Stage) {
 fn run_check(stage: &mut Stage, began: Instant) -> bool {
     wait_for("a first reading on the dashboard", Duration::from_secs(30), || (stage.readings(CGM) > 0).then_some(()));
     let first = began.elapsed();
-    let backlog = stage.backlog_len() as u64;
     let soon = Duration::from_secs(120);
-    wait_for("the whole backlog", soon, || (stage.readings(CGM) >= backlog).then_some(()));
+    wait_for("the whole backlog", soon, || stage.has_backlog().then_some(()));
     let all = began.elapsed();
     println!(
         "first reading on the dashboard after {:.2} s, whole backlog after {:.2} s",

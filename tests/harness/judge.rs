@@ -14,9 +14,7 @@ use crate::offered::Key;
 /// # Errors
 /// When the database cannot be read.
 pub fn stored(database: &Path, device: &str) -> Result<Vec<Key>, rusqlite::Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(database, flags)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    let connection = open(database)?;
     let mut statement = connection.prepare(
         "select series.name, reading.time_us, reading.ordinal, reading.value, reading.code
          from reading join series on series.id = reading.series join device on device.id = series.device
@@ -31,6 +29,24 @@ pub fn stored(database: &Path, device: &str) -> Result<Vec<Key>, rusqlite::Error
         Ok(Key { series: row.get(0)?, time_us: row.get(1)?, ordinal: row.get(2)?, bits })
     })?;
     keys.collect()
+}
+
+/// How many readings of `device`'s times before `time_us` the gateway's database has.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn stored_before(database: &Path, device: &str, time_us: i64) -> Result<usize, rusqlite::Error> {
+    let sql = "select count(*) from reading join series on series.id = reading.series join device on device.id = series.device
+               where device.name = ? and reading.time_us < ?";
+    let count: i64 = open(database)?.query_row(sql, rusqlite::params![device, time_us], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+fn open(database: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    Ok(connection)
 }
 
 /// What a comparison found.

@@ -68,6 +68,14 @@ impl Stage {
         self.rows.len()
     }
 
+    /// Whether the gateway has stored as many readings of the backlog's time as there are. The replay's, which come meanwhile,
+    /// are not among them.
+    #[must_use]
+    pub fn has_backlog(&self) -> bool {
+        let stored = judge::stored_before(&self.gateway.database(), CGM, REPLAY_FROM_US);
+        stored.is_ok_and(|stored| stored >= self.rows.len())
+    }
+
     /// How many readings the replay has: those of the file's last day.
     #[must_use]
     pub fn replay_len(&self) -> usize {
