@@ -20,7 +20,7 @@ async fn found(
     found_within(Duration::from_millis(300), device, manners, ask).await
 }
 
-/// The same, where an answer that takes longer than `silence` is none.
+/// The same, where what takes longer than `silence` is not heard.
 async fn found_within(
     silence: Duration,
     device: impl Device + 'static,
@@ -30,7 +30,7 @@ async fn found_within(
     let mut socket = Socket::new().unwrap();
     socket.plug_in(device, manners).unwrap();
     let (port, began) = (socket.path.to_str().unwrap().to_owned(), Moment::now());
-    let listen = Duration::from_millis(400);
+    let listen = silence.max(Duration::from_millis(400));
     let wire = Wire { port: &port, usb: None, listen, silence, ask, clock: SourceClock::invented(NOON) };
     let answer = probe(&wire, &mut |_| {}).await;
     (answer, began.elapsed(), socket.heard())
@@ -172,7 +172,8 @@ mod meters {
 
     #[tokio::test]
     async fn a_meter_that_waits_for_an_answer_gets_none_unless_it_may() {
-        let (answer, _, heard) = found(CodeFree::new(vec![Test::number(1)]), Manners::good(), false).await;
+        let meter = CodeFree::new(vec![Test::number(1)]);
+        let (answer, _, heard) = found_within(Duration::from_secs(2), meter, Manners::good(), false).await;
         assert!(matches!(answer, Ok(Answer::Unknown(_))), "{answer:?}");
         assert_eq!(heard, 0);
     }
