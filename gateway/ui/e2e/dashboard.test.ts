@@ -38,7 +38,11 @@ async function discover(url: string): Promise<Demo> {
   const glucose = subjects.find((one) => one.series.some((series) => isGlucose(series.unit) && series.readings > 0));
   must(glucose, "no subject with glucose readings: is the demo data loaded?");
   const [series] = glucose.series.filter((one) => isGlucose(one.unit)).sort((a, b) => (b.last_us ?? 0) - (a.last_us ?? 0));
-  const { days } = await ask<{ days: Day[] }>(url, `/api/v1/series/${series!.id}/days?zone=${encodeURIComponent(glucose.zone)}`);
+  // Days are summed up some seconds after readings are stored.
+  const days = await until("the sums of all days", async () => {
+    const { days } = await ask<{ days: Day[] }>(url, `/api/v1/series/${series!.id}/days?zone=${encodeURIComponent(glucose.zone)}`);
+    return days.reduce((sum, day) => sum + day.readings, 0) >= series!.readings ? days : undefined;
+  });
   return { url, devices, subjects, glucose, series: series!.id, days: days.filter((day) => day.readings > 0) };
 }
 
