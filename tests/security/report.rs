@@ -20,7 +20,7 @@ pub(crate) struct Report {
     seconds: BTreeMap<&'static str, f64>,
     /// Of all parts, some of which may have run side by side.
     took: Duration,
-    wrong: usize,
+    wrong: Vec<String>,
     open: Vec<String>,
     skipped: Vec<String>,
     /// Whether what was skipped is to be passed over; else it is not shown, and the report not clean.
@@ -30,8 +30,8 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(seed: u64, short: bool, allows_skips: bool) -> Self {
         let (figures, seconds) = (BTreeMap::new(), BTreeMap::new());
-        let (open, skipped) = (Vec::new(), Vec::new());
-        Self { seed, short, figures, seconds, took: Duration::ZERO, wrong: 0, open, skipped, allows_skips }
+        let (wrong, open, skipped) = (Vec::new(), Vec::new(), Vec::new());
+        Self { seed, short, figures, seconds, took: Duration::ZERO, wrong, open, skipped, allows_skips }
     }
 
     /// Takes in what `part` found, and says it.
@@ -51,7 +51,7 @@ impl Report {
         found.open.iter().for_each(|what| println!("    open: {what}"));
         found.skipped.iter().for_each(|reason| println!("    skipped: {reason}"));
         self.seconds.insert(part, took.as_secs_f64());
-        self.wrong += found.wrong.len();
+        self.wrong.extend(found.wrong.iter().map(|what| format!("{part}: {what}")));
         self.open.extend(found.open.iter().map(|what| format!("{part}: {what}")));
         self.skipped.extend(found.skipped.iter().map(|what| format!("{part}: {what}")));
         self.figures.extend(found.figures.iter().map(|(what, count)| ((*what).to_owned(), json!(count))));
@@ -66,7 +66,7 @@ impl Report {
 
     /// Whether nothing is wrong, and nothing was left out that had to be shown.
     pub(crate) fn is_clean(&self) -> bool {
-        self.wrong == 0 && (self.skipped.is_empty() || self.allows_skips)
+        self.wrong.is_empty() && (self.skipped.is_empty() || self.allows_skips)
     }
 
     /// Writes the figures by name.
@@ -82,7 +82,9 @@ impl Report {
         figures.insert("seconds".into(), json!(self.seconds));
         let total = self.took.as_secs_f64();
         figures.insert("seconds_in_all".into(), json!(total));
-        let (wrong, open, skipped) = (self.wrong, self.open.len(), self.skipped.len());
+        // Once more, last: of a long run often the end alone is looked at.
+        self.wrong.iter().take(SHOWN_MAX).for_each(|what| println!("wrong: {what}"));
+        let (wrong, open, skipped) = (self.wrong.len(), self.open.len(), self.skipped.len());
         println!("{wrong} wrong, {open} open, {skipped} skipped in {total:.0} s; {}", path.display());
         if skipped > 0 && !self.allows_skips {
             println!(
