@@ -6,7 +6,7 @@ UI := gateway/ui
 FEATURES := seeded-bugs,aws
 # A commit's worth of tests is built with the same profile as the demo, so that nothing is built twice.
 BIN := target/debug
-TESTS := $(CARGO) nextest run --workspace --features $(FEATURES) --no-fail-fast
+TESTS := $(CARGO) nextest run --config-file tests/nextest.toml --workspace --features $(FEATURES) --no-fail-fast
 
 .PHONY: help demo test check terraform containers test-rust test-ui test-package package bench chaos drill security cross fuzz sbom reproducible servers ui install build build-for-tests clean
 
@@ -37,7 +37,9 @@ containers: ## images, compose.yaml and systemd units, as far as they can be loo
 test-rust: ui build-for-tests servers ## unit, property, integration and end-to-end tests, and the rigs of `chaos` in their short form
 	$(CARGO) build --profile dist --package tributary-agent --quiet
 	cross/test $(TESTS) -E 'not test(emulated::)'
+	python3 -B tests/checks/skips.py
 	$(TESTS) -E 'test(emulated::)'
+	python3 -B tests/checks/skips.py
 	$(BIN)/tributary-demo --check
 	$(BIN)/tributary-chaos --short
 	$(BIN)/tributary-security --short --allow-skips

@@ -35,14 +35,14 @@ pub(super) fn run(plan: &Plan, found: &mut Found) -> anyhow::Result<()> {
         std::thread::sleep(EVERY);
     }
     let mut times = Vec::new();
-    for ((handle, device), began) in talking.into_iter().zip(&all).zip(begun) {
+    for ((handle, device), began) in talking.into_iter().zip(&all).zip(&begun) {
         let end = handle.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
         found.check(end.at.is_some(), || format!("{} was never cut", device.name));
-        times.extend(end.at.map(|at| at.saturating_duration_since(began)));
+        times.extend(end.at.map(|at| at.saturating_duration_since(*began)));
     }
     let names = ["listed", "listed_cut_in_time", "listed_cut_p50_ms", "listed_cut_max_ms"];
     summary(times, names, found)?;
-    all.iter().try_for_each(|device| device.comes_again(site.port(), found))?;
+    all.iter().zip(begun).try_for_each(|(device, began)| device.comes_again(site.port(), began, found))?;
     while_the_store_is_away(site, &pki, &authority, found)
 }
 

@@ -50,10 +50,10 @@ pub(super) fn run(plan: &Plan, found: &mut Found) -> anyhow::Result<()> {
         std::thread::sleep(EVERY);
     }
     let (mut times, mut ended) = (Vec::new(), Vec::new());
-    for ((handle, device), began) in talking.into_iter().zip(&all).zip(begun) {
+    for ((handle, device), began) in talking.into_iter().zip(&all).zip(&begun) {
         let end = handle.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
         found.check(end.at.is_some(), || format!("{} was never cut", device.name));
-        times.extend(end.at.map(|at| at.saturating_duration_since(began)));
+        times.extend(end.at.map(|at| at.saturating_duration_since(*began)));
         ended.push(end);
     }
     summary(
@@ -64,9 +64,9 @@ pub(super) fn run(plan: &Plan, found: &mut Found) -> anyhow::Result<()> {
     told(&ended, found);
     std::thread::sleep(SETTLED_AFTER);
     let before = stage.judge(&all, &ended, found)?;
-    for device in &all {
+    for (device, began) in all.iter().zip(begun) {
         for gateway in 0..2 {
-            device.comes_again(stage.port(gateway), found)?;
+            device.comes_again(stage.port(gateway), began, found)?;
         }
     }
     while_the_store_is_away(&mut stage, found)?;
@@ -262,6 +262,6 @@ fn while_the_store_is_away(stage: &mut Stage, found: &mut Found) -> anyhow::Resu
         stage.sql.number(&format!("select coalesce(sum(readings), 0) from device where name = '{}'", device.name))?;
     found.check(stored == 0, || format!("{stored} readings went in after their device was cut off"));
     found.measured("revocation_leaked_readings", u64::try_from(stored)?);
-    device.comes_again(stage.port(0), found)?;
-    device.comes_again(stage.port(1), found)
+    device.comes_again(stage.port(0), began, found)?;
+    device.comes_again(stage.port(1), began, found)
 }
