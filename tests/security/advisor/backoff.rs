@@ -83,7 +83,7 @@ pub(super) fn unstable(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
 }
 
 fn speed(bench: &Bench) -> u32 {
-    if bench.plan.short { 100 } else { 40 }
+    bench.speed(if bench.plan.short { 100 } else { 40 })
 }
 
 /// They must be random around a mean that grows, and none too long.

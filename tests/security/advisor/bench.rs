@@ -40,6 +40,8 @@ pub(super) const AS_SHIPPED: [(&str, &str); 2] = [("reconnect_s_min", "1.0"), ("
 /// Everything.
 pub(super) struct Bench {
     pub(super) plan: Plan,
+    /// How many times slower than they might be its fast clocks run.
+    pub(super) slowness: u32,
     workshop: Mutex<Workshop>,
     authority: PathBuf,
     anchors: Vec<CertificateDer<'static>>,
@@ -50,14 +52,17 @@ pub(super) struct Bench {
 }
 
 impl Bench {
+    /// One whose fast clocks are so many times slower than they might be.
+    ///
     /// # Errors
     /// When `openssl` is missing.
-    pub(super) fn open(plan: &Plan) -> anyhow::Result<Self> {
+    pub(super) fn open(plan: &Plan, slowness: u32) -> anyhow::Result<Self> {
         let mut workshop = Workshop::open(&plan.folder.join("workshop"))?;
         let (authority, _) = workshop.trusted()?;
         let good = server(&mut workshop, |draft| draft)?;
         Ok(Self {
             plan: plan.clone(),
+            slowness,
             anchors: certs::read_certificates(&authority)?,
             authority,
             workshop: workshop.into(),
@@ -65,6 +70,11 @@ impl Bench {
             summary: Mutex::default(),
             backoff: Mutex::default(),
         })
+    }
+
+    /// How many times as fast as this one a clock runs that might run at `most`.
+    pub(super) fn speed(&self, most: u32) -> u32 {
+        most / self.slowness
     }
 
     pub(super) fn workshop(&self) -> MutexGuard<'_, Workshop> {

@@ -22,18 +22,18 @@ const MESSAGE_EVERY: Duration = Duration::from_secs(60);
 /// In this order: CONNECT, PUBLISH_QOS0, PUBLISH_QOS1, SUBSCRIBE_QOS0, SUBSCRIBE_QOS1, RECONNECT, PUBACK_QOS_1,
 /// RECEIVE_LARGE_PAYLOAD, PERSISTENT_SESSION, KEEP_ALIVE, ADDITIONAL_EXECUTION_TIME.
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
-    const SPEED: u32 = 30;
+    let speed = bench.speed(30);
     let minutes: u32 = if bench.plan.short { 5 } else { 60 };
-    let (door, mut host) = (Door::open()?, Host::late(LATE / SPEED));
+    let (door, mut host) = (Door::open()?, Host::late(LATE / speed));
     let config = bench.config(&bench.good)?;
-    let mut agent = bench.fast_agent("twin-long", door.port, &meter(SPEED), &AS_SHIPPED, SPEED)?;
+    let mut agent = bench.fast_agent("twin-long", door.port, &meter(speed), &AS_SHIPPED, speed)?;
     agent.start();
     let mut line = bench.line(&door, &config)?;
     let (mut seen, began) = (Seen::default(), Instant::now());
-    let (span, mut id) = (MESSAGE_EVERY * minutes / SPEED, 0_u16);
+    let (span, mut id) = (MESSAGE_EVERY * minutes / speed, 0_u16);
     while began.elapsed() < span {
-        let over = host.serve(&mut line, MESSAGE_EVERY / SPEED, |packet| seen.take_in(packet))?;
-        anyhow::ensure!(over == Over::Time, "it left after {:?}", began.elapsed() * SPEED);
+        let over = host.serve(&mut line, MESSAGE_EVERY / speed, |packet| seen.take_in(packet))?;
+        anyhow::ensure!(over == Over::Time, "it left after {:?}", began.elapsed() * speed);
         id += 1;
         // A small one, and every fifth time the largest.
         line.say(&host.to_device(Some(id), vec![0x55; if id.is_multiple_of(5) { 128 * 1024 } else { 64 }]))?;
@@ -49,9 +49,9 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
     let readings = usize::try_from(minutes)? * 50;
     anyhow::ensure!(host.readings >= readings, "{} readings, where {readings} are due", host.readings);
     let (usual, longest) = seen.between_pings();
-    let (usual, longest) = (usual * SPEED, longest * SPEED);
+    let (usual, longest) = (usual * speed, longest * speed);
     anyhow::ensure!(usual <= KEEP_ALIVE + KEEP_ALIVE / 5, "{usual:?} between two pings, nineteen times of twenty");
-    anyhow::ensure!(longest <= KEEP_ALIVE + SLACK * SPEED, "{longest:?} between two pings");
+    anyhow::ensure!(longest <= KEEP_ALIVE + SLACK * speed, "{longest:?} between two pings");
     anyhow::ensure!(seen.pings.len() >= usize::try_from(minutes)?, "{} pings", seen.pings.len());
     anyhow::ensure!(seen.connects == 1 && seen.subscribes == 1 && seen.at_qos_0 == 0, "{seen:?}");
     drop(line);

@@ -75,15 +75,15 @@ fn file(folder: &Path, count: usize, speed: u32) -> anyhow::Result<String> {
 
 /// The long run's INTERMITTENT_CONNECTIVITY: connections that end at random, and servers that are not there.
 pub(super) fn intermittent(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
-    const SPEED: u32 = 20;
+    let speed = bench.speed(20);
     let (mut door, mut host) = (Door::open()?, Host::default());
     let config = bench.config(&bench.good)?;
     let drops = bench.plan.amount(12, 120);
     let offered = drops * 12;
     let (device, mut random) = ("twin-intermittent", Random::new(bench.plan.seed));
-    let sources = file(&bench.plan.folder.join(device), offered, SPEED)?;
+    let sources = file(&bench.plan.folder.join(device), offered, speed)?;
     let settings = [("reconnect_s_min", "0.5"), ("reconnect_s_max", "5.0"), ("window_frames_max", "2")];
-    let mut agent = bench.fast_agent(device, door.port, &sources, &settings, SPEED)?;
+    let mut agent = bench.fast_agent(device, door.port, &sources, &settings, speed)?;
     agent.start();
     let mut ended = 0;
     while ended < drops {
@@ -99,7 +99,7 @@ pub(super) fn intermittent(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
         ended += 1;
         if random.one_in(4) {
             door.close();
-            std::thread::sleep(random.millis(0, 30_000) / SPEED);
+            std::thread::sleep(random.millis(0, 30_000) / speed);
             door.reopen()?;
         }
     }
@@ -117,25 +117,25 @@ pub(super) fn intermittent(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
 
 /// The long run's LONG_SERVER_DISCONNECT.
 pub(super) fn long_disconnect(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
-    const SPEED: u32 = 120;
+    let speed = bench.speed(120);
     // Sealed once a minute: two hours of batches of their own would only keep the disk busy.
-    let meter = meter(SPEED).replace("linger_ms = 20", "linger_ms = 60000");
+    let meter = meter(speed).replace("linger_ms = 20", "linger_ms = 60000");
     let (mut door, mut host) = (Door::open()?, Host::default());
     let config = bench.config(&bench.good)?;
     let minutes: u32 = if bench.plan.short { 15 } else { 120 };
-    let mut agent = bench.fast_agent("twin-long-disconnect", door.port, &meter, &AS_SHIPPED, SPEED)?;
+    let mut agent = bench.fast_agent("twin-long-disconnect", door.port, &meter, &AS_SHIPPED, speed)?;
     agent.start();
     let mut line = bench.line(&door, &config)?;
-    host.serve(&mut line, Duration::from_secs(90) / SPEED, |_| Do::Answer)?;
+    host.serve(&mut line, Duration::from_secs(90) / speed, |_| Do::Answer)?;
     drop(line);
     door.close();
-    std::thread::sleep(Duration::from_secs(60) * minutes / SPEED);
+    std::thread::sleep(Duration::from_secs(60) * minutes / speed);
     let before = host.readings;
     door.reopen()?;
     let since = Instant::now();
     let mut line = bench.line(&door, &config)?;
-    let back = since.elapsed() * SPEED;
-    anyhow::ensure!(back <= Duration::from_secs(320) + Duration::from_millis(500) * SPEED, "back after {back:?}");
+    let back = since.elapsed() * speed;
+    anyhow::ensure!(back <= Duration::from_secs(320) + Duration::from_millis(500) * speed, "back after {back:?}");
     let wanted = usize::try_from(minutes)? * 55;
     host.serve_until(&mut line, PATIENCE, |host| host.readings - before >= wanted)?;
     let came = host.readings - before;

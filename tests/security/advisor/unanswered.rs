@@ -19,9 +19,9 @@ pub(super) const SLACK: Duration = Duration::from_millis(700);
 
 /// MQTT_Publish_Retry_No_Puback: one frame gets neither PUBACK nor receipt.
 pub(super) fn no_puback(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
-    const SPEED: u32 = 5;
+    let speed = bench.speed(5);
     let (door, mut host) = (Door::open()?, Host::default());
-    let mut agent = bench.fast_agent("twin-no-puback", door.port, &meter(SPEED), &AS_SHIPPED, SPEED)?;
+    let mut agent = bench.fast_agent("twin-no-puback", door.port, &meter(speed), &AS_SHIPPED, speed)?;
     agent.start();
     let mut line = bench.line(&door, &bench.config(&bench.good)?)?;
     host.welcome(&mut line, PATIENCE)?;
@@ -37,14 +37,14 @@ pub(super) fn no_puback(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
                 Do::Withhold
             }
             Some((since, lost)) if lost.iter().all(|body| all.contains(body)) => {
-                again = Some((since.elapsed() * SPEED, *dup));
+                again = Some((since.elapsed() * speed, *dup));
                 Do::Stop
             }
             Some(_) => Do::Answer,
         }
     })?;
     let Some((after, dup)) = again else { anyhow::bail!("it was not sent again: {over:?}") };
-    anyhow::ensure!(after <= AGAIN_WITHIN + SLACK * SPEED, "it was sent again after {after:?}");
+    anyhow::ensure!(after <= AGAIN_WITHIN + SLACK * speed, "it was sent again after {after:?}");
     anyhow::ensure!(!dup, "it has another packet id, and says that it is the same");
     bench.sum_up(host.summary);
     never_a_puback(bench)?;
@@ -58,12 +58,12 @@ pub(super) fn no_puback(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
 
 /// Receipts come, PUBACKs never: nothing is sent twice.
 fn never_a_puback(bench: &Bench) -> anyhow::Result<()> {
-    const SPEED: u32 = 20;
+    let speed = bench.speed(20);
     let (door, mut host) = (Door::open()?, Host::late(PATIENCE * 10));
-    let mut agent = bench.fast_agent("twin-never-puback", door.port, &meter(SPEED), &AS_SHIPPED, SPEED)?;
+    let mut agent = bench.fast_agent("twin-never-puback", door.port, &meter(speed), &AS_SHIPPED, speed)?;
     agent.start();
     let mut line = bench.line(&door, &bench.config(&bench.good)?)?;
-    let over = host.serve(&mut line, Duration::from_secs(60) / SPEED, |_| Do::Answer)?;
+    let over = host.serve(&mut line, Duration::from_secs(60) / speed, |_| Do::Answer)?;
     anyhow::ensure!(over == Over::Time, "{over:?} within a minute without PUBACK");
     let doubled = host.bodies.values().filter(|count| **count > 1).count();
     // Not of batches: where the disk is slow, more readings go into each.
@@ -74,10 +74,10 @@ fn never_a_puback(bench: &Bench) -> anyhow::Result<()> {
 
 /// MQTT_Subscribe_Retry_No_Suback.
 pub(super) fn no_suback(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
-    const SPEED: u32 = 30;
+    let speed = bench.speed(30);
     let (door, mut host) = (Door::open()?, Host::default());
     let config = bench.config(&bench.good)?;
-    let mut agent = bench.fast_agent("twin-no-suback", door.port, "", &AS_SHIPPED, SPEED)?;
+    let mut agent = bench.fast_agent("twin-no-suback", door.port, "", &AS_SHIPPED, speed)?;
     agent.start();
     let mut spans = Vec::new();
     for _ in 0..2 {
@@ -93,10 +93,10 @@ pub(super) fn no_suback(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
             _ => Do::Answer,
         })?;
         anyhow::ensure!(over == Over::Left && subscribes == 1, "{over:?} after {subscribes} SUBSCRIBE");
-        spans.push(began.elapsed() * SPEED);
+        spans.push(began.elapsed() * speed);
     }
     let longest = spans.iter().max().copied().unwrap_or_default();
-    anyhow::ensure!(longest <= STANDS_WITHIN + SLACK * SPEED, "it waited for {longest:?}");
+    anyhow::ensure!(longest <= STANDS_WITHIN + SLACK * speed, "it waited for {longest:?}");
     let mut line = bench.line(&door, &config)?;
     host.welcome(&mut line, PATIENCE)?;
     bench.sum_up(host.summary);
@@ -109,11 +109,12 @@ pub(super) fn no_suback(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
 
 /// MQTT_No_Ack_PingResp: everything was well, and then not a byte comes any more, while readings go on.
 pub(super) fn silence(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
-    const KEEP_ALIVE: Duration = Duration::from_secs(2);
+    let keep_alive = Duration::from_secs(2) * bench.slowness;
     let (door, mut host) = (Door::open()?, Host::default());
     let config = bench.config(&bench.good)?;
-    let keep_alive = [AT_ONCE[0], AT_ONCE[1], ("keep_alive_s", "2")];
-    let mut agent = bench.agent("twin-silence", door.port, &meter(10), &keep_alive)?;
+    let seconds = keep_alive.as_secs().to_string();
+    let settings = [AT_ONCE[0], AT_ONCE[1], ("keep_alive_s", seconds.as_str())];
+    let mut agent = bench.agent("twin-silence", door.port, &meter(10), &settings)?;
     agent.start();
     let mut line = bench.line(&door, &config)?;
     let until = Instant::now() + PATIENCE;
@@ -129,12 +130,12 @@ pub(super) fn silence(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
     let left = heard_at.elapsed();
     anyhow::ensure!(over == Over::Left, "it stays for {left:?}");
     anyhow::ensure!(during >= 4, "{during} publishes into the silence");
-    anyhow::ensure!(left <= KEEP_ALIVE * 3 / 2 + SLACK, "publishing, it left after {left:?}");
+    anyhow::ensure!(left <= keep_alive * 3 / 2 + SLACK, "publishing, it left after {left:?}");
     drop(agent);
-    let idle = idle(bench, &keep_alive)?;
-    anyhow::ensure!(idle <= KEEP_ALIVE * 2 + SLACK, "idle, it left after {idle:?}");
+    let idle = idle(bench, &settings)?;
+    anyhow::ensure!(idle <= keep_alive * 2 + SLACK, "idle, it left after {idle:?}");
     bench.sum_up(host.summary);
-    let in_keep_alives = |span: Duration| span.as_secs_f64() / KEEP_ALIVE.as_secs_f64();
+    let in_keep_alives = |span: Duration| span.as_secs_f64() / keep_alive.as_secs_f64();
     Ok(vec![Verdict::Pass(format!(
         "with readings under way it left {:.2} keep-alives after the last byte, and after {during} publishes without an \
          answer; idle, after {:.2}: at the second ping",
