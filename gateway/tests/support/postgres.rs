@@ -75,20 +75,32 @@ impl Server {
             .status()
             .unwrap();
         assert!(made.success(), "initdb: {made}");
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut start = command(&programs, "postgres");
-        start.arg("-D").arg(&data).args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
-        start.arg("-c").arg(format!("port={port}"));
-        for line in lines {
-            start.arg("-c").arg(line);
-        }
-        let server = Self { port, folder, process: start.spawn().unwrap() };
+        let spawn = || {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut start = command(&programs, "postgres");
+            start.arg("-D").arg(&data).args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
+            start.arg("-c").arg(format!("port={port}"));
+            for line in lines {
+                start.arg("-c").arg(line);
+            }
+            (port, start.spawn().unwrap())
+        };
+        let (port, process) = spawn();
+        let mut server = Self { port, folder, process };
         let deadline = Instant::now() + Duration::from_secs(60);
-        while server.try_sql("postgres", "select 1").is_err() {
+        // Somebody else may have its port by now: then it ends, or another one answers.
+        while server.has_ended() || server.try_sql("postgres", "select 1").is_err() {
             assert!(Instant::now() < deadline, "the server does not answer");
             std::thread::sleep(Duration::from_millis(20));
+            if server.has_ended() {
+                (server.port, server.process) = spawn();
+            }
         }
         Some(server)
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
     }
 
     /// The same, where each needs a password, and the superuser's is `known`.

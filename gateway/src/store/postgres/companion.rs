@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -155,6 +155,8 @@ impl Work {
                 () = heard.notified() => self.bump(),
                 () = self.committed.notified() => { answer(client.batch_execute("notify tributary_commit")).await?; }
                 () = sleep(LOOK_EVERY) => {}
+                // Not with the next look: gateways that stand still are given as long as their beats say, and no longer.
+                () = sleep_until(beat) => {}
             }
         }
         Ok(())
