@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use emulators::codefree::CodeFree;
@@ -17,6 +18,7 @@ use emulators::lifescan::LifeScan;
 use emulators::taidoc::TaiDoc;
 use emulators::ultra2::Ultra2;
 use emulators::{Device, Manners, Socket, Test};
+use tempfile::TempDir;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_tributary-agent");
 /// Tests in each meter.
@@ -31,7 +33,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// A configuration of these sources in a folder of its own, and the folder.
-fn configuration(sources: &str) -> (tempfile::TempDir, PathBuf) {
+fn configuration(sources: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let (path, buffer) = (folder.path().join("agent.toml"), folder.path().join("buffer.db"));
     std::fs::write(&path, format!("[device]\nid = \"meter-7\"\n[buffer]\npath = {buffer:?}\n{sources}")).unwrap();
@@ -75,15 +77,40 @@ fn value(line: &str) -> Option<f64> {
     line.split_once("\"value\":")?.1.trim_end_matches('}').parse().ok()
 }
 
+/// How long a meter may think about an answer: the first time, and where nothing was found, for a machine with much to do.
+const SILENCES_MS: [&str; 2] = ["400", "2000"];
+/// Who is given more patience is given it alone.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// What `probe --yes` with `arguments` says of `what`, which speaks at the port that `plugged_in` gives: an agent that was
+/// off the processor when an answer came has not heard it, and looks once more.
+fn probed<T>(what: &str, mut plugged_in: impl FnMut() -> T, arguments: impl Fn(&T) -> Vec<String>) -> (T, String) {
+    let [quick, patient] = SILENCES_MS.map(|silence| ["probe", "--yes", "--listen", "1", "--silence", silence]);
+    let mut look = |silence: [&str; 6]| {
+        let port = plugged_in();
+        let own = arguments(&port);
+        let probe = agent(&silence.into_iter().chain(own.iter().map(String::as_str)).collect::<Vec<_>>());
+        (port, text(&probe.stdout), text(&probe.stderr), probe.status.success())
+    };
+    let mut seen = look(quick);
+    if !seen.1.contains(what) {
+        let _alone = ALONE.lock().unwrap();
+        seen = look(patient);
+    }
+    let (port, printed, told, is_well) = seen;
+    assert!(is_well && printed.contains(what), "{what}: {printed}{told}");
+    (port, printed)
+}
+
 /// Finds the meter, checks what was printed, runs it dry, and holds the readings against the meter's own.
-fn find_and_read(what: &str, meter: impl Device + 'static) {
-    let mut socket = Socket::new().unwrap();
-    socket.plug_in(meter, Manners::good()).unwrap();
-    let port = socket.path.to_str().unwrap();
-    let probe = agent(&["probe", "--yes", "--listen", "1", "--silence", "400", "--port", port]);
-    let (printed, told) = (text(&probe.stdout), text(&probe.stderr));
-    assert!(probe.status.success(), "{what}: {printed}{told}");
-    assert!(printed.contains(&format!("#   {what}: ")), "{what}: {printed}");
+fn find_and_read<M: Device + 'static>(what: &str, meter: impl Fn() -> M) {
+    let plugged_in = || {
+        let mut socket = Socket::new().unwrap();
+        socket.plug_in(meter(), Manners::good()).unwrap();
+        socket
+    };
+    let port = |socket: &Socket| vec!["--port".to_owned(), socket.path.to_str().unwrap().to_owned()];
+    let (_socket, printed) = probed(&format!("#   {what}: "), plugged_in, port);
 
     let (folder, config) = configuration(&printed);
     let check = agent(&["check-config", "--config", config.to_str().unwrap()]);
@@ -105,20 +132,21 @@ fn find_and_read(what: &str, meter: impl Device + 'static) {
 fn every_emulated_meter_is_found_and_its_configuration_is_accepted_and_yields_its_readings() {
     let tests = || (0..TESTS).map(Test::number).collect::<Vec<_>>();
     std::thread::scope(|scope| {
-        scope.spawn(|| find_and_read("OneTouch UltraMini or UltraEasy", LifeScan::ultra_mini("C176SA5C9", tests())));
-        scope.spawn(|| find_and_read("OneTouch Verio IQ", LifeScan::verio_iq("YZAB1234", tests())));
-        scope.spawn(|| find_and_read("OneTouch Ultra2", Ultra2::new("C123ABC4Y", tests())));
-        scope.spawn(|| find_and_read("FreeStyle Lite or Freedom Lite", Freestyle::lite("DBMN123-A4567", tests())));
-        scope
-            .spawn(|| find_and_read("FreeStyle Optium or Precision Xtra", Freestyle::optium("XCGM123-A4567", tests())));
-        scope.spawn(|| find_and_read("Bayer or Ascensia Contour", Contour::new("7390-2336773", tests())));
-        scope.spawn(|| find_and_read("TaiDoc TD-42xx or GlucoRx Nexus", TaiDoc::new(tests())));
-        scope.spawn(|| find_and_read("SD Biosensor CodeFree", CodeFree::new(tests())));
+        scope.spawn(|| find_and_read("OneTouch UltraMini or UltraEasy", || LifeScan::ultra_mini("C176SA5C9", tests())));
+        scope.spawn(|| find_and_read("OneTouch Verio IQ", || LifeScan::verio_iq("YZAB1234", tests())));
+        scope.spawn(|| find_and_read("OneTouch Ultra2", || Ultra2::new("C123ABC4Y", tests())));
+        scope.spawn(|| find_and_read("FreeStyle Lite or Freedom Lite", || Freestyle::lite("DBMN123-A4567", tests())));
+        scope.spawn(|| {
+            find_and_read("FreeStyle Optium or Precision Xtra", || Freestyle::optium("XCGM123-A4567", tests()))
+        });
+        scope.spawn(|| find_and_read("Bayer or Ascensia Contour", || Contour::new("7390-2336773", tests())));
+        scope.spawn(|| find_and_read("TaiDoc TD-42xx or GlucoRx Nexus", || TaiDoc::new(tests())));
+        scope.spawn(|| find_and_read("SD Biosensor CodeFree", || CodeFree::new(tests())));
     });
 }
 
 /// A machine with one USB adapter, which `port` is at the end of.
-fn machine(port: &Path) -> tempfile::TempDir {
+fn machine(port: &Path) -> TempDir {
     let machine = tempfile::tempdir().unwrap();
     let root = machine.path();
     let usb = root.join("sys/devices/usb1/1-1");
@@ -137,13 +165,17 @@ fn machine(port: &Path) -> tempfile::TempDir {
 
 #[test]
 fn plugged_in_ports_are_listed_with_their_ids_and_tried_by_their_stable_name() {
-    let mut socket = Socket::new().unwrap();
-    socket.plug_in(TaiDoc::new(vec![Test::number(1)]), Manners::good()).unwrap();
-    let machine = machine(&socket.path);
-    let root = machine.path().to_str().unwrap();
-    let probe = agent(&["probe", "--yes", "--json", "--listen", "1", "--silence", "400", "--root", root]);
-    assert!(probe.status.success(), "{}", text(&probe.stderr));
-    let printed: serde_json::Value = serde_json::from_slice(&probe.stdout).unwrap();
+    let plugged_in = || {
+        let mut socket = Socket::new().unwrap();
+        socket.plug_in(TaiDoc::new(vec![Test::number(1)]), Manners::good()).unwrap();
+        let machine = machine(&socket.path);
+        (socket, machine)
+    };
+    let root = |machine: &TempDir| machine.path().to_str().unwrap().to_owned();
+    let ((socket, machine), printed) =
+        probed("taidoc", plugged_in, |(_, machine)| vec!["--json".to_owned(), "--root".to_owned(), root(machine)]);
+    let root = &root(&machine);
+    let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
     let port = &printed["ports"][0];
     let path = format!("{root}/dev/serial/by-id/usb-FTDI_A5069RR4-if00-port0");
     assert_eq!(port["path"], path.as_str());

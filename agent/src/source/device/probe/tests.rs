@@ -165,7 +165,7 @@ mod meters {
     async fn a_meter_behind_a_tcp_port_is_recognised_too() {
         let address = Socket::over_tcp(TaiDoc::new(vec![Test::number(1)])).unwrap();
         let port = format!("tcp://{address}");
-        let (listen, silence) = (Duration::from_millis(100), Duration::from_millis(300));
+        let (listen, silence) = (Duration::from_millis(100), Duration::from_secs(2));
         let answer = probe(&Wire { port: &port, listen, silence, ..wire(None) }, &mut |_| {}).await;
         assert!(settings(answer).unwrap().contains("model = \"taidoc\""));
     }
