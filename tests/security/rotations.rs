@@ -101,13 +101,20 @@ fn turn(world: &mut World, old: &[Files], before: &[Seen], found: &mut Found) ->
         }
         waiting = left;
     }
+    // A device says so once it is on the disk, which takes as long as that takes.
+    let due = Seen { connected: 2, tried: 1, promoted: 1, lost: 0 };
+    let is_due =
+        |world: &World| world.devices.iter().zip(before).all(|(device, before)| Seen::of(device).since(before) == due);
+    while !is_due(world) && began.elapsed() < PATIENCE {
+        flow(world);
+    }
+    // Who connects once more, or loses its connection, does so soon.
     let until = Instant::now() + Duration::from_millis(500);
     while Instant::now() < until {
         flow(world);
     }
     for (device, before) in world.devices.iter().zip(before) {
         let since = Seen::of(device).since(before);
-        let due = Seen { connected: 2, tried: 1, promoted: 1, lost: 0 };
         found.check(since == due, || format!("{}: {since:?} where {due:?} was due", device.agent.device));
         let again = u64::try_from(since.connected)?.saturating_sub(1);
         let most = found.figures.get("rotation_reconnects_max").copied().unwrap_or(0).max(again);
