@@ -5,7 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use batches::batch;
@@ -43,6 +43,15 @@ fn named(folder: &Path, part: &str) -> Vec<PathBuf> {
     all.filter(|path| path.file_name().unwrap().to_str().unwrap().contains(part)).collect()
 }
 
+/// Says that it is over, whichever way it is left.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_copy_is_of_one_moment_however_busy_the_gateway_is_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
@@ -51,33 +60,32 @@ fn a_copy_is_of_one_moment_however_busy_the_gateway_is_meanwhile() {
     // Several times what is copied between two looks at the clock, so that much is written meanwhile.
     let enough: Vec<Item> = (1..=40_000).map(item).collect();
     store.writer.record(&enough).unwrap();
-    let is_over = AtomicBool::new(false);
-    let (copies, written) = std::thread::scope(|scope| {
-        let writing = scope.spawn(|| {
-            let mut number = 40_000;
+    let (is_over, written, until) = (AtomicBool::new(false), AtomicU64::new(40_000), soon());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
-                number += 1;
+                let number = written.load(Ordering::Relaxed) + 1;
                 store.writer.record(&[item(number)]).unwrap();
+                written.store(number, Ordering::Relaxed);
             }
-            number
         });
-        let copies: Vec<PathBuf> = (0..5).map(|number| folder.path().join(format!("copy-{number}.db"))).collect();
-        for copy in &copies {
-            back_up(&path, copy, soon()).unwrap();
+        let _over = Over(&is_over);
+        let (mut last, mut copies) = (0, 0);
+        // However slow the disk is to sync, and however quick to copy: beside something that is written.
+        while copies < 5 || written.load(Ordering::Relaxed) <= 40_010 && Instant::now() < until {
+            let copy = folder.path().join("copy.db");
+            back_up(&path, &copy, soon()).unwrap();
+            assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600, "for its owner alone");
+            let (batches, readings) = (count(&copy, "batch"), count(&copy, "reading"));
+            assert_eq!(batches, readings, "of one moment: a batch is there with its reading, or neither is");
+            assert!(batches >= 40_000 && batches >= last, "{batches} after {last}");
+            std::fs::remove_file(&copy).unwrap();
+            (last, copies) = (batches, copies + 1);
         }
-        is_over.store(true, Ordering::Relaxed);
-        (copies, writing.join().unwrap())
+        println!("{copies} copies, {} batches by the end", written.load(Ordering::Relaxed));
     });
-    println!("{written} batches by the end");
+    let written = written.into_inner();
     assert!(written > 40_010, "the writer hardly wrote: {written}");
-    let mut last = 0;
-    for copy in copies {
-        assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600, "for its owner alone");
-        let (batches, readings) = (count(&copy, "batch"), count(&copy, "reading"));
-        assert_eq!(batches, readings, "of one moment: a batch is there with its reading, or neither is");
-        assert!(batches >= 40_000 && batches >= last, "{batches} after {last}");
-        last = batches;
-    }
     assert_eq!(named(folder.path(), "part"), Vec::<PathBuf>::new(), "nothing unfinished is left");
 }
 
