@@ -12,7 +12,7 @@ use super::line::{Random, conclude};
 use crate::rig::{Fault, Found, Plan as Task, Size};
 
 /// For the agent to do what a script waits for; where it does not, the script is over all the same.
-const SCENE_DEADLINE: Duration = Duration::from_secs(3);
+const SCENE_DEADLINE: Duration = Duration::from_secs(10);
 /// For the agent to come to the real gateway and send it what is new.
 const REAL_DEADLINE: Duration = Duration::from_secs(12);
 /// After what was waited for has happened, for what may follow from it.
