@@ -13,6 +13,9 @@ pub const SOURCE: &str = "[[source]]\nname = \"meter\"\ntype = \"simulate\"\nwha
 /// Whatever is waited for comes well within this, or never: machines that test are busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// For who is revoked to be cut off. That it is within five seconds, `tributary-security` shows.
+pub const CUT_OFF_WITHIN: Duration = Duration::from_secs(20);
+
 /// A gateway with its own authority.
 pub struct Issuing {
     /// Where all of it lies.

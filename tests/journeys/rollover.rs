@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use certs::Authority;
 use certs::authority::{LeafWithKey, Reason, Which};
-use harness::issuing::SOURCE;
+use harness::issuing::{CUT_OFF_WITHIN, SOURCE};
 use harness::oracle::Allowed;
 use harness::pki::Files;
 use harness::proxy::{End, Plan};
@@ -251,9 +251,7 @@ fn a_revoked_authority_takes_its_devices_off_within_seconds_and_its_neighbours_s
     old.root.revoke(Which::Authority(row.serial), Reason::KeyCompromise, now()).unwrap();
     neighbour.install_root_crl(&old.root.crl_path(), now()).unwrap();
     write_lists();
-    wait_for("the devices of the revoked one to be cut off", Duration::from_secs(5), || {
-        (!connected("bad-1")?).then_some(())
-    });
+    wait_for("the devices of the revoked one to be cut off", CUT_OFF_WITHIN, || (!connected("bad-1")?).then_some(()));
     // It tries again every half second at most, and is refused by what it shows.
     let log = folder.path().join("bad-1/agent.log");
     wait_for("a refusal", SOON, || {
