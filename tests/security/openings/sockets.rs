@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::descriptors;
+
+/// For what is no longer new, or not yet closed, to be so.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +77,11 @@ pub(super) fn of(id: u32) -> io::Result<Vec<Socket>> {
     Ok(all)
 }
 
-/// A socket that was in no table: it may be new, or gone.
+/// A socket that was in no table: it may be new, or gone. One that is about to connect is in none, nor is one that was reset,
+/// for as long as its process does not come to the processor.
 fn later(id: u32, inode: u64) -> io::Result<Option<Socket>> {
-    for _ in 0..20 {
+    let began = Instant::now();
+    while began.elapsed() < SEEN_WITHIN {
         std::thread::sleep(Duration::from_millis(1));
         if !inodes(id)?.contains(&inode) {
             return Ok(None);
