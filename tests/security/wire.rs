@@ -99,12 +99,28 @@ impl Wire {
                 return Heard::Silence;
             };
             let _ = self.tls.sock.set_read_timeout(Some(left));
-            match self.tls.read(&mut chunk) {
+            match self.read(&mut chunk) {
                 Ok(0) => return Heard::End,
                 Ok(count) => self.rest.extend(chunk.iter().take(count)),
                 Err(error) if crate::certificates::is_patience(&error) => {}
                 Err(_) => return Heard::End,
             }
+        }
+    }
+
+    /// What has arrived, whether or not anything can be said any more: who was cut off was often told why before.
+    fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        let (tls, socket) = (&mut self.tls.conn, &mut self.tls.sock);
+        loop {
+            match tls.reader().read(chunk) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+            while tls.wants_write() && tls.write_tls(socket).is_ok() {}
+            if tls.read_tls(socket)? == 0 {
+                return Ok(0);
+            }
+            tls.process_new_packets().map_err(io::Error::other)?;
         }
     }
 
@@ -188,4 +204,47 @@ pub(crate) fn subscribe(version: u8, id: u16, filters: &[String]) -> Vec<u8> {
     let mut body = [&id.to_be_bytes()[..], &properties(version, &[])].concat();
     filters.iter().for_each(|filter| body.extend([text(filter.as_bytes()), vec![0]].concat()));
     packet(0x82, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use harness::Pki;
+    use rustls::{ServerConfig, ServerConnection};
+
+    use super::*;
+
+    /// Takes a connection and a byte, says DISCONNECT, and is gone.
+    fn cut_one_off(listener: &TcpListener, files: &Files) {
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                certs::read_certificates(&files.certificate).unwrap(),
+                certs::read_private_key(&files.key).unwrap(),
+            );
+        let connection = ServerConnection::new(Arc::new(config.unwrap())).unwrap();
+        let mut tls = StreamOwned::new(connection, listener.accept().unwrap().0);
+        tls.read_exact(&mut [0]).unwrap();
+        tls.write_all(&packet(0xE0, &[0x8E])).unwrap();
+        tls.flush().unwrap();
+    }
+
+    #[test]
+    fn what_was_said_before_the_end_is_heard_by_who_had_more_to_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::create(folder.path());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut wire = Wire::open(port, &config(&pki.device("meter-7")).unwrap()).unwrap();
+        let files = pki.server();
+        let server = std::thread::spawn(move || cut_one_off(&listener, &files));
+        wire.send(b"x").unwrap();
+        server.join().unwrap();
+        while wire.send(&[0; 4096]).is_ok() {}
+        assert_eq!(wire.hear(), Heard::Packet(0xE0, vec![0x8E]));
+        assert_eq!(wire.hear(), Heard::End);
+    }
 }
