@@ -28,6 +28,8 @@ const LINKS_MAX: usize = 256;
 pub struct Plan {
     /// Cut it once so many bytes have passed that way; a byte more never passes.
     pub cut: Option<(Way, u64)>,
+    /// Once so many bytes have passed that way, no more do, until it is told to flow.
+    pub halt: Option<(Way, u64)>,
     /// How a cut is made.
     pub end: End,
     /// From the client to the target.
@@ -38,7 +40,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { cut: None, end: End::Fin, up: Flow::Free, down: Flow::Free }
+        Self { cut: None, halt: None, end: End::Fin, up: Flow::Free, down: Flow::Free }
     }
 }
 

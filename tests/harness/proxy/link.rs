@@ -20,7 +20,7 @@ const CHUNK: usize = 16 * 1024;
 /// A slow way moves its bytes so many times a second.
 const STEPS_PER_S: u64 = 50;
 
-/// No cut: no connection of ours ever carries so much.
+/// No cut and no halt: no connection of ours ever carries so much.
 const NEVER: u64 = u64::MAX;
 /// A flow of so many bytes a second is free.
 const FREE: u64 = u64::MAX;
@@ -68,13 +68,15 @@ impl Flow {
 struct Lane {
     passed: AtomicU64,
     cut_at: AtomicU64,
+    halt_at: AtomicU64,
     rate: AtomicU64,
 }
 
 impl Lane {
     fn new(way: Way, plan: &Plan, flow: Flow) -> Self {
-        let cut_at = plan.cut.filter(|(of, _)| *of == way).map_or(NEVER, |(_, after)| after);
-        Self { passed: 0.into(), cut_at: cut_at.into(), rate: flow.rate().into() }
+        let after = |what: Option<(Way, u64)>| what.filter(|(of, _)| *of == way).map_or(NEVER, |(_, after)| after);
+        let (cut_at, halt_at) = (after(plan.cut), after(plan.halt));
+        Self { passed: 0.into(), cut_at: cut_at.into(), halt_at: halt_at.into(), rate: flow.rate().into() }
     }
 }
 
@@ -237,8 +239,9 @@ impl Link {
         let lane = self.lane(way);
         let mut rest = bytes;
         while !rest.is_empty() && !self.is_over() {
-            let cut_at = lane.cut_at.load(Ordering::Acquire);
-            let room = cut_at.saturating_sub(lane.passed.load(Ordering::Acquire));
+            let halt_at = lane.halt_at.load(Ordering::Acquire);
+            let room =
+                lane.cut_at.load(Ordering::Acquire).min(halt_at).saturating_sub(lane.passed.load(Ordering::Acquire));
             let most = usize::try_from(room).unwrap_or(usize::MAX).min(rest.len());
             if lane.rate.load(Ordering::Acquire) == 0 {
                 std::thread::sleep(STALL_TICK); // read just before the stall began
@@ -253,6 +256,10 @@ impl Link {
             let passed = lane.passed.fetch_add(written as u64, Ordering::AcqRel) + written as u64;
             let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.last_us.store(now, Ordering::Release);
+            if passed >= halt_at {
+                lane.halt_at.store(NEVER, Ordering::Release);
+                lane.rate.store(Flow::Stalled.rate(), Ordering::Release);
+            }
             if passed >= lane.cut_at.load(Ordering::Acquire) {
                 self.cut(self.end);
             }

@@ -55,6 +55,20 @@ fn a_stalled_way_passes_nothing_and_tells_nobody_until_it_flows_again() {
 }
 
 #[test]
+fn a_way_that_is_to_halt_lets_just_so_many_bytes_pass_and_the_rest_once_it_flows_again() {
+    let plan = Plan { halt: Some((Way::Up, 700)), ..Plan::default() };
+    let (_proxy, link, mut client, mut server) = joined(plan);
+    client.write_all(&[1; 1_000]).unwrap();
+    server.read_exact(&mut [0; 700]).unwrap();
+    server.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(server.read(&mut [0; 1]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
+    assert_eq!((link.passed(Way::Up), link.is_over()), (700, false));
+    link.flow(Way::Up, Flow::Free);
+    server.set_read_timeout(Some(SOON)).unwrap();
+    server.read_exact(&mut [0; 300]).unwrap();
+}
+
+#[test]
 fn a_slow_way_takes_its_time() {
     let plan = Plan { up: Flow::BytesPerSecond(10_000), ..Plan::default() };
     let (_proxy, link, mut client, mut server) = joined(plan);
