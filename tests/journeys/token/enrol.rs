@@ -71,7 +71,7 @@ fn a_key_is_made_in_the_token_however_often_enrolment_is_killed_and_nobody_gets_
         .collect();
     assert_eq!(own.len(), 1);
     let mut interrupted = 0;
-    for millis in [5, 20, 40, 60, 90] {
+    for millis in [2, 5, 10, 20, 40, 60, 90] {
         let mut command = Command::new(&agent.program);
         command.args(["enrol", "--claim"]).arg(&claim).arg("--config").arg(agent.config());
         command.envs(agent.environment.iter().cloned());
