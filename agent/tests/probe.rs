@@ -137,7 +137,7 @@ fn every_emulated_meter_is_found_and_its_configuration_is_accepted_and_yields_it
         scope.spawn(|| find_and_read("OneTouch Ultra2", || Ultra2::new("C123ABC4Y", tests())));
         scope.spawn(|| find_and_read("FreeStyle Lite or Freedom Lite", || Freestyle::lite("DBMN123-A4567", tests())));
         scope.spawn(|| {
-            find_and_read("FreeStyle Optium or Precision Xtra", || Freestyle::optium("XCGM123-A4567", tests()))
+            find_and_read("FreeStyle Optium or Precision Xtra", || Freestyle::optium("XCGM123-A4567", tests()));
         });
         scope.spawn(|| find_and_read("Bayer or Ascensia Contour", || Contour::new("7390-2336773", tests())));
         scope.spawn(|| find_and_read("TaiDoc TD-42xx or GlucoRx Nexus", || TaiDoc::new(tests())));

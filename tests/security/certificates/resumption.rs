@@ -43,7 +43,7 @@ pub(super) fn run(bench: &mut Bench, workshop: &mut Workshop, found: &mut Found)
     early_data(bench, &early, Outcome::LetIn, found)?;
     let list = List::of(ISSUING, workshop.now, &[REVOKED_BY_ISSUING, serial]);
     workshop.replace_list(&list)?;
-    wait_until_refused(bench, &shown)?;
+    wait_until_refused(bench, &shown, found)?;
     for (config, version) in clients.iter().zip(["1.3", "1.2"]) {
         let before = bench.site.counted()?;
         let mut tls = ClientConnection::new(Arc::clone(config), "localhost".try_into()?)?;
@@ -111,15 +111,15 @@ fn refused(bench: &Bench, before: &crate::site::Counted, found: &mut Found, what
     Ok(())
 }
 
-/// Waits until the gateway has read the new list.
-fn wait_until_refused(bench: &mut Bench, shown: &Shown) -> anyhow::Result<()> {
+/// Waits until the gateway has read the new list, and has counted whom it refused by it: it does so after it has said so.
+fn wait_until_refused(bench: &mut Bench, shown: &Shown, found: &mut Found) -> anyhow::Result<()> {
     let began = Instant::now();
     loop {
         let config = client::config(&bench.roots, Some(shown), &TLS13)?;
-        let words = bench.words();
+        let (words, before) = (bench.words(), bench.site.counted()?);
         match client::attempt(bench.site.port(), config, &words)? {
             Outcome::LetIn => bench.let_in += 1,
-            _ => return Ok(()),
+            _ => return refused(bench, &before, found, "resumption: the first to be refused"),
         }
         anyhow::ensure!(began.elapsed() < PATIENCE, "the gateway does not read its lists again");
         std::thread::sleep(Duration::from_millis(100));
