@@ -56,6 +56,20 @@ pub(crate) fn batch(number: u64, readings: &[(i64, f64)]) -> Batch {
     batch_of(number, vec![column(Basis::Source, readings)])
 }
 
+/// A batch with one reading of each of the series with these numbers; 1024 fit.
+pub(crate) fn batch_of_series(number: u64, series: std::ops::Range<usize>) -> Batch {
+    let named = |name: usize| Column {
+        series: Series { name: format!("s{name}").parse().unwrap(), ..glucose() },
+        ..column(Basis::Source, [(NOW, Value::Number(1.0))])
+    };
+    batch_of(number, series.map(named).collect())
+}
+
+/// As many series as a device may have, in batches 1 to 4.
+pub(crate) fn all_series() -> impl Iterator<Item = Item> {
+    (0..4).map(|part| Item::Batch(batch_of_series(part as u64 + 1, part * 1_024..(part + 1) * 1_024)))
+}
+
 pub(crate) fn range(first: u64, last: u64) -> Range {
     Range::new(first, last).unwrap()
 }

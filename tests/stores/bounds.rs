@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 
-use gateway::store::{Batch, Item, Outcome, Quarantine};
-use proto::message::Refusal;
+use gateway::store::{Batch, Item, Outcome, Pack, Quarantine};
+use proto::message::{Refusal, Settlement};
 use proto::{BodyHash, Channel, Instant};
 
 use crate::backend::Backend;
-use crate::batches::{EPOCH, MINUTE, NOW, batch, held, hello, meter};
+use crate::batches::{EPOCH, MINUTE, NOW, all_series, batch, batch_of_series, gap, gaps, held, hello, meter, range};
 
 const DAY: i64 = 1_440 * MINUTE;
 
@@ -88,16 +88,80 @@ pub(crate) fn epochs_beyond_the_bound_are_forgotten_when_nobody_can_have_their_b
 
 pub(crate) fn a_conflict_that_quarantine_has_no_room_for_is_said_to_be_one_that_was_not_kept(backend: &dyn Backend) {
     let mut bed = backend.fresh();
-    let aside = |number: u64| {
-        let bytes = number.to_be_bytes().to_vec();
-        let identity = Some((EPOCH, number, BodyHash::of(&bytes)));
-        let (channel, reason, arrived) = (Channel::Batch, "cut".into(), Instant(NOW));
-        Item::Quarantine(Quarantine { device: meter(), channel, identity, arrived, reason, bytes: bytes.into() })
-    };
     bed.record((1..=1_000).map(aside));
     bed.record([Item::Batch(batch(2_000, &[(NOW, 1.0)]))]);
     let second = Item::Batch(batch(2_000, &[(NOW, 2.0)]));
     assert_eq!(bed.record([second]), [Outcome::Refused(Refusal::Conflict)]);
     let kinds: Vec<_> = bed.alarms().into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, ["conflict", "conflict_not_kept", "quarantine_full"]);
+}
+
+pub(crate) fn a_device_at_its_series_has_what_names_another_kept_aside_however_often_it_comes(backend: &dyn Backend) {
+    let mut bed = backend.fresh();
+    bed.record(all_series());
+    let one_more = batch_of_series(5, 4_096..4_097);
+    let batch = Item::Batch(one_more.clone());
+    assert_eq!(bed.record([batch.clone()]), [Outcome::Recorded]);
+    // Its receipt was lost. What its device holds no more must be here.
+    assert_eq!(bed.record([batch]), [Outcome::Known]);
+    let aside = "quarantine where channel = 'batch' and size_bytes > 0";
+    assert_eq!(
+        (bed.settled(), bed.beside().count(aside)),
+        (vec![(1, 4, Settlement::Stored), (5, 5, Settlement::Quarantined)], 1)
+    );
+    let pack = Item::Pack(Pack {
+        device: meter(),
+        hash: BodyHash([1; 16]),
+        absolute: true,
+        packet_id: None,
+        resent: false,
+        arrived: Instant(NOW),
+        columns: one_more.columns,
+        payload: b"one too many".as_slice().into(),
+    });
+    assert_eq!(bed.record([pack.clone()]), [Outcome::Recorded], "refused, it would come first for ever");
+    assert_eq!(bed.record([pack]), [Outcome::Known]);
+    assert_eq!(bed.beside().count("quarantine where channel = 'senml'"), 1);
+}
+
+pub(crate) fn a_gap_stays_while_what_came_for_it_has_no_room_anywhere(backend: &dyn Backend) {
+    let mut bed = backend.fresh();
+    bed.record(all_series());
+    bed.record([gaps([gap(Some(range(7, 7)), None, None)])]);
+    bed.record((1_000..2_000).map(aside));
+    let late = Item::Batch(batch_of_series(7, 4_096..4_097));
+    assert_eq!(bed.record([late]), [Outcome::Refused(Refusal::QuarantineFull)]);
+    assert_eq!(bed.gaps(), [("evicted".to_owned(), 7, 7)]);
+}
+
+pub(crate) fn gaps_of_more_readings_than_can_be_counted_are_taken_in(backend: &dyn Backend) {
+    let mut bed = backend.fresh();
+    bed.record([hello([])]);
+    let db = bed.beside();
+    // As many as there may be, each of an epoch of its own, and what others have become already.
+    db.run(&format!(
+        "with recursive place (n) as (select 1 union all select n + 1 from place where n < 10000)
+         insert into epoch (tenant, device, epoch, first_arrival_us, last_arrival_us, next)
+         select 1, (select id from device), {}, 0, {NOW}, 4 from place",
+        db.digits("n")
+    ));
+    db.run(
+        "insert into gap (tenant, device, epoch, first, last, readings, reason)
+         select 1, device, id, 2, 2, 9223372036854775807, 'evicted' from epoch",
+    );
+    db.run(
+        "insert into gap (tenant, device, numbers, readings, reason)
+         select 1, id, 9223372036854775807, 9223372036854775807, 'evicted' from device",
+    );
+    bed.record([gaps([gap(Some(range(7, 7)), None, None)])]);
+    assert_eq!(db.count("gap where epoch is null"), 1);
+    assert!(bed.ledger().lost.iter().all(|lost| lost.reason == "evicted"));
+}
+
+/// A body that could not be read, under this number.
+fn aside(number: u64) -> Item {
+    let bytes = number.to_be_bytes().to_vec();
+    let identity = Some((EPOCH, number, BodyHash::of(&bytes)));
+    let (channel, reason, arrived) = (Channel::Batch, "cut".into(), Instant(NOW));
+    Item::Quarantine(Quarantine { device: meter(), channel, identity, arrived, reason, bytes: bytes.into() })
 }

@@ -89,6 +89,9 @@ macro_rules! behaviours {
                 batch_rows_that_a_device_needs_no_more_go_a_few_with_each_hello,
                 epochs_beyond_the_bound_are_forgotten_when_nobody_can_have_their_batches,
                 a_conflict_that_quarantine_has_no_room_for_is_said_to_be_one_that_was_not_kept,
+                a_device_at_its_series_has_what_names_another_kept_aside_however_often_it_comes,
+                a_gap_stays_while_what_came_for_it_has_no_room_anywhere,
+                gaps_of_more_readings_than_can_be_counted_are_taken_in,
             }
             trail {
                 entries_are_kept_to_the_byte_and_hang_together_whatever_clocks_say,

@@ -115,15 +115,8 @@ pub(crate) fn what_a_source_reads_twice_counts_once_but_two_readings_of_one_reco
 
 pub(crate) fn a_device_that_makes_a_series_of_every_value_is_stopped(backend: &dyn Backend) {
     let mut bed = backend.fresh();
-    let of = |number: u64, names: std::ops::Range<usize>| {
-        let named = |name: usize| Column {
-            series: Series { name: format!("s{name}").parse().unwrap(), ..glucose() },
-            ..column(Basis::Source, [(NOW, Value::Number(1.0))])
-        };
-        Item::Batch(batch_of(number, names.map(named).collect()))
-    };
-    bed.record((0..4).map(|part| of(part as u64 + 1, part * 1_024..(part + 1) * 1_024)));
-    bed.record([of(5, 4_096..4_097), of(6, 0..3)]);
+    bed.record(all_series());
+    bed.record([(5, 4_096..4_097), (6, 0..3)].map(|(number, series)| Item::Batch(batch_of_series(number, series))));
     let states = [(1, 4, Settlement::Stored), (5, 5, Settlement::Quarantined), (6, 6, Settlement::Stored)];
     assert_eq!(bed.settled(), states);
 }

@@ -1,8 +1,8 @@
 //! Recording that no single item can hold up: a commit that fails is cut in halves until what fails stands alone, and
 //! that is quarantined.
 
-use proto::message::Refusal;
-use proto::{Channel, Instant};
+use proto::message::{Notice, Refusal};
+use proto::{Channel, DeviceId, Instant};
 use tracing::error;
 
 use crate::store::{Item, Ledger, Outcome, Quarantine, StoreError};
@@ -42,8 +42,7 @@ fn settle_aside(
     now: Instant,
 ) -> Result<Outcome, StoreError> {
     let Some(aside) = item.and_then(|item| aside(item, cause, now)) else {
-        // A hello or a sign of life that cannot be noted: the next one will be.
-        error!(error = %cause, "a message without readings could not be recorded");
+        error!(error = %cause, "what a device holds, or whether it is there, could not be noted; the next time it will be");
         return Ok(Outcome::Known);
     };
     match ledger.record(&[aside]) {
@@ -56,10 +55,13 @@ fn settle_aside(
     }
 }
 
-/// `item` as something to keep aside, if it carries readings.
+/// `item` as something to keep aside, unless its device says it again and again.
 fn aside(item: &Item, cause: &StoreError, arrived: Instant) -> Option<Item> {
     let reason = format!("the store refused it: {cause}");
-    error!(%reason, "quarantined what the store would not take");
+    let notice = |device: &DeviceId, reason, notice: Notice| {
+        let (device, bytes) = (device.clone(), notice.encode().into());
+        Quarantine { device, channel: Channel::Hello, identity: None, arrived, reason, bytes }
+    };
     let quarantine = match item {
         Item::Batch(batch) => Quarantine {
             device: batch.device.clone(),
@@ -78,8 +80,11 @@ fn aside(item: &Item, cause: &StoreError, arrived: Instant) -> Option<Item> {
             bytes: pack.payload.clone(),
         },
         Item::Quarantine(already) => Quarantine { reason, arrived, ..already.clone() },
-        _ => return None,
+        Item::Gaps { device, gaps } => notice(device, reason, Notice::Gaps(gaps.clone())),
+        Item::Clock { device, clock } => notice(device, reason, Notice::Clocks(vec![*clock])),
+        Item::Held { .. } | Item::HeldPart { .. } | Item::Contested { .. } | Item::Presence { .. } => return None,
     };
+    error!(device.id = %quarantine.device, reason = quarantine.reason, "quarantined what the store would not take");
     Some(Item::Quarantine(quarantine))
 }
 

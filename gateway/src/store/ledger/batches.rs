@@ -33,6 +33,9 @@ pub(super) fn future_flag(time: i64, arrived: Instant) -> i64 {
     if time > arrived.0.saturating_add(FUTURE_US) { FLAG_FUTURE } else { 0 }
 }
 
+/// Why what would go beyond [`super::names::DEVICE_SERIES_MAX`] is kept aside.
+pub(super) const TOO_MANY_SERIES: &str = "the device would have more series than it may (4096)";
+
 /// Where columns come from, and what places them in time.
 pub(super) struct Arrived<'a> {
     pub(super) device: i64,
@@ -51,31 +54,42 @@ impl Work<'_> {
         let epoch = self.epoch(device, batch.epoch)?;
         epoch.arrived(batch.arrived);
         let (key, state) = (epoch.key, epoch.state_of(batch.number));
-        match state {
-            None => {}
-            Some(Settlement::Gap) => self.withdraw_gap(device, key, batch.number)?,
-            Some(settled) => match self.batch_hash(key, batch.number)? {
+        if let Some(settled @ (Settlement::Stored | Settlement::Quarantined)) = state {
+            match self.batch_hash(key, batch.number)? {
                 Some(hash) if hash != batch.hash => {
                     return self.conflict(&as_quarantine(batch, "another body was committed under this identity"));
                 }
-                // What could not be read before can be read now: it moves.
-                Some(_) if settled == Settlement::Quarantined => {
-                    self.release(device, key, batch.number, batch.hash)?;
-                }
+                Some(_) if settled == Settlement::Quarantined => {} // what could not be read before may be read now
                 _ => return Ok(Outcome::Known),
-            },
+            }
         }
         if !self.has_room_for(device, batch.columns.iter().map(|column| &column.series)) {
             self.alarm(device, "too_many_series")?;
-            return self.quarantine(&as_quarantine(batch, "the device would have more series than it may (4096)"));
+            return self.quarantine(&as_quarantine(batch, TOO_MANY_SERIES));
         }
+        // It will be stored: not before this is anything withdrawn that stood for it.
+        match state {
+            Some(Settlement::Gap) => self.withdraw_gap(device, key, batch.number)?,
+            Some(_) => self.release(device, key, batch.number, batch.hash)?,
+            None => {}
+        }
+        self.store(device, key, batch)?;
+        let epoch = self.epoch(device, batch.epoch)?;
+        epoch.repaired += u64::from(state == Some(Settlement::Gap));
+        epoch.settle(Range::one(batch.number), Settlement::Stored);
+        self.memory.names.added(device).batches += 1;
+        Ok(Outcome::Recorded)
+    }
+
+    /// Stores a batch's readings, and enters its row.
+    fn store(&mut self, device: i64, epoch: i64, batch: &Batch) -> Result<(), StoreError> {
         let clock = self.clock_for(device, &batch.clock)?;
         self.reserve_readings()?;
         let before = self.memory.last_reading;
         self.append(&Arrived {
             device,
             at: batch.arrived,
-            batch: Some((key, batch.number)),
+            batch: Some((epoch, batch.number)),
             lane: Some(batch.lane),
             clock,
             columns: &batch.columns,
@@ -84,14 +98,14 @@ impl Work<'_> {
             self.note_unset(device, &clock, before)?;
         }
         let readings = self.memory.last_reading - before;
-        self.claim(device, Claimed::Batch { epoch: key, number: batch.number }, before);
+        self.claim(device, Claimed::Batch { epoch, number: batch.number }, before);
         let (lane, clock) = (Some(batch.lane), Some(clock));
-        self.batch_row(key, batch.number, BatchRow { hash: batch.hash, lane, clock, arrived: batch.arrived, readings });
-        let epoch = self.epoch(device, batch.epoch)?;
-        epoch.repaired += u64::from(state == Some(Settlement::Gap));
-        epoch.settle(Range::one(batch.number), Settlement::Stored);
-        self.memory.names.added(device).batches += 1;
-        Ok(Outcome::Recorded)
+        self.batch_row(
+            epoch,
+            batch.number,
+            BatchRow { hash: batch.hash, lane, clock, arrived: batch.arrived, readings },
+        );
+        Ok(())
     }
 
     /// Appends readings.

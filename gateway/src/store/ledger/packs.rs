@@ -1,10 +1,9 @@
 //! SenML packs: they have no numbers, so what makes a repeat known is their bytes. One that bears another device's name is
 //! kept aside.
 
-use proto::message::Refusal;
 use proto::{Channel, Clock, Column, DeviceId, Instant};
 
-use super::batches::Arrived;
+use super::batches::{Arrived, TOO_MANY_SERIES};
 use super::claims::Claimed;
 use super::{StoreError, TENANT, Work};
 use crate::store::sql::params;
@@ -30,7 +29,7 @@ impl Work<'_> {
         }
         if !self.has_room_for(device, pack.columns.iter().map(|column: &Column| &column.series)) {
             self.alarm(device, "too_many_series")?;
-            return Ok(Outcome::Refused(Refusal::TooLarge));
+            return self.pack_aside(pack, TOO_MANY_SERIES.to_owned());
         }
         let columns = &pack.columns;
         let clock = Clock::default();
@@ -45,13 +44,17 @@ impl Work<'_> {
     /// Keeps a pack with its bytes that says it is `other`'s, and alarms. Nothing of it is stored, for either.
     fn misnamed(&mut self, device: i64, pack: &Pack, other: &DeviceId) -> Result<Outcome, StoreError> {
         self.alarm(device, "identity_mismatch")?;
-        let (channel, arrived, bytes) = (Channel::Senml, pack.arrived, pack.payload.clone());
         let reason = format!("identity: its names are those of {other}, and its certificate is {}'s", pack.device);
-        let aside = Quarantine { device: pack.device.clone(), channel, identity: None, arrived, reason, bytes };
-        Ok(match self.quarantine(&aside)? {
+        Ok(match self.pack_aside(pack, reason)? {
             Outcome::Recorded | Outcome::Known => Outcome::Misnamed,
             refused => refused,
         })
+    }
+
+    /// Keeps a pack with its bytes. Only refused, it would come again before all that its device has to say after it.
+    fn pack_aside(&mut self, pack: &Pack, reason: String) -> Result<Outcome, StoreError> {
+        let (channel, arrived, bytes) = (Channel::Senml, pack.arrived, pack.payload.clone());
+        self.quarantine(&Quarantine { device: pack.device.clone(), channel, identity: None, arrived, reason, bytes })
     }
 
     fn is_known(&self, device: i64, pack: &Pack) -> Result<bool, StoreError> {

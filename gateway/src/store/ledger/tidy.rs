@@ -133,7 +133,10 @@ impl Work<'_> {
     fn put_gap(&self, device: i64, pile: &Pile) -> Result<(), StoreError> {
         let Pile { epoch, first, last, numbers, readings, source, reason } = pile;
         // What names no epoch any more is one for each reason.
-        let sql = "update gap set numbers = numbers + ?3, readings = readings + ?4
+        // As [`Pile::with`] adds.
+        let sql = "update gap set
+                     numbers = case when numbers > 9223372036854775807 - ?3 then 9223372036854775807 else numbers + ?3 end,
+                     readings = case when readings > 9223372036854775807 - ?4 then 9223372036854775807 else readings + ?4 end
                    where device = ?1 and epoch is null and numbers is not null and reason = ?2 and cast(?5 as bigint) is null";
         let values = params![device, reason, numbers, readings, epoch];
         if self.db.prepare(sql).execute(values)? > 0 {
