@@ -177,13 +177,8 @@ impl Runner {
             }
             let (stored, pings) = self.commit(intake, link.as_deref_mut(), lost).await;
             self.session.pinged(pings);
-            match stored {
-                Ok(()) => {}
-                Err(NotCommitted::Refused(reason)) => {
-                    self.session.refused(&reason);
-                    return Ok(());
-                }
-                Err(_) => return Err(Why::Stopped),
+            if stored.is_err() {
+                return Err(Why::Stopped); // its pieces are stored singly, so none can be refused
             }
         }
         self.session.stored(self.now());

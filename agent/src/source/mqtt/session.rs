@@ -202,13 +202,6 @@ impl Session {
         self.deadline = self.deadline.max(now.after(ANSWER_TIME));
     }
 
-    /// The batch was refused: its messages are not taken again, since that would go on for ever.
-    pub(super) fn refused(&mut self, reason: &str) {
-        let acks = std::mem::take(&mut self.batch.acks);
-        self.batch.reject("(several)", format!("cannot be stored: {reason}"), &[]);
-        self.batch.acks = acks;
-    }
-
     fn acknowledge(&mut self) {
         let acks = std::mem::take(&mut self.batch.acks);
         self.write.extend(acks.iter().flat_map(|id| packet::acknowledge(*id)));

@@ -82,7 +82,7 @@ impl Reader {
             // A full page may end between changes of one moment: those are left to the next one.
             let up_to = match (full, before) {
                 (true, Some(before)) => {
-                    records.retain(|(record, _)| record.modified.is_some_and(|one| one < top));
+                    records.retain(|(record, _)| record.modified.is_none_or(|one| one < top));
                     before
                 }
                 (true, None) if *limit < most => {
@@ -117,8 +117,17 @@ impl Reader {
     async fn take(&mut self, collection: Collection, page: Page) -> Result<(), Halt> {
         let (mut intake, mut taken) = (self.intake(), Vec::new());
         for (record, reject) in page.records {
-            let Some(modified) = record.modified else { continue };
-            if self.memory.place(collection).has(record.key, modified) {
+            let place = self.memory.place(collection);
+            let Some(modified) = record.modified else {
+                // Without a place in the order it is no reading. It is rejected once: asked for again, it is known by all that it says.
+                let key = u64::from(record.content);
+                if !place.has_key(key) {
+                    taken.push((key, page.up_to));
+                    intake.rejects.extend(reject);
+                }
+                continue;
+            };
+            if place.has(record.key, modified) {
                 continue;
             }
             taken.push((record.key, modified));

@@ -115,6 +115,11 @@ impl Place {
         self.recent.contains(&(key, modified)) || self.seen.get(&key).is_some_and(|seen| seen.revision >= modified)
     }
 
+    /// Whether anything under that key was taken from the end of the order.
+    pub(super) fn has_key(&self, key: u64) -> bool {
+        self.recent.iter().any(|(known, _)| *known == key)
+    }
+
     /// Changes up to `since` were taken. Those are known again that are at most `guard` older.
     pub(super) fn moved(&mut self, since: u64, taken: impl Iterator<Item = (u64, u64)>, guard: u64) {
         self.since = self.since.max(since);

@@ -111,7 +111,7 @@ impl Site {
     }
 }
 
-/// The records of a list, as text or in an envelope.
+/// The records of a list; in an envelope where they are told by order of change, in which each must have its place.
 pub(super) fn records(
     body: &[u8],
     collection: Collection,
@@ -136,7 +136,9 @@ pub(super) fn records(
     let read = |(index, raw): (usize, &RawValue)| {
         let record = Record::read(collection, raw.get());
         let place = format!("{what} record {}", index + 1);
-        let reject = record.made.as_ref().err().cloned();
+        let unplaced =
+            || (enveloped && record.modified.is_none()).then(|| "has no `srvModified` that is a time".into());
+        let reject = record.made.as_ref().err().cloned().or_else(unplaced);
         (record, reject.map(|reason| Reject::new(place, reason, raw.get().as_bytes())))
     };
     Ok(raws.into_iter().enumerate().map(read).collect())

@@ -176,17 +176,3 @@ fn hostile_messages_are_rejects_and_acknowledged_and_the_next_one_is_read() {
         bench.batches.iter().flat_map(|(batch, _)| &batch.rejects).map(|one| one.bytes.len()).collect();
     assert_eq!(kept[0], 256);
 }
-
-#[test]
-fn a_batch_that_no_store_takes_is_told_of_and_then_acknowledged() {
-    let mut bench = Bench::up(&plain(""), None);
-    bench.stores = false;
-    bench.message(1, "a/x", "{\"t\":1}");
-    bench.session.take_batch().unwrap();
-    bench.session.refused("too much");
-    assert_eq!(bench.acks(), [] as [u16; 0]);
-    bench.stores = true;
-    bench.settle();
-    assert_eq!(bench.acks(), [1]);
-    assert_eq!(bench.told(), ["rejected topic (several): cannot be stored: too much"]);
-}

@@ -133,6 +133,26 @@ async fn what_apps_write_the_older_way_is_taken_too_and_nothing_twice() {
 }
 
 #[tokio::test]
+async fn what_has_no_place_in_the_order_is_rejected_once_and_costs_no_other() {
+    let mut world = World::with_token("api = \"v3\"\ncollections = [\"entries\"]");
+    let page = r#"{"status":200,"result":[
+        {"identifier":"a","type":"sgv","sgv":101,"date":1772300000000,"srvModified":1772300000001},
+        {"sgv":1,"sgv":2,"srvModified":1772300000002},
+        {"identifier":"b","type":"sgv","sgv":102,"date":1772300000000,"srvModified":"soon"},
+        {"identifier":"c","type":"sgv","sgv":103,"date":1772300000000,"srvModified":1772300000003}]}"#;
+    for _ in 0..2 {
+        assert_eq!(world.look().await, 0); // which gets the pass
+        world.site.spoil([Fault::Body(page)]);
+        world.look().await;
+        world.restart();
+    }
+    assert_eq!(world.values("glucose"), ["101", "103"]);
+    let reasons = ["is no object with each field once", "has no `srvModified` that is a time"];
+    assert_eq!(world.rejects.len(), 2, "{:?}", world.rejects);
+    assert!(world.rejects.iter().zip(reasons).all(|(said, why)| said.contains(why)), "{:?}", world.rejects);
+}
+
+#[tokio::test]
 async fn a_collection_that_may_not_be_read_costs_no_other() {
     let mut world = World::with_token("api = \"v3\"\ncollections = [\"treatments\", \"entries\"]");
     world.site.store().denied = Some("treatments");
