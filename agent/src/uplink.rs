@@ -18,8 +18,8 @@ pub mod session;
 mod silence;
 mod window;
 
-/// How long the client may take to connect, and to flush the socket: a frame of 128 KiB at 2G's 20 kbit/s takes a
-/// minute.
+/// How long a connection may take to stand (TLS, CONNACK, SUBACK), and to take what is flushed to it: a frame of 128 KiB at
+/// 2G's 20 kbit/s takes a minute.
 const NETWORK_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Where the gateway is, and how this device shows who it is.

@@ -1,10 +1,11 @@
 //! What is sent when, and when a link counts as dead.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::{Lane, Range, Ranges};
+use tributary_agent::buffer::Contents;
 use tributary_agent::uplink::Pace;
-use tributary_agent::uplink::session::Event;
+use tributary_agent::uplink::session::{Command, Event, Session};
 
 use crate::chance::{Step, perform};
 use crate::world::{BATCH_BYTES, Buffer, PACE, Up, World, span};
@@ -132,6 +133,17 @@ fn a_frame_that_takes_a_minute_to_leave_is_neither_dead_nor_late() {
     world.arrive();
     world.receive();
     world.settle_down();
+}
+
+#[test]
+fn a_connection_over_2g_may_take_longer_than_a_minute_to_stand() {
+    let start = Instant::now();
+    let mut session = Session::new(PACE, &Contents::default(), 1, start);
+    session.handle_deadline(start);
+    assert_eq!(session.next_command(), Some(Command::Dial));
+    assert_eq!(session.deadline() - start, Duration::from_secs(90));
+    session.handle_deadline(session.deadline());
+    assert_eq!(session.next_command(), Some(Command::HangUp));
 }
 
 #[test]

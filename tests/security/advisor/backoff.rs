@@ -44,7 +44,7 @@ pub(super) fn no_connack(bench: &Bench) -> anyhow::Result<Vec<Verdict>> {
     let agents = waits.all.len();
     Ok(vec![
         Verdict::Pass(format!(
-            "12 CONNECTs of each of {agents} agents without CONNACK, but for the 6th and the 12th; each gave up after 60 s; \
+            "12 CONNECTs of each of {agents} agents without CONNACK, but for the 6th and the 12th; each gave up after 90 s; \
              full jitter: uniform up to the ceiling (p = {likely:.3} of {count} waits)"
         )),
         Verdict::Pass(format!("the mean wait grows by {:.2} from one to the next, from 1 s to 5 min", waits.growth())),

@@ -1,13 +1,11 @@
 //! The connection's life: dialling, standing, silence, its end.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use proto::Ranges;
 
+use super::super::NETWORK_DEADLINE;
 use super::{Command, Session};
-
-/// How long a connection may take to stand: TLS, CONNACK, SUBACK. Generous, for 2G.
-const DIAL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where the connection stands.
 #[derive(Clone, Debug)]
@@ -76,7 +74,7 @@ impl Session {
         let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         match &self.link {
             Link::Resting { .. } => {
-                self.link = Link::Dialling { until: now + DIAL_DEADLINE };
+                self.link = Link::Dialling { until: now + NETWORK_DEADLINE };
                 self.commands.push_back(Command::Dial);
             }
             Link::Dialling { .. } => self.hang_up(),
