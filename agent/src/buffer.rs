@@ -25,6 +25,7 @@ mod gaps;
 mod handle;
 mod marks;
 mod open;
+mod private;
 mod reserve;
 mod retention;
 mod rows;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -15,11 +16,16 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::buffer::Access;
+use crate::clock::BootClock;
 use crate::config::Config;
+use crate::identity::IdentityError;
 use crate::identity::expired::standing;
+use crate::source::SourceClock;
+use crate::unusable::Unusable;
 
 mod dry_run;
 mod enrol;
+mod owner;
 mod probe;
 mod simulate;
 mod trouble;
@@ -39,9 +45,10 @@ const LISTED: u32 = 50;
 enum Command {
     /// Capture and send until stopped
     Run(At),
-    /// Ask the gateway for this device's certificate, with a claim
+    /// Ask the gateway for this device's certificate, with a claim. Run by root, it gives what it makes to the owner of the
+    /// folder of the buffer, whom the agent runs as
     Enrol(enrol::Enrol),
-    /// Check the configuration and the files it names; opens no buffer and no connection
+    /// Check the configuration, open the files it names and compare them; opens no buffer and no connection
     CheckConfig(At),
     /// What is in the buffer, and what the gateway has confirmed
     Status(At),
@@ -108,7 +115,7 @@ impl Cli {
 }
 
 fn run(config: &Path) -> anyhow::Result<()> {
-    let config = Config::read(config)?;
+    let (file, config) = (config, Config::read(config)?);
     log(None);
     // One thread serves all sources and the uplink: the agent waits far more than it works.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
@@ -117,8 +124,14 @@ fn run(config: &Path) -> anyhow::Result<()> {
         let signals = cancel_on_signals(&stop)?;
         let result = crate::run(config, stop).await;
         signals.abort();
-        result
+        result.map_err(|error| set_in(file, error))
     })
+}
+
+/// `error`, with the configuration's file where it is about something that is named there.
+fn set_in(config: &Path, error: anyhow::Error) -> anyhow::Error {
+    let is_set = error.is::<IdentityError>() || error.is::<Unusable>();
+    if is_set { error.context(format!("configuration {}", config.display())) } else { error }
 }
 
 /// Logs to standard error; `troubles` are told of what sources complain of.
@@ -147,9 +160,12 @@ async fn cancel_on_signal(mut terminate: Signal, stop: CancellationToken) -> std
 
 fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
-    if let Some(uplink) = config.uplink() {
-        crate::identity::tls(&uplink)?;
-    }
+    let of_uplink = config.uplink().map(|uplink| crate::identity::check::faults(&uplink, &config.device.id));
+    let of_uplink = of_uplink.unwrap_or_default().into_iter().map(|fault| format!("{fault:#}"));
+    let clock = SourceClock::from(Arc::new(BootClock::start([0; 8])));
+    let of_sources = config.sources.iter().filter_map(|source| source.check_files(&clock).err());
+    let faults: Vec<String> = of_uplink.chain(of_sources).collect();
+    anyhow::ensure!(faults.is_empty(), "configuration {}: {}", path.display(), faults.join("\n  and "));
     let sources = config.sources.len();
     say(format_args!("{}: fine; device {}, {sources} sources", path.display(), config.device.id))
 }

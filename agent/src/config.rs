@@ -181,15 +181,25 @@ impl Config {
 
 /// What the parser says, in words for who writes the file, with what to do about it.
 fn advised(said: &str) -> String {
-    const NUMBERS: [&str; 7] = ["u8", "u16", "u32", "u64", "usize", "i32", "i64"];
-    const ADVICE: [(&str, &str); 4] = [
+    // The file knows no whole number beyond this, whatever the setting could hold.
+    const MOST: u64 = i64::MAX.unsigned_abs();
+    const ADVICE: [(&str, &str); 5] = [
+        ("invalid value", "set what is expected"),
         ("missing field", "set it in the table that begins there"),
         ("unknown field", "check how it is written, or leave it out"),
         ("unknown variant", "use one of these"),
         ("invalid type", "check its quotes and brackets"),
     ];
-    let plain = NUMBERS.iter().fold(said.trim_end().to_owned(), |said, number| {
-        said.replace(&format!("expected {number}"), "expected a whole number")
+    let numbers = [
+        ("u8", u8::MAX.into()),
+        ("u16", u16::MAX.into()),
+        ("u32", u32::MAX.into()),
+        ("u64", MOST),
+        ("usize", MOST.min(usize::MAX as u64)),
+    ];
+    let signed = said.trim_end().replace("expected i64", "expected a whole number");
+    let plain = numbers.iter().fold(signed, |said, (number, most)| {
+        said.replace(&format!("expected {number}"), &format!("expected a whole number from 0 to {most}"))
     });
     let advice =
         ADVICE.iter().find(|(what, _)| said.contains(what)).map_or("check how it is written", |(_, advice)| advice);

@@ -1,9 +1,9 @@
 //! Who this device is: its certificate, its key, and whom it trusts.
 
-use certs::PemFileError;
-
 use self::signer::TokenError;
+use crate::unusable::Unusable;
 
+pub mod check;
 pub mod claim;
 mod configs;
 pub mod enrol;
@@ -20,24 +20,15 @@ mod tls;
 pub mod trust;
 mod validity;
 
-pub use self::configs::tls;
 pub use self::key::Key;
 pub use self::tls::Tls;
 
 /// Why the device cannot show who it is.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// A file that cannot be used; the message names it and says what to do.
+    /// A file that cannot be used; the message names it and its setting, and says what to do.
     #[error(transparent)]
-    File(#[from] PemFileError),
-    /// A file without what it should hold.
-    #[error("{file} holds no certificate; is `{setting}` the right file?")]
-    Empty {
-        /// Which file.
-        file: String,
-        /// The setting that names it.
-        setting: &'static str,
-    },
+    File(#[from] Unusable),
     /// Certificate and key do not fit together, or are of a kind that TLS does not take.
     #[error("{certificate} and {key} cannot be used together")]
     Tls {

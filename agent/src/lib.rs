@@ -29,6 +29,7 @@ mod random;
 pub mod sealer;
 mod seeded;
 pub mod source;
+mod unusable;
 pub mod uplink;
 
 /// Intakes that wait for the sealer. Each holds at most some thousand readings.

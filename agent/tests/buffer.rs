@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{DirEntry, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use proto::frame::Sealed;
@@ -32,6 +34,42 @@ fn append(buffer: &mut Buffer, batches: Vec<Batch>) -> Range {
 
 fn range(first: u64, last: u64) -> Range {
     Range::new(first, last).unwrap()
+}
+
+/// The permission bits of the folder's files, by their names.
+fn modes(folder: &TempDir) -> BTreeMap<String, u32> {
+    let mode = |file: DirEntry| {
+        (file.file_name().into_string().unwrap(), file.metadata().unwrap().permissions().mode() & 0o7777)
+    };
+    std::fs::read_dir(folder.path()).unwrap().map(|file| mode(file.unwrap())).collect()
+}
+
+#[test]
+fn its_files_are_for_their_owner_alone_whatever_the_umask_and_those_that_were_not_are_narrowed() {
+    let folder = TempDir::new().unwrap();
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let mut buffer = open(&folder);
+    append(&mut buffer, vec![batch(10, 1)]);
+    let made = modes(&folder);
+    let names: Vec<&str> = made.keys().map(String::as_str).collect();
+    assert_eq!(names, ["buffer.db", "buffer.db-shm", "buffer.db-wal", "buffer.db.lock", "buffer.db.reserve"]);
+    assert!(made.values().all(|mode| *mode == 0o600), "{made:?}");
+    // As a power cut leaves them, of an agent that went by the umask; and a file that is nobody's but the owner's.
+    let cut = TempDir::new().unwrap();
+    for name in names {
+        std::fs::copy(folder.path().join(name), cut.path().join(name)).unwrap();
+    }
+    for name in ["buffer.db.damaged-1", "buffer.db.salvaging", "buffer.db.notes"] {
+        std::fs::write(cut.path().join(name), "").unwrap();
+    }
+    for name in modes(&cut).keys() {
+        std::fs::set_permissions(cut.path().join(name), Permissions::from_mode(0o664)).unwrap();
+    }
+    let buffer = open(&cut);
+    let mut narrowed = modes(&cut);
+    assert_eq!(narrowed.remove("buffer.db.notes"), Some(0o664));
+    assert!(narrowed.len() >= 6 && narrowed.values().all(|mode| *mode == 0o600), "{narrowed:?}");
+    assert_eq!(buffer.contents().unwrap().held.as_slice(), [range(1, 1)]);
 }
 
 #[test]

@@ -78,6 +78,16 @@ fn what_is_not_there_not_known_or_of_another_kind_says_so_in_plain_words() {
         ("type = \"glucose_meter\"\nport = \"/dev/x\"\nmodel = \"abacus\"", "`onetouch_ultra2`", "use one of these"),
         ("type = \"sds011\"\nport = \"/dev/x\"\nbaud = 9600", "unknown field `baud`", "leave it out"),
         ("type = \"sds011\"\nport = \"/dev/x\"\nevery_s = \"ten\"", "expected a whole number", "quotes"),
+        (
+            "type = \"mqtt\"\nhost = \"a\"\nport = 188831\ntopics = []",
+            "expected a whole number from 0 to 65535",
+            "set what",
+        ),
+        (
+            "type = \"sds011\"\nport = \"/dev/x\"\nevery_s = -1",
+            "expected a whole number from 0 to 4294967295",
+            "set what",
+        ),
         ("type = \"exec\"\ncommand = \"/bin/meter\"\nformat = \"json\"", "invalid type", "brackets"),
         ("type = \"sds011\nport = 1", "line", "check how it is written"),
     ] {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use harness::trial::{self, Words};
 
 use crate::table::Table;
 
@@ -64,7 +65,9 @@ const GROUPS: &[(&[&str], Measurer)] = &[
     (&["agent_rss_backlog", "first_publish"], queued::measure),
 ];
 
-const HELP: &str = "tributary-bench [--only NAME] [--quick]
+const USAGE: &str = "\
+tributary-bench [--only NAME] [--quick]
+Takes the measures that are stated, beside what each is compared with, and fails where a limit is broken.
   --only NAME   only the measures whose name starts with NAME; writes no file
   --quick       one round on less data, to see that everything works; writes target/bench-quick.json";
 
@@ -117,29 +120,22 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let done = match arguments.first().map(String::as_str) {
-        Some(flash::CHILD) => flash::child(&arguments[1..]).map(|()| true),
-        _ => options(arguments).and_then(|options| run(&options)),
-    };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("tributary-bench: {error:#}");
-            ExitCode::FAILURE
+    trial::judged(USAGE, |words| {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        match arguments.first().map(String::as_str) {
+            Some(flash::CHILD) => flash::child(&arguments[1..]).map(|()| true),
+            _ => run(&options(words)?),
         }
-    }
+    })
 }
 
-fn options(arguments: Vec<String>) -> anyhow::Result<Options> {
+fn options(mut words: Words) -> anyhow::Result<Options> {
     let mut options = Options { only: None, quick: false };
-    let mut arguments = arguments.into_iter();
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
+    while let Some(word) = words.next_word() {
+        match word.as_str() {
             "--quick" => options.quick = true,
-            "--only" => options.only = Some(arguments.next().context("--only wants a name")?),
-            other => anyhow::bail!("`{other}` is not known\n{HELP}"),
+            "--only" => options.only = Some(words.value(&word)?),
+            other => return Err(trial::unknown(other)),
         }
     }
     Ok(options)

@@ -18,8 +18,16 @@ mod rigs;
 use crate::report::Report;
 use crate::rig::{Plan, Size};
 
+const USAGE: &str = "\
+tributary-chaos [--short | --long] [--only A,B] [--seed N] [--report FILE]
+Breaks the system in many ways, and fails where a reading is lost or doubled.
+  --short        a commit's worth of each rig; --long a night's
+  --only A,B     these rigs: tests/README.md says what each proves; an unknown one has them listed
+  --seed N       repeats the run that printed it
+  --report FILE  where figures go: target/chaos.json";
+
 fn main() -> ExitCode {
-    trial::judged(run)
+    trial::judged(USAGE, run)
 }
 
 /// Answers whether every rig came out clean.
@@ -32,7 +40,7 @@ fn run(mut words: Words) -> anyhow::Result<bool> {
             "--seed" => seed = Some(words.value(&word)?),
             "--only" => only = words.names(&word)?,
             "--report" => report = words.value(&word)?,
-            other => anyhow::bail!("{other}: not known; --short, --long, --seed N, --only A,B, --report FILE are"),
+            other => return Err(trial::unknown(other)),
         }
     }
     let wanted = trial::wanted(rigs::ALL, &only, "rig")?;

@@ -26,8 +26,16 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
 }
 
+const USAGE: &str = "\
+tributary-cross [--only A,B] [--kills N] [--cuts N] [--seed N]
+Runs the agents that cross/build made, kills them and cuts their power; writes target/cross/table.md.
+  --only A,B  these targets: an unknown one has them listed
+  --kills N   SIGKILLs that count, for each
+  --cuts N    power cuts of a virtual machine, for each
+  --seed N    repeats the run that printed it";
+
 fn main() -> ExitCode {
-    trial::judged(run)
+    trial::judged(USAGE, run)
 }
 
 /// Answers whether every target came out clean.
@@ -39,7 +47,7 @@ fn run(mut words: Words) -> anyhow::Result<bool> {
             "--cuts" => cuts = words.value(&word)?,
             "--seed" => seed = Some(words.value(&word)?),
             "--only" => only = words.names(&word)?,
-            other => anyhow::bail!("{other}: not known; --only A,B, --kills N, --cuts N, --seed N are"),
+            other => return Err(trial::unknown(other)),
         }
     }
     let all = Target::ALL.map(|target| (target.name, target));

@@ -7,7 +7,9 @@
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use harness::stage::{CGM, Findings, METER, Stage};
+use harness::trial::{self, Words};
 use harness::wait_for;
 
 /// The last day is replayed in under ten minutes: a reading every two seconds.
@@ -18,8 +20,19 @@ const BACKLOG_WITHIN: Duration = Duration::from_secs(20);
 /// Live data that a check waits for, once the backlog is in.
 const LIVE_FOR: Duration = Duration::from_secs(10);
 
+const USAGE: &str = "\
+tributary-demo [--check | --with COMMAND ARGUMENTS]
+Everything at once on this machine, with real readings, until Ctrl-C.
+  --check         without a person: holds the database against the input, and fails where they differ
+  --with COMMAND  runs that against it, with the dashboard's address in TRIBUTARY_URL";
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    trial::judged(USAGE, run)
+}
+
+/// Answers whether all is well.
+fn run(mut words: Words) -> anyhow::Result<bool> {
+    let arguments: Vec<String> = std::iter::from_fn(|| words.next_word()).collect();
     let act: Act = match arguments.split_first() {
         None => Box::new(|stage, _| show(stage)),
         Some((option, [])) if option == "--check" => Box::new(run_check),
@@ -27,12 +40,9 @@ fn main() -> ExitCode {
             let (program, rest) = (program.clone(), rest.to_vec());
             Box::new(move |stage, _| run_with(stage, &program, &rest))
         }
-        Some(_) => {
-            eprintln!("tributary-demo: use --check, --with COMMAND ARGUMENTS, or nothing");
-            return ExitCode::FAILURE;
-        }
+        Some((other, _)) => return Err(trial::unknown(other)),
     };
-    let folder = tempfile::Builder::new().prefix("tributary-demo-").tempdir().expect("make a temporary folder");
+    let folder = tempfile::Builder::new().prefix("tributary-demo-").tempdir().context("make a temporary folder")?;
     let began = Instant::now();
     let mut stage = Stage::set(folder.path(), SPEED);
     println!("dashboard   {}", stage.gateway.http);
@@ -41,7 +51,7 @@ fn main() -> ExitCode {
     let ok = act(&mut stage, began);
     drop(stage);
     drop(folder);
-    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(ok)
 }
 
 /// What to do with the stage, and when it was set; answers whether all is well.

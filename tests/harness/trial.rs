@@ -49,9 +49,14 @@ impl<I: Iterator<Item = String>> Words<I> {
     }
 }
 
-/// Runs a command with its words: 0 where it answers that all came out clean, 1 where not, 2 where it could not be run.
+/// Runs a command with its words: 0 where it answers that all came out clean, 1 where not, 2 where it could not be run. Where the
+/// first word asks for help it prints `usage`, and runs nothing: a later one may be another command's.
 #[must_use]
-pub fn judged(run: impl FnOnce(Words) -> anyhow::Result<bool>) -> ExitCode {
+pub fn judged(usage: &str, run: impl FnOnce(Words) -> anyhow::Result<bool>) -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|word| ["--help", "-h"].contains(&word.as_str())) {
+        println!("{}", usage.trim_end());
+        return ExitCode::SUCCESS;
+    }
     match run(Words::of(std::env::args().skip(1))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -60,6 +65,12 @@ pub fn judged(run: impl FnOnce(Words) -> anyhow::Result<bool>) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// What is said of a word that a command does not know.
+#[must_use]
+pub fn unknown(word: &str) -> anyhow::Error {
+    anyhow::anyhow!("{word}: not known here; --help alone says what is")
 }
 
 /// Those of `all` that `only` names, or all where it names none, in the order of `all`. `what` is one of them in a word.

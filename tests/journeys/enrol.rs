@@ -1,5 +1,10 @@
 //! From a claim to readings that are committed, and to the end by revocation.
 
+use std::fs::{Permissions, set_permissions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -7,6 +12,7 @@ use harness::database::Shared;
 use harness::issuing::{CUT_OFF_WITHIN, Issuing, PATIENCE, enrol, said};
 use harness::mqtt::{Packet, Stream};
 use harness::pki::Files;
+use harness::process::Process;
 use harness::servers::{Edition, Postgres, or_skip};
 use harness::{Agent, wait_for};
 
@@ -62,6 +68,67 @@ fn an_enrolment_that_is_killed_at_any_moment_is_gone_on_with_and_ends_well() {
     assert!(output.status.success(), "{}", said(&output));
     agent.start();
     wait_for("readings to be committed", PATIENCE, || (stage.stored("cut-1")? > 0).then_some(()));
+}
+
+/// Whom the agent runs as where root enrols it: nobody's number on any machine.
+const USER: u32 = 64_321;
+
+/// A command of the agent's as [`USER`], of a program that it can read.
+fn as_user(agent: &Agent, program: &Path, command: &str) -> Command {
+    let mut run = Command::new(program);
+    run.arg(command).arg("--config").arg(agent.config()).uid(USER).gid(USER).env("TRIBUTARY_LOG", "info");
+    run
+}
+
+#[test]
+fn what_root_enrols_is_the_agents_whose_user_starts_with_it_and_renews_it_in_a_folder_of_roots() {
+    if !rustix::process::geteuid().is_root() {
+        assert!(!harness::trial::must_be_whole(), "needs root");
+        println!("skipped: needs root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let stage = Issuing::start(folder.path());
+    // The package makes the folders like this: the buffer's is the agent's, that of certificates is root's.
+    let agent = stage.newcomer("by-root", "by-root");
+    let files = stage.places("by-root");
+    let place = files.key.parent().unwrap();
+    for (path, owner, mode) in [(agent.folder.as_path(), USER, 0o700), (place, 0, 0o1770)] {
+        chown(path, Some(owner), Some(USER)).unwrap();
+        set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+    std::fs::copy(stage.pki.anchor(), &files.authority).unwrap();
+    set_permissions(&files.authority, Permissions::from_mode(0o644)).unwrap();
+    let program = folder.path().join("agent");
+    std::fs::copy(&agent.program, &program).unwrap();
+
+    // Nothing there yet: it says which setting, which file, and what to do.
+    let output = as_user(&agent, &program, "run").output().unwrap();
+    let first = said(&output);
+    assert!(first.contains("`uplink.certificate_file`: cannot open") && first.contains("enrol` first"), "{first}");
+
+    let code = stage.devices(&["claim", "--device", "by-root"]);
+    let mut command = Command::new(&agent.program);
+    command.args(["enrol", "--code", "--config"]).arg(agent.config());
+    let mut run = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    run.stdin.take().unwrap().write_all(code.as_bytes()).unwrap();
+    let output = run.wait_with_output().unwrap();
+    assert!(output.status.success(), "{code}\n{}", said(&output));
+    for file in [&files.key, &files.certificate] {
+        assert_eq!(std::fs::metadata(file).unwrap().uid(), USER, "{}", file.display());
+    }
+    assert_eq!(std::fs::metadata(&files.authority).unwrap().uid(), 0, "what root had put there stays root's");
+
+    let output = as_user(&agent, &program, "check-config").output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let process = Process::start(as_user(&agent, &program, "run"), &folder.path().join("by-user.log")).unwrap();
+    wait_for("readings to be committed", PATIENCE, || (stage.stored("by-root")? > 0).then_some(()));
+    drop(process);
+    // As at the end of a renewal: the folder lets nobody replace what is another's.
+    let renewal = format!("cp -p {0} {0}.next && mv -f {0}.next {0}", files.key.display());
+    let renewed = Command::new("sh").args(["-c", &renewal]).uid(USER).gid(USER).output().unwrap();
+    assert!(renewed.status.success(), "{}", said(&renewed));
 }
 
 #[test]

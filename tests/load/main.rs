@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use harness::load::{Job, Order, Said};
+use harness::trial::{self, Words};
 use tokio::sync::mpsc;
 
 use crate::crowd::Crowd;
@@ -23,21 +24,21 @@ mod dial;
 mod plan;
 mod tally;
 
+const USAGE: &str = "\
+tributary-load JOB
+Many devices in one process, for tributary-bench, which starts it. JOB is JSON, and orders come over standard input:
+tests/harness/load.rs says which.";
+
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tributary-load: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    trial::judged(USAGE, run)
 }
 
-fn run() -> anyhow::Result<()> {
-    let job = std::env::args().nth(1).context("tributary-load JOB: a job as JSON, see harness::load")?;
-    let job: Job = serde_json::from_str(&job).context("read the job")?;
+fn run(mut words: Words) -> anyhow::Result<bool> {
+    let job = words.next_word().context("a job is wanted; --help says how")?;
+    let job: Job = serde_json::from_str(&job).context("read the job; --help says what one is")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, lead(&job))
+    tokio::task::LocalSet::new().block_on(&runtime, lead(&job))?;
+    Ok(true)
 }
 
 /// Has the devices do what is ordered, until there is nobody left to order anything.

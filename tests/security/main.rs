@@ -55,8 +55,17 @@ const ALONE: &[(&str, Part)] = &[("advisor", advisor::run)];
 /// Parts at once of a commit's worth. Half of their time, and more, they wait: for a deadline, or for files to be read again.
 const AT_ONCE: usize = 3;
 
+const USAGE: &str = "\
+tributary-security [--short] [--allow-skips] [--only A,B] [--seed N] [--report FILE]
+Attacks the real gateway, and fails where an answer is not the one that is due.
+  --short        a commit's worth of each part
+  --allow-skips  what cannot be run here is no failure, save where CI is true
+  --only A,B     these parts: an unknown one has them listed
+  --seed N       repeats the run that printed it
+  --report FILE  where figures go: target/security.json";
+
 fn main() -> ExitCode {
-    trial::judged(run)
+    trial::judged(USAGE, run)
 }
 
 /// Answers whether every answer was the one that is due.
@@ -70,9 +79,7 @@ fn run(mut words: Words) -> anyhow::Result<bool> {
             "--seed" => seed = Some(words.value(&word)?),
             "--only" => only = words.names(&word)?,
             "--report" => path = words.value(&word)?,
-            other => {
-                anyhow::bail!("{other}: not known; --short, --allow-skips, --seed N, --only A,B, --report FILE are")
-            }
+            other => return Err(trial::unknown(other)),
         }
     }
     let all = ALL.iter().chain(ALONE).copied().collect::<Vec<_>>();

@@ -13,7 +13,7 @@ use super::rows::{count_epochs, write_clock, write_epoch};
 use super::salvage::Living;
 use super::upkeep::Upkeep;
 use super::wal::{self, Log};
-use super::{Append, Buffer, BufferError, Left, Settings, cursors, salvage, sums};
+use super::{Append, Buffer, BufferError, Left, Settings, cursors, private, salvage, sums};
 use crate::seeded::Bug;
 
 /// "TRIB": whose file it is.
@@ -41,6 +41,7 @@ impl Buffer {
     pub fn open(settings: Settings, clock: Clock) -> Result<Self, BufferError> {
         let path = settings.path.clone();
         let lock = lock(&path)?;
+        private::narrow(&path);
         salvage::finish(&path).map_err(|error| unopened(error, &path))?;
         let mut reserve = Reserve::new(&path, settings.reserve_bytes());
         let log = wal::mend(&path).map_err(|error| unopened(error, &path))?;
@@ -177,6 +178,7 @@ fn checked(settings: &Settings, check: bool) -> Result<Connection, BufferError> 
 /// Opens the file as it is, makes its tables, and states its settings.
 pub(super) fn connect(settings: &Settings) -> Result<Connection, BufferError> {
     let path = &settings.path;
+    private::make(path).map_err(|error| unopened(error, path))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(error, path))?;
     check_whose(&connection, path)?;
@@ -235,7 +237,7 @@ fn unopened(error: std::io::Error, path: &Path) -> BufferError {
 /// Takes the lock beside the file, so that two agents cannot send one buffer's batches.
 fn lock(path: &Path) -> Result<File, BufferError> {
     let unopened = |error| unopened(error, path);
-    let file = File::options().create(true).append(true).open(beside(path, ".lock")).map_err(unopened)?;
+    let file = private::options().create(true).append(true).open(beside(path, ".lock")).map_err(unopened)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(BufferError::InUse { path: path.into() }),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::error::{beside, disk_bytes};
+use super::private;
 use crate::random::Random;
 
 /// How often it is tried to take the reserve again: it is written out each time, and flash wears.
@@ -65,7 +66,7 @@ impl Reserve {
 
     /// Writes what no file system can leave out or make smaller.
     fn write(&self) -> io::Result<()> {
-        let mut file = File::options().create(true).write(true).truncate(true).open(&self.path)?;
+        let mut file = private::options().create(true).write(true).truncate(true).open(&self.path)?;
         let mut random = Random::new(self.bytes);
         let mut piece = [0; 4_096];
         for _ in 0..self.bytes.div_ceil(4_096) {

@@ -1,13 +1,14 @@
 //! `enrol`: the device's first certificate.
 
-use std::io::Read;
+use std::io::{BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{ArgGroup, Args};
 
-use super::{At, log, say};
+use super::owner::Owner;
+use super::{At, log, say, set_in};
 use crate::config::Config;
 use crate::identity::claim::Claim;
 use crate::identity::enrol::{Enrolment, typed};
@@ -29,7 +30,7 @@ pub(super) struct Enrol {
     /// The claim file that `tributary-gateway devices claim --out` wrote, mode 0600
     #[arg(long, value_name = "FILE")]
     claim: Option<PathBuf>,
-    /// Read the code from standard input: a code in an argument would be seen by others
+    /// Read the code from standard input, one line: a code in an argument would be seen by others
     #[arg(long)]
     code: bool,
     /// The certificate that devices of one make share, PEM; with `--claim-key`
@@ -51,10 +52,13 @@ impl Enrol {
         let config = Config::read(&self.at.config)?;
         log(None);
         let uplink = config.uplink().context("there is no [uplink] in this configuration: nowhere to enrol")?;
+        let owner = Owner::of(&config)?;
         let claim = self.read(&uplink.authority_file)?;
         anyhow::ensure!(
             uplink.authority_file.exists(),
-            "{} is not there, and this claim does not say whom to trust: copy the gateway's ca.crt there",
+            "configuration {}: `uplink.authority_file`: {} is not there, and this claim does not say whom to trust: copy the \
+             gateway's ca.crt there",
+            self.at.config.display(),
             uplink.authority_file.display()
         );
         let runtime =
@@ -62,7 +66,10 @@ impl Enrol {
         let patience = Duration::from_secs(self.minutes * 60);
         let again = self.again;
         let enrolment = Enrolment { device: &config.device.id, uplink: &uplink, claim: &claim, patience, again };
-        runtime.block_on(enrolment.run())?;
+        let enrolled = runtime.block_on(enrolment.run());
+        // Whatever came of it: another run goes on with what there is, and may not be root's.
+        owner.map_or(Ok(()), |owner| owner.take(&uplink))?;
+        enrolled.map_err(|error| set_in(&self.at.config, error))?;
         say(format_args!("{} is enrolled: {} has connected", config.device.id, uplink.certificate_file.display()))
     }
 
@@ -73,7 +80,11 @@ impl Enrol {
         }
         let Some(path) = &self.claim else {
             let mut text = zeroize::Zeroizing::new(String::new());
-            std::io::stdin().take(TYPED_BYTES_MAX).read_to_string(&mut text).context("read the code")?;
+            let input = std::io::stdin().lock();
+            if input.is_terminal() {
+                eprintln!("type the code, then Enter:");
+            }
+            input.take(TYPED_BYTES_MAX).read_line(&mut text).context("read the code")?;
             return typed(&text);
         };
         let (claim, anchors) = Claim::read(path)?;

@@ -7,14 +7,20 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::IdentityError;
 use super::key::{Key, Unfit};
 use super::validity::{Timeless, Timely};
 use crate::clock::BootClock;
+use crate::unusable::Unusable;
 use crate::uplink::Settings;
+
+/// What to do where the device has no certificate, or no key for it.
+const ENROL: &str = "run `tributary-agent enrol` first";
+/// What to do where nobody is named whom the device may trust.
+const BRING: &str = "copy the gateway's ca.crt there; a claim file that has it in it is enough too";
 
 /// For a device that knows the time, and for one that does not.
 #[derive(Clone, Debug)]
@@ -34,16 +40,6 @@ impl Configs {
     }
 }
 
-/// The TLS side of a connection that is made by the system's wall clock. Opens the token where the key is in one.
-///
-/// # Errors
-/// When a file is missing, unreadable, readable by others, or not what it should be; or the token cannot be used.
-pub fn tls(settings: &Settings) -> Result<Arc<ClientConfig>, IdentityError> {
-    let key = Key::open(&settings.key)?;
-    key.ready()?;
-    Ok(Arc::new(config(settings, &key, verifier(&settings.authority_file)?)?))
-}
-
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
@@ -52,7 +48,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 pub(super) fn verifier(file: &Path) -> Result<Arc<WebPkiServerVerifier>, IdentityError> {
     let unusable = |source| IdentityError::Trust { file: file.display().to_string(), source };
     let mut trusted = RootCertStore::empty();
-    for certificate in certificates(file, "uplink.authority_file")? {
+    for certificate in certificates(file, "uplink.authority_file", BRING)? {
         trusted.add(certificate).map_err(unusable)?;
     }
     WebPkiServerVerifier::builder_with_provider(trusted.into(), provider())
@@ -73,14 +69,7 @@ fn config(
     key: &Key,
     verifier: Arc<dyn ServerCertVerifier>,
 ) -> Result<ClientConfig, IdentityError> {
-    let file = &settings.certificate_file;
-    let chain = certificates(file, "uplink.certificate_file")?;
-    let certified = key.certified(chain).map_err(|unfit| match unfit {
-        Unfit::File(error) => error.into(),
-        Unfit::Tls(source) => {
-            IdentityError::Tls { certificate: file.display().to_string(), key: key.to_string(), source }
-        }
-    })?;
+    let certified = certified(settings, key)?;
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(IdentityError::Library)?
@@ -89,10 +78,23 @@ fn config(
     Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
 }
 
-fn certificates(file: &Path, setting: &'static str) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let certificates = certs::read_certificates(file)?;
-    if certificates.is_empty() {
-        return Err(IdentityError::Empty { file: file.display().to_string(), setting });
-    }
-    Ok(certificates)
+/// What the device shows: its chain, and `key` if it goes with it.
+pub(super) fn certified(settings: &Settings, key: &Key) -> Result<CertifiedKey, IdentityError> {
+    let file = &settings.certificate_file;
+    let chain = certificates(file, "uplink.certificate_file", ENROL)?;
+    key.certified(chain).map_err(|unfit| match unfit {
+        Unfit::File(error) => Unusable::new("uplink.key_file", &error, ENROL).into(),
+        Unfit::Tls(source) => {
+            IdentityError::Tls { certificate: file.display().to_string(), key: key.to_string(), source }
+        }
+    })
+}
+
+/// At least one. `missing` is what to do where there is no such file.
+fn certificates(
+    file: &Path,
+    setting: &'static str,
+    missing: &str,
+) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    Ok(certs::read_certificates(file).map_err(|error| Unusable::new(setting, &error, missing))?)
 }

@@ -24,6 +24,7 @@ use crate::clock::BootClock;
 use crate::uplink::Settings;
 use crate::uplink::backoff::Backoff;
 use crate::uplink::mqtt::{Arrival, Connection};
+use crate::uplink::reason::Reason;
 
 pub(super) mod asking;
 mod fleet;
@@ -100,6 +101,7 @@ impl Enrolment<'_> {
         let pace = self.uplink.pace;
         let mut backoff = Backoff::new(pace.reconnect_min, pace.reconnect_max, crate::uplink::run::seed());
         let mut operator = Operator::default();
+        let mut last = None;
         loop {
             let enrol = Enrol { nonce: nonce()?, device: self.device.clone(), request: request.clone() };
             let name = match given_name.as_ref().filter(|_| goes_by_it) {
@@ -110,6 +112,7 @@ impl Enrolment<'_> {
                 Ok(Outcome::Issued(issued)) => return Ok(Ok(issued)),
                 Ok(Outcome::Refused(why)) => return Ok(Err(why)),
                 Ok(Outcome::Waiting(seconds)) => {
+                    last = None;
                     let again = operator.again(Duration::from_secs(seconds.into()), Instant::now());
                     if again.is_told {
                         info!(
@@ -120,6 +123,7 @@ impl Enrolment<'_> {
                     again.after
                 }
                 Ok(Outcome::Later(seconds)) => {
+                    last = None;
                     info!("the gateway cannot answer now");
                     Duration::from_secs(seconds.into())
                 }
@@ -129,26 +133,34 @@ impl Enrolment<'_> {
                     backoff.failed(Instant::now())
                 }
                 Err(error) => {
-                    warn!(error = format!("{error:#}"), hint = self.hint(), "not asked");
+                    let why = self.in_full(&error);
+                    if last.as_ref() != Some(&why) {
+                        warn!("not asked: {why}");
+                    }
+                    last = Some(why);
                     backoff.failed(Instant::now())
                 }
             };
             if Instant::now() + wait > until {
-                let hint = self.hint().map(|hint| format!(". {hint}")).unwrap_or_default();
+                let (seconds, last) = (self.patience.as_secs(), last.map(|last| format!(": {last}")));
                 bail!(
-                    "no certificate within {} s; asked again with the same claim, it goes on{hint}",
-                    self.patience.as_secs()
+                    "no certificate within {seconds} s; asked again with the same claim, it goes on{}",
+                    last.unwrap_or_default()
                 );
             }
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// What may be wrong where nothing else says it.
-    fn hint(&self) -> Option<&'static str> {
-        const CODE: &str = "A code is good at a gateway's own listener only, which alone knows it: behind a broker, enrol with \
-             a shared claim (`--claim-certificate`)";
-        matches!(self.claim, Claim::Code(_)).then_some(CODE)
+    /// `error`, with what may be wrong where the other end does not want a code.
+    fn in_full(&self, error: &anyhow::Error) -> String {
+        const CODE: &str = "a code is good once, and at a gateway's own listener only, which alone knows it: behind a broker, \
+             enrol with a shared claim (`--claim-certificate`)";
+        let is_refusal = error.downcast_ref().is_some_and(Reason::is_refusal) || error.is::<asking::Unanswered>();
+        match self.claim {
+            Claim::Code(_) if is_refusal => format!("{error:#}; {CODE}"),
+            _ => format!("{error:#}"),
+        }
     }
 
     /// Connects as the device, with a certificate and its key.
@@ -161,7 +173,7 @@ impl Enrolment<'_> {
             loop {
                 match connection.next().await {
                     Arrival::Up => break,
-                    Arrival::Down { why, .. } => bail!("the certificate does not connect: {why}"),
+                    Arrival::Down(reason) => bail!("the certificate does not connect: {reason}"),
                     _ => {}
                 }
             }
@@ -217,3 +229,6 @@ pub fn typed(text: &str) -> anyhow::Result<Claim> {
     let code: Code = text.trim().parse()?;
     Ok(Claim::Code(code))
 }
+
+#[cfg(test)]
+mod tests;

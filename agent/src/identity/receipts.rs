@@ -7,12 +7,16 @@ use proto::DeviceId;
 use proto::message::Receipt;
 use ring::signature::{ED25519, UnparsedPublicKey};
 
+use crate::unusable::Unusable;
+
 /// The Ed25519 public key that the gateway signs receipts with (RFC 8032), as the device learnt it when it enrolled.
 #[derive(Clone, Debug)]
 pub struct ReceiptKey(UnparsedPublicKey<[u8; 32]>);
 
 /// A key's text: two digits a byte, and a line's end.
 const TEXT_BYTES_MAX: u64 = 128;
+/// What names its file.
+const SETTING: &str = "uplink.receipt_key_file";
 
 impl ReceiptKey {
     /// The key in `file`: 64 hexadecimal digits.
@@ -20,11 +24,12 @@ impl ReceiptKey {
     /// # Errors
     /// When it cannot be read, or is something else.
     pub fn read(file: &Path) -> anyhow::Result<Self> {
-        let (bytes, _) = certs::files::read(file, TEXT_BYTES_MAX)?;
+        let unusable = |error| Unusable::new(SETTING, &error, "`enrol` brings it where the gateway signs receipts");
+        let (bytes, _) = certs::files::read(file, TEXT_BYTES_MAX).map_err(unusable)?;
         let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
         let digits = u8_pairs(text);
         let key = digits.and_then(|digits| <[u8; 32]>::try_from(digits).ok());
-        key.map(Self::of).with_context(|| format!("{} is not 64 hexadecimal digits", file.display()))
+        key.map(Self::of).with_context(|| format!("`{SETTING}`: {} is not 64 hexadecimal digits", file.display()))
     }
 
     /// Of these bytes.

@@ -185,6 +185,12 @@ impl Settings {
         self.content().map(|_| ())
     }
 
+    /// Reads the files that are named, as each connection does.
+    pub(super) fn check_files(&self, clock: &SourceClock) -> Result<(), BadSetting> {
+        self.greeting("check")?;
+        link::tls(self, clock).map(drop)
+    }
+
     /// Whether the broker is on this machine.
     fn is_here(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -199,6 +199,14 @@ impl Settings {
         Ok(())
     }
 
+    /// Reads the files that are named, as a look at the site does; the answer names the setting.
+    pub(super) fn check_files(&self) -> Result<(), String> {
+        let secret = self.secret().read().map(drop);
+        let file = self.authority_file.as_deref();
+        let checked = secret.and_then(|()| file.map_or(Ok(()), |file| tls::authorities(Some(file)).map(drop)));
+        checked.map_err(|problem| problem.to_string())
+    }
+
     fn secret(&self) -> Secret {
         match (&self.token_file, &self.api_secret_file) {
             (Some(file), _) => Secret::Token(file.clone()),

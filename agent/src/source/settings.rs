@@ -19,7 +19,7 @@ use super::mqtt;
 use super::nightscout;
 #[cfg(feature = "vitals")]
 use super::nonin_oem3;
-use super::{Priority, file, serial, simulate};
+use super::{Priority, SourceClock, file, serial, simulate};
 #[cfg(feature = "energy")]
 use super::{dsmr, modbus};
 #[cfg(feature = "environment")]
@@ -171,6 +171,28 @@ impl Settings {
             Self::System(settings) => settings.validate(),
             other => other.device().map_or(Ok(()), Device::validate),
         }
+    }
+}
+
+impl Configured {
+    /// Reads the files with secrets and certificates that are named. What readings come from, a file too, may come later: a
+    /// run waits for it.
+    ///
+    /// # Errors
+    /// What is wrong with the first that cannot be used; it names the source, the setting and the file.
+    pub fn check_files(&self, clock: &SourceClock) -> Result<(), String> {
+        let checked = match &self.settings {
+            #[cfg(feature = "mqtt")]
+            Settings::Mqtt(settings) => {
+                settings.check_files(clock).map_err(|bad| format!("`{}` {}", bad.field, bad.problem))
+            }
+            #[cfg(feature = "nightscout")]
+            Settings::Nightscout(settings) => settings.check_files(),
+            _ => Ok(()),
+        };
+        #[cfg(not(feature = "mqtt"))]
+        let _ = clock; // by which a broker is judged
+        checked.map_err(|wrong| format!("source `{}`: {wrong}", self.name))
     }
 }
 

@@ -9,13 +9,14 @@ use std::time::Duration;
 use proto::message::{Presence, Status};
 use proto::{Channel, DeviceId, FRAME_BYTES_MAX, Topic};
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS,
-    SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
+    AsyncClient, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS, SubscribeFilter, SubscribeReasonCode,
+    TlsConfiguration, Transport,
 };
 use tokio::sync::mpsc;
 
 use super::NETWORK_DEADLINE;
 use super::place::Place;
+use super::reason::Reason;
 use crate::identity::Tls;
 
 /// What the kernel may hold of what is sent (it takes twice as much, its bookkeeping included). Little, so that bytes
@@ -50,18 +51,13 @@ pub enum Arrival {
     /// The other end acknowledged a publish, which frees nothing: only a seeded bug listens.
     #[cfg(feature = "seeded-bugs")]
     Acknowledged,
-    /// It ended.
-    Down {
-        /// Why, for people.
-        why: String,
-        /// It was refused as it is with a certificate that has expired.
-        is_unwelcome: bool,
-    },
+    /// It ended, or did not come to stand.
+    Down(Reason),
 }
 
 impl Arrival {
     fn down(why: &str) -> Self {
-        Self::Down { why: why.to_owned(), is_unwelcome: false }
+        Self::Down(Reason::of(why))
     }
 }
 
@@ -156,14 +152,17 @@ async fn pump(
                 (!std::mem::take(&mut is_greeting)).then_some(Arrival::Left)
             }
             Ok(rumqttc::Event::Outgoing(_)) => None,
-            Err(error) => Some(Arrival::Down { why: explain(&error), is_unwelcome: is_unwelcome(&error) }),
+            Err(error) => {
+                let (host, port) = event_loop.mqtt_options.broker_address();
+                Some(Arrival::Down(Reason::new(&error, &host, port)))
+            }
         };
         let Some(arrival) = arrival else { continue };
         is_up |= matches!(arrival, Arrival::Up);
         if matches!(arrival, Arrival::Heard) && !is_up {
             continue;
         }
-        let ends = matches!(arrival, Arrival::Down { .. });
+        let ends = matches!(arrival, Arrival::Down(_));
         if arrivals.send(arrival).await.is_err() || ends {
             return;
         }
@@ -198,31 +197,4 @@ fn incoming(packet: Packet, client: &AsyncClient, device: &DeviceId) -> Option<A
         Packet::Disconnect => Some(Arrival::down("the gateway closed the connection")),
         _ => Some(Arrival::Heard),
     }
-}
-
-/// An error of the client, in words that say what to do where we know it.
-fn explain(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::ConnectionRefused(ConnectReturnCode::BadClientId) => {
-            "the gateway refused the client id: is `device.id` the name in the certificate?".to_owned()
-        }
-        ConnectionError::ConnectionRefused(ConnectReturnCode::NotAuthorized) => {
-            "the gateway does not let this device in: has its certificate expired, or been revoked?".to_owned()
-        }
-        ConnectionError::NetworkTimeout => "no answer from the gateway; is the address right?".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// Whether that is how a gateway refuses a certificate that has expired: TLS says so, or MQTT has no right for it.
-fn is_unwelcome(error: &ConnectionError) -> bool {
-    let io = match error {
-        ConnectionError::ConnectionRefused(ConnectReturnCode::NotAuthorized) => return true,
-        ConnectionError::Io(io)
-        | ConnectionError::Tls(rumqttc::TlsError::Io(io))
-        | ConnectionError::MqttState(rumqttc::StateError::Io(io)) => io,
-        _ => return false,
-    };
-    let tls = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(tls, Some(rustls::Error::AlertReceived(rustls::AlertDescription::CertificateExpired)))
 }

@@ -12,6 +12,8 @@ use tracing::{debug, error, info, warn};
 use super::Settings;
 use super::forged::Forged;
 use super::mqtt::{Arrival, Connection};
+use super::outage::{Outage, Said};
+use super::reason::Reason;
 use super::session::{Event, Session};
 use crate::buffer::{Appended, BufferError, Contents, Handle};
 use crate::clock::BootClock;
@@ -76,6 +78,7 @@ pub async fn run(uplink: Uplink, stop: CancellationToken) -> Result<(), BufferEr
         comeback,
         receipt_key,
         forged,
+        outage: Outage::default(),
     };
     shell.run(accepted, stop).await?;
     let forged = shell.forged.rest();
@@ -102,6 +105,7 @@ struct Shell {
     comeback: Comeback,
     receipt_key: Option<ReceiptKey>,
     forged: Forged,
+    outage: Outage,
 }
 
 impl Shell {
@@ -158,16 +162,17 @@ impl Shell {
     async fn arrived(&mut self, arrival: Arrival) -> Result<(), BufferError> {
         let event = match arrival {
             Arrival::Up => {
-                info!(host = %self.settings.host, "connected");
+                let Settings { host, port, .. } = &self.settings;
+                info!(%host, port, failed_before = self.outage.over(), "connected");
                 self.tls.connected().await;
                 Event::Connected
             }
-            Arrival::Down { why, is_unwelcome } => {
-                info!(reason = %why, "not connected");
+            Arrival::Down(reason) => {
+                self.tell_down(&reason);
                 self.connection = None;
                 self.tls.failed();
                 self.renewal.lost();
-                self.comeback.not_connected(is_unwelcome, Instant::now());
+                self.comeback.not_connected(reason.is_unwelcome(), Instant::now());
                 Event::Lost
             }
             Arrival::Message(Channel::Receipt, payload) => match Receipt::decode(&payload) {
@@ -214,6 +219,17 @@ impl Shell {
             self.keep_certificate().await;
         }
         Ok(())
+    }
+
+    /// Says why there is no connection, as loud as that is new.
+    pub(super) fn tell_down(&mut self, reason: &Reason) {
+        let (host, port) = (&self.settings.host, self.settings.port);
+        match self.outage.failed(&reason.to_string(), reason.is_for_good()) {
+            Said::Quietly => debug!(%reason, %host, port, "not connected"),
+            Said::Once => info!(%reason, %host, port, "not connected"),
+            Said::Loudly => warn!(%reason, %host, port, "not connected, again and again; readings are kept here"),
+            Said::AsFault => error!(%reason, %host, port, "not connected, nor will it be; readings are kept here"),
+        }
     }
 
     fn is_forged(&self, receipt: &Receipt) -> bool {

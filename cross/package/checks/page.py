@@ -12,13 +12,15 @@ from contents import MADE, made
 from judging import ROOT, Fault, Skipped, holds, run, until
 from life import OF_THE_MACHINE, _of_now
 from machine import TAR, Debian, debian
-from manager import systemd
+from manager import Service, systemd
 
 PAGE = ROOT / "docs/raspberry-pi.md"
 # The machine that the page calls hub has this address.
 HUB = "192.168.1.10"
-# What is said to whom: commands for the two machines, for the reader's own, and those that want a device at a cable.
-KINDS = {"hub", "pi", "copy", "device"}
+# What is said to whom: commands for the two machines, for the reader's own, and those that want a device at a cable. There are
+# two ways for a Pi to be enrolled: with a file, and with a code, which another Pi goes.
+BY_FILE, BY_CODE = {"copy", "pi-by-file"}, {"hub-by-code", "pi-by-code"}
+KINDS = {"hub", "pi", "device"} | BY_FILE | BY_CODE
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -40,7 +42,7 @@ def page() -> str:
             shutil.copy(package, machine.path("/root") / package.name.replace("_amd64", f"_{architecture}"))
         last = ""
         for kind, commands in blocks():
-            if kind == "device":
+            if kind == "device" or kind in BY_CODE:
                 continue
             walked += 1
             if kind == "copy":
@@ -49,12 +51,35 @@ def page() -> str:
             last = _walk(hub if kind == "hub" else pi, commands, again=kind == "hub" and "api/v1" in commands)
         missing = OF_THE_MACHINE - _readings(last)
         holds(not missing, f"of the Pi there is no {', '.join(sorted(missing))} in {last[:2000]}")
-        for service in (*on_pi.values(), *on_hub.values()):
-            service.waits("WATCHDOG=1")
-            service.end()
-        holds(len(on_pi) == len(on_hub) == 1, "the page starts other services than it should")
+        _end(on_pi)
+        walked += _by_code(hub)
+        _end(on_hub)
     left_out = sum(kind == "device" for kind, _ in blocks())
     return f"{walked} steps walked; {left_out} want a device at a cable, and were not"
+
+
+def _end(services: dict[str, Service]) -> None:
+    """The one that the page starts goes on, and ends well."""
+    for service in services.values():
+        service.waits("WATCHDOG=1")
+        service.end()
+    holds(len(services) == 1, f"the page starts other services than it should: {', '.join(services)}")
+
+
+def _by_code(hub: Debian) -> int:
+    """Another Pi, without the file; answers how many steps were walked that no other way has. Its agent comes to run."""
+    steps = [(kind, commands) for kind, commands in blocks() if kind == "pi" or kind in BY_CODE]
+    with debian(beside=hub) as pi, systemd(pi) as on_pi:
+        package = _of_now("tributary-agent")
+        shutil.copy(package, pi.path("/root") / package.name.replace("_amd64", "_arm64"))
+        for kind, commands in steps:
+            if kind == "hub-by-code":
+                pi.path("/root/typed").write_text(_walk(hub, commands, again=False))
+                shutil.copy(hub.path("/etc/tributary/ca.crt"), pi.path("/etc/tributary/ca.crt"))
+            else:
+                _walk(pi, f"exec <typed\n{commands}" if kind == "pi-by-code" else commands, again=False)
+        _end(on_pi)
+    return sum(kind in BY_CODE for kind, _ in steps)
 
 
 def _walk(machine: Debian, commands: str, again: bool) -> str:

@@ -12,6 +12,7 @@ use rumqttc::{
 use rustls::ClientConfig;
 
 use crate::uplink::Settings;
+use crate::uplink::reason::Reason;
 
 /// How long all of it may take: a handshake, and a certificate that is signed.
 pub(super) const SESSION: Duration = Duration::from_secs(60);
@@ -38,7 +39,8 @@ pub(in crate::identity) async fn ask(
     enrol: &Enrol,
 ) -> anyhow::Result<Outcome> {
     let asking = session(uplink, tls, name, enrol);
-    tokio::time::timeout(SESSION, asking).await.context("no answer from the gateway in time")?
+    let late = || format!("no answer from {}:{} within {} s", uplink.host, uplink.port, SESSION.as_secs());
+    tokio::time::timeout(SESSION, asking).await.with_context(late)?
 }
 
 async fn session(uplink: &Settings, tls: Arc<ClientConfig>, name: &DeviceId, enrol: &Enrol) -> anyhow::Result<Outcome> {
@@ -47,7 +49,7 @@ async fn session(uplink: &Settings, tls: Arc<ClientConfig>, name: &DeviceId, enr
     let mut patience = SESSION;
     loop {
         let event = tokio::time::timeout(patience, events.poll()).await.map_err(|_| Unanswered)?;
-        match event.context("the connection for the claim failed")? {
+        match event.map_err(|error| Reason::new(&error, &uplink.host, uplink.port))? {
             Event::Incoming(Packet::ConnAck(_)) => {
                 client.try_subscribe(topic(Channel::EnrolAnswer), QoS::AtMostOnce)?;
             }

@@ -10,7 +10,8 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, ServerConfig, ServerConnection};
 
 use super::*;
-use crate::identity::configs::{provider, tls};
+use crate::identity::check::faults;
+use crate::identity::configs::provider;
 use crate::uplink::{KeySettings, Pace};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -134,11 +135,33 @@ fn a_wall_clock_that_was_wrong_at_start_and_is_right_by_now_costs_no_connection(
 }
 
 #[test]
-fn files_that_are_missing_are_named() {
-    let mut settings = rig("localhost", now(), true).settings;
-    settings.authority_file = Path::new("/nowhere/ca.crt").into();
-    let error = tls(&settings).unwrap_err();
-    assert!(error.to_string().contains("/nowhere/ca.crt"), "{error}");
+fn all_that_is_wrong_with_files_is_said_with_setting_file_and_what_to_do_and_what_is_right_is_not() {
+    let rig = rig("localhost", now(), true);
+    let said = |settings: &Settings, device: &str| -> Vec<String> {
+        faults(settings, &device.parse().unwrap()).iter().map(|fault| format!("{fault:#}")).collect()
+    };
+    let mut settings = rig.settings.clone();
+    assert_eq!(said(&settings, "meter-7"), Vec::<String>::new());
+    let of_another = said(&settings, "meter-8");
+    assert_eq!(of_another.len(), 1, "{of_another:?}");
+    assert!(of_another[0].contains("is the certificate of meter-7, and `device.id` is meter-8"), "{of_another:?}");
+
+    settings.authority_file = "/nowhere/ca.crt".into();
+    settings.certificate_file = "/nowhere/device.crt".into();
+    settings.receipt_key_file = Some("/nowhere/receipts.pub".into());
+    let of_all = said(&settings, "meter-7");
+    for (place, setting, remedy) in [
+        (0, "`uplink.authority_file`: cannot open /nowhere/ca.crt", "copy the gateway's ca.crt"),
+        (1, "`uplink.certificate_file`: cannot open /nowhere/device.crt", "run `tributary-agent enrol` first"),
+        (2, "`uplink.receipt_key_file`: cannot open /nowhere/receipts.pub", "`enrol` brings it"),
+    ] {
+        let said = &of_all[place];
+        assert!(said.starts_with(setting) && said.contains(remedy), "{said}");
+        assert_eq!(said.matches("No such file").count(), 1, "{said}");
+    }
+    settings = Settings { key: KeySettings::File("/nowhere/device.key".into()), ..rig.settings.clone() };
+    let of_key = said(&settings, "meter-7").join("");
+    assert!(of_key.starts_with("`uplink.key_file`: cannot open /nowhere/device.key"), "{of_key}");
 }
 
 async fn config(tls: &Tls) -> Arc<ClientConfig> {

@@ -15,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::Settings;
 use crate::source::{BadSetting, SourceClock};
+use crate::unusable::explained;
 
 /// How long the connection may take to be made, the handshake included.
 const CONNECT_TIME: Duration = Duration::from_secs(15);
@@ -84,9 +85,9 @@ impl Link {
 /// [`BadSetting`] for a file that cannot be used.
 pub(super) fn tls(settings: &Settings, clock: &SourceClock) -> Result<Option<Arc<ClientConfig>>, BadSetting> {
     let Some(authority) = &settings.authority_file else { return Ok(None) };
-    let bad = |field: &str, error: &dyn std::error::Error| {
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        BadSetting::new(field, format!("cannot be used: {error}{cause}"))
+    let bad = |field: &str, error: &(dyn std::error::Error + 'static)| {
+        let missing = "put the broker's file there, for the agent's user to read";
+        BadSetting::new(field, format!("cannot be used: {}", explained(error, missing)))
     };
     let mut trusted = RootCertStore::empty();
     for certificate in certs::read_certificates(authority).map_err(|error| bad("authority_file", &error))? {

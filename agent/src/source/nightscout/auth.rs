@@ -1,6 +1,6 @@
 //! Showing a site that we may read it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use certs::key_file::read_private;
@@ -26,6 +26,23 @@ pub(super) enum Secret {
     Token(PathBuf),
     /// The site's own secret.
     Api(PathBuf),
+}
+
+impl Secret {
+    /// What its file holds now; nothing where a site is open to anyone.
+    pub(super) fn read(&self) -> Result<Option<Zeroizing<String>>, Problem> {
+        match self {
+            Self::None => Ok(None),
+            Self::Api(file) => read("api_secret_file", file).map(Some),
+            Self::Token(file) => {
+                let token = read("token_file", file)?;
+                if !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)) {
+                    return Err(Problem::File("`token_file` holds no token such as reader-0123456789abcdef".into()));
+                }
+                Ok(Some(token))
+            }
+        }
+    }
 }
 
 /// What is shown with each question.
@@ -79,19 +96,15 @@ impl Auth {
             pass.used = pass.used.saturating_add(1);
             return Ok(Some(pass.header.clone()));
         }
+        let place = self.secret.clone();
+        let read = tokio::task::spawn_blocking(move || place.read()).await;
+        let Some(secret) = read.map_err(|_| Problem::File("reading the secret was interrupted".into()))?? else {
+            return Ok(None);
+        };
         let (header, until) = match &self.secret {
             Secret::None => return Ok(None),
-            Secret::Api(file) => {
-                let secret = read("api_secret_file", file.clone()).await?;
-                (api_secret(&hashed(&secret)), None)
-            }
-            Secret::Token(file) => {
-                let token = read("token_file", file.clone()).await?;
-                if !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)) {
-                    return Err(Problem::File("`token_file` holds no token such as reader-0123456789abcdef".into()));
-                }
-                exchange(client, &token).await?
-            }
+            Secret::Api(_) => (api_secret(&hashed(&secret)), None),
+            Secret::Token(_) => exchange(client, &secret).await?,
         };
         self.pass = Some(Pass { header: header.clone(), until, used: 1 });
         Ok(Some(header))
@@ -129,10 +142,8 @@ fn hashed(secret: &str) -> Zeroizing<String> {
     Zeroizing::new(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-async fn read(setting: &'static str, file: PathBuf) -> Result<Zeroizing<String>, Problem> {
-    let read = tokio::task::spawn_blocking(move || read_private(&file)).await;
-    let bytes = read.map_err(|_| Problem::File(format!("reading `{setting}` was interrupted")))?;
-    let bytes = bytes.map_err(|error| Problem::File(format!("`{setting}`: {}", no_secret(&error))))?;
+fn read(setting: &'static str, file: &Path) -> Result<Zeroizing<String>, Problem> {
+    let bytes = read_private(file).map_err(|error| Problem::File(format!("`{setting}`: {}", no_secret(&error))))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Problem::File(format!("`{setting}` holds no text")))?;
     if text.trim().is_empty() {
         return Err(Problem::File(format!("`{setting}` is empty; put the secret into its first line")));

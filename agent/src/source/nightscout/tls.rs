@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::problem::Problem;
 use crate::source::SourceClock;
+use crate::unusable::explained;
 
 /// Where systems keep it: Debian and Alpine, Fedora, openSUSE, OpenWrt.
 const BUNDLES: [&str; 4] = [
@@ -55,14 +56,19 @@ impl Trust {
     }
 }
 
-fn read(file: Option<&Path>, clock: SourceClock) -> Result<Arc<ClientConfig>, Problem> {
+/// The authorities in `file`, or else the system's.
+pub(super) fn authorities(file: Option<&Path>) -> Result<RootCertStore, Problem> {
     let found = || BUNDLES.iter().map(Path::new).find(|path| path.exists());
     let file = file.or_else(found).ok_or_else(|| {
         Problem::File(
             "the system has no list of authorities; install `ca-certificates`, or set `authority_file`".into(),
         )
     })?;
-    let certificates = read_certificates(file).map_err(|error| Problem::File(format!("`authority_file`: {error}")))?;
+    let unusable = |error: certs::PemFileError| {
+        let said = explained(&error, "copy the certificate of the site's authority there");
+        Problem::File(format!("`authority_file`: {said}"))
+    };
+    let certificates = read_certificates(file).map_err(unusable)?;
     let mut roots = RootCertStore::empty();
     let (taken, _) = roots.add_parsable_certificates(certificates);
     if taken == 0 {
@@ -71,6 +77,11 @@ fn read(file: Option<&Path>, clock: SourceClock) -> Result<Arc<ClientConfig>, Pr
             file.display()
         )));
     }
+    Ok(roots)
+}
+
+fn read(file: Option<&Path>, clock: SourceClock) -> Result<Arc<ClientConfig>, Problem> {
+    let roots = authorities(file)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_details(provider, Arc::new(Wall(clock)))
         .with_safe_default_protocol_versions()

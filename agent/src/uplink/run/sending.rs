@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use proto::message::{Gap, GapReason, NOTICE_ITEMS_MAX, Notice};
 use proto::{Channel, Epoch, FRAME_BYTES_MAX, Lane, Range, Ranges};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::super::Settings;
 use super::super::mqtt::Connection;
+use super::super::reason::Reason;
 use super::super::session::{Command, Event};
 use super::Shell;
 use crate::buffer::BufferError;
@@ -22,7 +23,7 @@ impl Shell {
                 self.connection = Some(Connection::dial(&self.device, host, *port, tls, pace.keep_alive));
             }
             Command::HangUp => {
-                info!("hung up: the gateway was silent, or answered no hello, for too long");
+                self.tell_down(&Reason::of("hung up: the gateway was silent, or answered no hello, for too long"));
                 self.connection = None;
             }
             Command::Hello(hello) => self.send(Channel::Hello, Notice::Hello(hello).encode()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use certs::signing_request;
 use proto::{DeviceId, Nonce};
 use rumqttc::{AsyncClient, Event, Packet, Publish, QoS, SubscribeFilter, SubscribeReasonCode};
@@ -13,6 +13,7 @@ use super::super::asking;
 use super::message::{self, Answer, Rejection};
 use crate::identity::keep::Keep;
 use crate::uplink::Settings;
+use crate::uplink::reason::Reason;
 
 /// Who asks for what.
 pub(super) struct Session<'a> {
@@ -42,7 +43,8 @@ impl Session<'_> {
         let mut offer = self.keep.offer().filter(|(_, certificate)| message::is_for(certificate, self.request));
         let is_old = offer.is_some();
         loop {
-            match events.poll().await.context("the connection for the claim failed")? {
+            let event = events.poll().await;
+            match event.map_err(|error| Reason::new(&error, &self.uplink.host, self.uplink.port))? {
                 Event::Incoming(Packet::ConnAck(_)) => client.try_subscribe_many(self.answers())?,
                 Event::Incoming(Packet::SubAck(ack)) => {
                     if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
