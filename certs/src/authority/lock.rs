@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::files::FileError;
+use crate::owner;
+
 /// The lock of an authority's folder; freed when dropped, and by the system when its process dies.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
@@ -14,6 +17,9 @@ pub(crate) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
 /// A lock that could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
+    /// The lock file would be closed to whom the folder belongs.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Another process changes the authority and does not finish.
     #[error("{} is held by another process for more than {} s; wait for it or end it", path.display(), WAIT_MAX.as_secs())]
     Held {
@@ -38,6 +44,8 @@ impl Lock {
         // Never removed: a lock on a file whose name is gone would keep nobody out.
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(failed)?;
+        // Root may be the first who comes here, and whoever issues every day comes later.
+        owner::give(&file, &path, &[folder])?;
         // A strict umask would leave a lock that its owner cannot open the next time.
         file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
         let deadline = Instant::now() + WAIT_MAX;

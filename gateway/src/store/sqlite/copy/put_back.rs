@@ -1,11 +1,11 @@
 //! A copy in the place of the database, and what was there kept beside it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use certs::owner;
 use rusqlite::Connection;
 
 use super::{Copied, CopyError, Part, beside, copy, failed};
@@ -31,29 +31,23 @@ pub struct PutBack {
 /// it was the disk.
 pub fn put_back(from: &Path, to: &Path, until: Instant) -> Result<PutBack, CopyError> {
     // Held until all is in its place.
-    let _lock = settings::lock(to)?;
+    let lock = settings::lock(to)?;
     let part = Part::new(to)?;
     let copied = copy(from, &part.0, until)?;
     // Commands beside a gateway want the newest schema, and may come before it.
     schema::migrate(&mut Connection::open(&part.0)?)?;
-    give_to_owner(to, &part.0)?;
+    give_to_owner(to, &part.0, &lock)?;
     let aside = set_aside(to)?;
     part.become_instead_of(to)?;
     Ok(PutBack { copied, aside })
 }
 
-/// The gateway's own user is to have it, whoever does this.
-fn give_to_owner(of: &Path, part: &Path) -> Result<(), CopyError> {
+/// The gateway's own user is to have it, and the lock, whoever does this.
+fn give_to_owner(of: &Path, part: &Path, lock: &File) -> Result<(), CopyError> {
     let folder = of.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let owner = fs::metadata(of).or_else(|_| fs::metadata(folder)).map_err(|source| failed("look at", of, source))?;
-    for path in [part.to_owned(), beside(of, ".lock")] {
-        let is = fs::metadata(&path).map_err(|source| failed("look at", &path, source))?;
-        if (is.uid(), is.gid()) != (owner.uid(), owner.gid()) {
-            let given = chown(&path, Some(owner.uid()), Some(owner.gid()));
-            given.map_err(|source| failed("give its owner", &path, source))?;
-        }
-    }
-    Ok(())
+    let file = File::open(part).map_err(|source| failed("open", part, source))?;
+    owner::give(&file, part, &[of, folder])?;
+    Ok(owner::give(lock, &beside(of, ".lock"), &[of, folder])?)
 }
 
 /// Gives what is at `of` another name as well, and its WAL only that one. There is a database at `of` all the while.
