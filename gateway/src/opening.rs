@@ -41,8 +41,8 @@ pub(crate) fn store(config: &Config, subjects: &[SubjectSeed]) -> anyhow::Result
     match config.store.kind {
         config::StoreKind::Sqlite => {
             let path = &config.store.path;
-            let mut store = sqlite::Store::open(path, now)
-                .with_context(|| format!("open store {}, which `store.path` names", path.display()))?;
+            let opened = sqlite::Store::open(path, now).with_context(|| format!("open store {}", path.display()));
+            let mut store = opened.named_by("store.path")?;
             subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
             match sink {
                 Some(sink) => store.beside(sink, beside, now).context("set the time-series store beside"),
@@ -64,11 +64,9 @@ pub(crate) fn store(config: &Config, subjects: &[SubjectSeed]) -> anyhow::Result
 /// Opens what the audit trail needs besides the store, and starts writing it.
 pub(crate) fn trail(config: &Config, trail: Box<dyn store::audit::Trail>) -> anyhow::Result<(Auditor, audit::Keeper)> {
     let file = config.audit_checkpoints();
-    let opening = || {
-        let file = file.display();
-        format!("open {file} for checkpoints of the audit trail; `audit.checkpoint_file` names it")
-    };
-    let checkpoints = audit::checkpoint::Checkpoints::open(&file).with_context(opening)?;
+    let opened = audit::checkpoint::Checkpoints::open(&file);
+    let opened = opened.with_context(|| format!("open {} for checkpoints of the audit trail", file.display()));
+    let checkpoints = opened.named_by("audit.checkpoint_file")?;
     let settings = audit::Settings { keep: config.audit.keep(), ..audit::Settings::default() };
     audit::start(trail, checkpoints, settings, now).context("start the audit trail's thread")
 }

@@ -1,11 +1,13 @@
 //! One change of an authority at a time, over all processes.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
 
 use crate::files::FileError;
 use crate::owner;
@@ -42,10 +44,19 @@ impl Lock {
         let path = folder.join("lock");
         let failed = |source| LockError::Io { path: path.clone(), source };
         // Never removed: a lock on a file whose name is gone would keep nobody out.
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = file.map_err(failed)?;
-        // Root may be the first who comes here, and whoever issues every day comes later.
-        owner::give(&file, &path, &[folder])?;
+        let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => {
+                // Root may be the first who comes here, and whoever issues every day comes later.
+                owner::give(&file, &path, &[folder])?;
+                file
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                // Of another user's folder, a link may lead to any file of root's, and the next line changes its mode.
+                let flags = OFlags::NOFOLLOW.bits().cast_signed();
+                OpenOptions::new().write(true).custom_flags(flags).open(&path).map_err(failed)?
+            }
+            Err(source) => return Err(failed(source)),
+        };
         // A strict umask would leave a lock that its owner cannot open the next time.
         file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
         let deadline = Instant::now() + WAIT_MAX;

@@ -1,6 +1,6 @@
 //! A copy in the place of the database, and what was there kept beside it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -31,23 +31,22 @@ pub struct PutBack {
 /// it was the disk.
 pub fn put_back(from: &Path, to: &Path, until: Instant) -> Result<PutBack, CopyError> {
     // Held until all is in its place.
-    let lock = settings::lock(to)?;
+    let _lock = settings::lock(to)?;
     let part = Part::new(to)?;
     let copied = copy(from, &part.0, until)?;
     // Commands beside a gateway want the newest schema, and may come before it.
     schema::migrate(&mut Connection::open(&part.0)?)?;
-    give_to_owner(to, &part.0, &lock)?;
+    give_to_owner(to, &part.0)?;
     let aside = set_aside(to)?;
     part.become_instead_of(to)?;
     Ok(PutBack { copied, aside })
 }
 
 /// The gateway's own user is to have it, and the lock, whoever does this.
-fn give_to_owner(of: &Path, part: &Path, lock: &File) -> Result<(), CopyError> {
+fn give_to_owner(of: &Path, part: &Path) -> Result<(), CopyError> {
     let folder = of.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = File::open(part).map_err(|source| failed("open", part, source))?;
-    owner::give(&file, part, &[of, folder])?;
-    Ok(owner::give(lock, &beside(of, ".lock"), &[of, folder])?)
+    owner::give_at(part, &[of, folder])?;
+    Ok(owner::give_at(&beside(of, ".lock"), &[of, folder])?)
 }
 
 /// Gives what is at `of` another name as well, and its WAL only that one. There is a database at `of` all the while.
