@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The files that devices' door goes by.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Files {
     listener: Listener,
     lists: Option<Lists>,
@@ -49,7 +49,7 @@ pub(crate) fn read(files: &Files, claims: &Claims) -> anyhow::Result<(Arc<Server
     let Files { listener, lists } = files;
     let (crls, revoked) = match lists {
         Some(lists) => read_lists(lists.file()).named_by(lists.setting())?,
-        None => Default::default(),
+        None => (Vec::new(), BTreeSet::new()),
     };
     let unlisted = if matches!(lists, Some(Lists::Own(_))) { tls::Unlisted::LetIn } else { tls::Unlisted::Refused };
     let chain = read_own(&listener.certificate_file).named_by("listener.certificate_file")?;

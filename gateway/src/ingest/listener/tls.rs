@@ -35,6 +35,7 @@ pub enum TlsError {
 }
 
 /// Revocation lists, and what becomes of those of whom they say nothing.
+#[derive(Clone, Debug)]
 pub struct Lists {
     /// The lists; where there is none, nobody is on one.
     pub crls: Vec<CertificateRevocationListDer<'static>>,
