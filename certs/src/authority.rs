@@ -23,6 +23,7 @@ mod index;
 mod intermediate;
 mod kind;
 mod lock;
+mod next;
 mod profile;
 mod request;
 mod revocation;

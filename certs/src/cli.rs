@@ -16,7 +16,7 @@ use crate::key_file;
 use serde::Serialize;
 
 pub use arguments::Arguments;
-use arguments::{Command, Crl, Init, Issue, List, Revoke, Sign};
+use arguments::{Command, Crl, Init, Issue, List, Renew, Revoke, Sign};
 
 /// A command that failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,7 @@ pub fn run(arguments: Arguments, out: &mut impl Write) -> Result<(), CliError> {
         Command::SignAuthority(arguments) => below::sign_authority(&arguments, out),
         Command::Install(arguments) => below::install(&arguments, out),
         Command::Issue(arguments) => issue(&arguments, out),
+        Command::Renew(arguments) => renew(&arguments, out),
         Command::Sign(arguments) => sign(&arguments, out),
         Command::List(arguments) => list(&arguments, out),
         Command::Revoke(arguments) => revoke(&arguments, out),
@@ -98,6 +99,15 @@ fn issue(arguments: &Issue, out: &mut impl Write) -> Result<(), CliError> {
     files::create(&certificate_path, issued.leaf.pem.as_bytes(), PUBLIC)?;
     say_issued(&issued.leaf, out)?;
     writeln!(out, "wrote {} and {}", certificate_path.display(), key_path.display())?;
+    Ok(())
+}
+
+fn renew(arguments: &Renew, out: &mut impl Write) -> Result<(), CliError> {
+    let Renew { dir, certificate, days } = arguments;
+    let leaf = Authority::open(dir)?.issue_next(certificate, *days, now())?;
+    files::replace(certificate, leaf.pem.as_bytes(), PUBLIC)?;
+    say_issued(&leaf, out)?;
+    writeln!(out, "wrote {}; its key is the same as before", certificate.display())?;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! Files that are either whole or not there: bounded reads, and writes that a crash cannot tear.
 //!
 //! A write goes to a temporary file beside its target, is synced, takes the target's name in one step, and then the
-//! folder is synced. Whoever opens the target sees the old bytes or the new ones, after a power cut too.
+//! folder is synced. Whoever opens the target sees the old bytes or the new ones, after a power cut too. Whose the new file
+//! is: see [`owner`].
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -10,6 +11,8 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+
+use crate::owner;
 
 /// A file that could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,21 @@ pub enum FileError {
         path: PathBuf,
         /// The most that is read.
         bytes_max: u64,
+    },
+    /// It is root's, and would be closed to whom it is for.
+    #[error(
+        "cannot give {} to user {uid} and group {gid}, for whom it is; run this as that user instead of root",
+        path.display()
+    )]
+    NotGiven {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Whose it was to be.
+        uid: u32,
+        /// Of which group.
+        gid: u32,
+        /// What the system said.
+        source: io::Error,
     },
 }
 
@@ -81,7 +99,8 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     })
 }
 
-/// Writes a file, taking the place of one that is there. Permission bits as for [`create`].
+/// Writes a file, taking the place of one that is there. Permission bits as for [`create`]; what root writes belongs to
+/// whom the file in its place belonged to.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     write(path, bytes, mode, |temporary| fs::rename(temporary, path).map_err(|source| failed("replace", path, source)))
 }
@@ -110,8 +129,9 @@ fn write(
     place: impl FnOnce(&Path) -> Result<(), FileError>,
 ) -> Result<(), FileError> {
     let (temporary, file) = open_temporary(path, mode)?;
-    let placed =
-        fill(file, bytes, mode).map_err(|source| failed("write", path, source)).and_then(|()| place(&temporary));
+    let placed = owner::give(&file, path, &[path, folder_of(path)])
+        .and_then(|()| fill(file, bytes, mode).map_err(|source| failed("write", path, source)))
+        .and_then(|()| place(&temporary));
     if let Err(error) = placed {
         // The first error is the one worth telling; a leftover is swept or ignored.
         let _ = fs::remove_file(&temporary);

@@ -38,6 +38,12 @@ pub enum IdentityError {
     /// It does not say that it is for clients, or says that it is for more.
     #[error("certificate is not for TLS clients alone; its extended key usage must be clientAuth and nothing else")]
     OtherUse,
+    /// It says what it is for, and that is not servers.
+    #[error(
+        "certificate is not for TLS servers (its extended key usage lacks serverAuth), and whoever connects refuses it; issue \
+         one with `tributary-certs issue --server`"
+    )]
+    NotForServers,
     /// Its key may not sign a handshake, or may sign certificates or revocation lists.
     #[error(
         "certificate's key usage is not that of a device: digitalSignature, and no signing of certificates or lists"
@@ -97,6 +103,14 @@ pub fn check_issuers<'a>(issuers: impl IntoIterator<Item = &'a [u8]>) -> Result<
         }
     }
     Ok(())
+}
+
+/// Fails if a DER certificate says what it is for and that is not TLS servers, as a device's does: its clients would refuse
+/// it (RFC 5280, section 4.2.1.12).
+pub fn check_server(certificate_der: &[u8]) -> Result<(), IdentityError> {
+    let certificate = parse(certificate_der)?;
+    let purposes = certificate.extended_key_usage().map_err(|_| IdentityError::Malformed)?;
+    if purposes.is_none_or(|purposes| purposes.value.server_auth) { Ok(()) } else { Err(IdentityError::NotForServers) }
 }
 
 /// A device's certificate serves one purpose: a stolen one must not pass for a server, nor make others.
@@ -251,6 +265,20 @@ mod tests {
         }
         let unstated = signed(|params| params.key_usages = vec![]);
         assert_eq!(device_id(&unstated), Ok("meter-7".into()));
+    }
+
+    #[test]
+    fn a_certificate_is_for_servers_if_it_says_so_or_does_not_say() {
+        use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+        let judged = |purposes: &[ExtendedKeyUsagePurpose]| {
+            check_server(&signed(|params| params.extended_key_usages = purposes.to_vec()))
+        };
+        for purposes in [&[][..], &[ServerAuth], &[ClientAuth, ServerAuth]] {
+            assert_eq!(judged(purposes), Ok(()), "{purposes:?}");
+        }
+        for purposes in [&[ClientAuth][..], &[Any]] {
+            assert_eq!(judged(purposes), Err(IdentityError::NotForServers), "{purposes:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::identity::{IdentityError, hex, parse};
 pub struct Facts {
     /// Its subject, for people.
     pub subject: String,
+    /// The same in DER.
+    pub name: Vec<u8>,
     /// Its serial number as [`crate::identity::serial`] writes it.
     pub serial: String,
     /// The DER name of who signed it.
@@ -53,6 +55,7 @@ pub fn certificate(der: &[u8]) -> Result<Facts, IdentityError> {
     let validity = certificate.validity();
     Ok(Facts {
         subject: certificate.subject().to_string(),
+        name: certificate.subject().as_raw().to_vec(),
         serial: hex(certificate.raw_serial()),
         issuer: certificate.issuer().as_raw().to_vec(),
         life: (validity.not_before.timestamp(), validity.not_after.timestamp()),
@@ -135,7 +138,7 @@ mod tests {
         let authority = Authority::create(&folder.path().join("ca"), "test", 100, now).unwrap();
         let made = authority.issue_device("meter-7", 30, now).unwrap();
         let (leaf, anchor) = (certificate(&made.leaf.der).unwrap(), certificate(authority.anchor()).unwrap());
-        assert!(!leaf.is_authority && anchor.is_authority && leaf.issuer == anchor.issuer && leaf.key != anchor.key);
+        assert!(!leaf.is_authority && anchor.is_authority && leaf.issuer == anchor.name && leaf.key != anchor.key);
         assert_eq!((leaf.weak_key, leaf.weak_signature), (None, None));
         assert!((leaf.life.1 - NOW_S - 30 * 86_400).abs() <= 86_400, "{:?}", leaf.life);
         authority.revoke(Which::Device("meter-7"), Reason::Unspecified, now).unwrap();

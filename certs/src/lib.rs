@@ -1,7 +1,7 @@
 //! Certificates of devices and gateways: the files they live in, whom they name, and the authority that signs them.
 //!
-//! Without features there is only what reads and writes key and certificate files ([`files`], [`key_file`],
-//! [`pem_file`]), and what of a certificate a small device needs to know ([`key`], [`life`], [`name`]). `enrol` adds what
+//! Without features there is only what reads and writes key and certificate files ([`files`], [`owner`],
+//! [`key_file`], [`pem_file`]), and what of a certificate a small device needs to know ([`key`], [`life`], [`name`]). `enrol` adds what
 //! it needs to ask for one ([`claim`], [`signing_request`]), `identity` adds [`identity`] and [`inspect`], `authority` adds [`authority`]; `cli` adds the
 //! `tributary-certs` command.
 
@@ -11,6 +11,7 @@ pub mod key;
 pub mod key_file;
 pub mod life;
 pub mod name;
+pub mod owner;
 pub mod pem_file;
 
 #[cfg(feature = "authority")]

@@ -147,6 +147,49 @@ fn an_issued_certificate_names_its_device_and_its_files_read_back() {
 }
 
 #[test]
+fn a_renewed_certificate_is_in_the_place_of_the_last_with_its_key_and_its_names() {
+    let world = World::new();
+    world.succeeds("issue --dir ca --server hub.example,192.0.2.7 --out hub --days 3");
+    let read = || pem_file::read_certificates(&world.path("hub.crt")).unwrap().swap_remove(0);
+    let (before, key) = (read(), fs::read(world.path("hub.key")).unwrap());
+    let said = world.succeeds("renew --dir ca --certificate hub.crt");
+    assert!(said.contains("to server hub.example,192.0.2.7") && said.contains("wrote hub.crt"), "{said}");
+    let after = read();
+    assert_eq!(tributary_certs::public_key(&after), tributary_certs::public_key(&before));
+    assert_eq!(fs::read(world.path("hub.key")).unwrap(), key);
+    let days = |certificate: &[u8]| tributary_certs::life(certificate).map(|(from, until)| (until - from) / 86_400);
+    assert_eq!((days(&before), days(&after)), (Some(2), Some(396)), "and a day less a second");
+    identity::check_server(&after).unwrap();
+    assert_eq!(files_in(world.0.path()), ["ca", "hub.crt", "hub.key"]);
+    world.succeeds("renew --dir ca --certificate hub.crt"); // that one can be renewed too
+    if is_installed("openssl") {
+        assert!(
+            world.shell("openssl verify -CAfile ca/ca.crt -verify_hostname hub.example -verify_ip 192.0.2.7 hub.crt")
+        );
+    }
+}
+
+#[test]
+fn only_what_this_authority_issued_and_did_not_revoke_is_renewed() {
+    let world = World::new();
+    world.succeeds("init --dir other --name Test");
+    world.succeeds("issue --dir other --device a --out a");
+    let theirs = fs::read(world.path("a.crt")).unwrap();
+    let complaint = world.fails("renew --dir ca --certificate a.crt");
+    assert!(complaint.contains("a.crt: holds a certificate that this authority did not issue"), "{complaint}");
+    world.succeeds("revoke --dir other --device a --reason key-compromise");
+    assert!(
+        world.fails("renew --dir other --certificate a.crt").contains("is revoked: issue one for a key of its own")
+    );
+    assert_eq!(fs::read(world.path("a.crt")).unwrap(), theirs);
+    world.succeeds("issue --dir ca --device b --out b");
+    assert!(world.fails("renew --dir ca --certificate b.crt --days 91").contains("1 to 90"));
+    let index = fs::read_to_string(world.path("ca/index")).unwrap();
+    fs::write(world.path("ca/index"), index.lines().next().unwrap()).unwrap();
+    assert!(world.fails("renew --dir ca --certificate b.crt").contains("does not know any more: issue a new one"));
+}
+
+#[test]
 fn wrong_arguments_are_refused_with_the_reason() {
     let world = World::new();
     assert!(world.fails("issue --dir ca --device Meter --out a").contains("not a device id"));

@@ -12,7 +12,6 @@ use tracing_subscriber::EnvFilter;
 use crate::Addresses;
 use crate::config::{Config, StoreKind};
 use crate::doctor::Doctor;
-use crate::enrol::Claims;
 use crate::store::postgres;
 
 mod copies;
@@ -33,7 +32,7 @@ enum Command {
     Run(At),
     /// Bring the schema of the PostgreSQL server that the configuration names to what this program needs
     Migrate(At),
-    /// Check the configuration and the files it names; opens no store and no port
+    /// Check the configuration and the files that it names, as the user that this is; opens no store and no port
     CheckConfig(At),
     /// Who may be a device: claims, requests, certificates
     #[command(subcommand)]
@@ -81,7 +80,7 @@ impl Cli {
 }
 
 fn run(config: &Path) -> anyhow::Result<()> {
-    let config = Config::read(config)?;
+    let (file, config) = (config, Config::read(config)?);
     let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
@@ -90,7 +89,7 @@ fn run(config: &Path) -> anyhow::Result<()> {
         let signals = tokio::spawn(cancel_on_signal(stop.clone()));
         let result = crate::run(config, stop, announce).await;
         signals.abort();
-        result
+        result.with_context(|| format!("run with configuration {}", file.display()))
     })
 }
 
@@ -127,12 +126,7 @@ fn migrate(path: &Path) -> anyhow::Result<()> {
 
 fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
-    crate::renewal::read(&config.listener, &Claims::default())?;
-    crate::renewal::read_http(&config.http)?;
-    config.timeseries.as_ref().map(crate::opening::sink_of).transpose()?;
-    if let Some(broker) = config.broker()? {
-        crate::ingest::broker::check_files(&broker)?;
-    }
+    crate::check::files(&config).with_context(|| format!("configuration {}", path.display()))?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}: fine", path.display()).context("write to standard output")
 }

@@ -22,7 +22,7 @@ pub mod timeseries;
 pub use audit::Audit;
 pub use authority::Authority;
 pub use broker::Broker;
-pub use doors::{Http, Listener};
+pub use doors::{Http, Listener, Lists};
 pub use postgres::{Postgres, TlsMode};
 pub use timeseries::TimeSeries;
 

@@ -14,6 +14,7 @@ use crate::config::{Config, StoreKind};
 use crate::now;
 use clock::Clocks;
 
+mod access;
 mod broker;
 mod certificates;
 mod clock;
@@ -95,13 +96,14 @@ pub fn examine(config_file: &Path, config: &Config) -> Vec<Finding> {
             Err(error) => found.push(Finding::unknown("roles", &error)),
         }
     }
-    found.extend(certificates::examine(&seen, own_s));
+    found.extend(certificates::examine(&seen, gather::authority(config), own_s));
     found.extend(lists::examine(&lists, &seen, own_s));
     found.extend(forgotten::examine(config, now).unwrap_or_else(|error| vec![Finding::unknown("revocation", &error)]));
     match files::look(&gather::files(config_file, config)) {
         Ok(met) => found.extend(files::examine(&met, &owners(config))),
         Err(error) => found.push(Finding::unknown("files", &error)),
     }
+    found.extend(access::examine(config));
     found.extend(samples::examine(&secrets));
     found.extend(settings::examine(config));
     found.extend(clock::examine(&clocks));
@@ -112,8 +114,6 @@ pub fn examine(config_file: &Path, config: &Config) -> Vec<Finding> {
 
 /// Whom files may belong to besides root: who asks, and whose the folder of the gateway's state is.
 fn owners(config: &Config) -> Vec<u32> {
-    use std::os::unix::fs::MetadataExt;
-    let state = config.audit_checkpoints();
-    let folder = state.parent().and_then(|folder| std::fs::metadata(folder).ok());
-    std::iter::once(rustix::process::geteuid().as_raw()).chain(folder.map(|folder| folder.uid())).collect()
+    let runs_as = gather::runs_as(config).map(|(user, _)| user);
+    std::iter::once(rustix::process::geteuid().as_raw()).chain(runs_as).collect()
 }

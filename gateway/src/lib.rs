@@ -18,6 +18,7 @@ pub mod api;
 pub mod audit;
 #[cfg(feature = "aws")]
 mod aws;
+mod check;
 pub mod cli;
 pub mod config;
 pub mod doctor;
@@ -26,6 +27,7 @@ mod half_open;
 pub mod ingest;
 mod lists;
 mod metrics;
+mod named;
 mod opening;
 mod parts;
 mod renewal;

@@ -14,8 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::audit::Auditor;
 use crate::audit::entry::{Actor, Detail, Event};
-use crate::config::Config;
-use crate::config::authority::{Authority, Issuer};
+use crate::config::{Config, Lists};
 use crate::ingest::totals::Total;
 use crate::store::Now;
 use crate::trouble::Trouble;
@@ -116,11 +115,8 @@ struct Keeper {
 
 impl Keeper {
     fn new(config: &Config, counts: Arc<Counts>, auditor: Auditor) -> Self {
-        let own = match config.authority.as_ref().map(Authority::issuer) {
-            Some(Ok(Issuer::Own(folder, _))) => Some(folder),
-            _ => None,
-        };
-        Self::of(own, config.listener.crl_file.as_deref(), counts, auditor)
+        let (own, of_listener) = (config.own_list(), config.lists());
+        Self::of(own.as_deref().and_then(Path::parent), of_listener.as_ref().map(Lists::file), counts, auditor)
     }
 
     fn of(own: Option<&Path>, listener: Option<&Path>, counts: Arc<Counts>, auditor: Auditor) -> Self {

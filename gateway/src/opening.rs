@@ -8,6 +8,7 @@ use crate::audit::{self, Auditor};
 use crate::config::{self, Config};
 use crate::enrol::{self, Cuts, Desk, Registry};
 use crate::ingest::signing::ReceiptKey;
+use crate::named::Named;
 use crate::now;
 use crate::store::influx::Influx;
 use crate::store::sink::{Sink, SinkError};
@@ -22,7 +23,7 @@ pub(crate) fn desk(
 ) -> anyhow::Result<Option<(Desk, JoinHandle<()>)>> {
     let Some(authority) = &config.authority else { return Ok(None) };
     let settings = enrol::desk::Settings {
-        authority: enrol::authority::open(authority).context("open the authority that issues certificates")?,
+        authority: enrol::authority::open(authority)?,
         anchors: enrol::authority::anchors(authority, &config.listener.authority_file)?,
         receipt_key: receipt_key.map(ReceiptKey::public),
         cuts: cuts.clone(),
@@ -40,7 +41,8 @@ pub(crate) fn store(config: &Config, subjects: &[SubjectSeed]) -> anyhow::Result
     match config.store.kind {
         config::StoreKind::Sqlite => {
             let path = &config.store.path;
-            let mut store = sqlite::Store::open(path, now).with_context(|| format!("open store {}", path.display()))?;
+            let opened = sqlite::Store::open(path, now).with_context(|| format!("open store {}", path.display()));
+            let mut store = opened.named_by("store.path")?;
             subjects.iter().try_for_each(|subject| store.ensure_subject(subject).with_context(|| of(subject)))?;
             match sink {
                 Some(sink) => store.beside(sink, beside, now).context("set the time-series store beside"),
@@ -62,17 +64,33 @@ pub(crate) fn store(config: &Config, subjects: &[SubjectSeed]) -> anyhow::Result
 /// Opens what the audit trail needs besides the store, and starts writing it.
 pub(crate) fn trail(config: &Config, trail: Box<dyn store::audit::Trail>) -> anyhow::Result<(Auditor, audit::Keeper)> {
     let file = config.audit_checkpoints();
-    let opening = || {
-        let file = file.display();
-        format!("open {file} for checkpoints of the audit trail; `audit.checkpoint_file` names it")
-    };
-    let checkpoints = audit::checkpoint::Checkpoints::open(&file).with_context(opening)?;
+    let opened = audit::checkpoint::Checkpoints::open(&file);
+    let opened = opened.with_context(|| format!("open {} for checkpoints of the audit trail", file.display()));
+    let checkpoints = opened.named_by("audit.checkpoint_file")?;
     let settings = audit::Settings { keep: config.audit.keep(), ..audit::Settings::default() };
     audit::start(trail, checkpoints, settings, now).context("start the audit trail's thread")
 }
 
+/// Reads the files of a time-series store, each by its setting.
+fn read_files_of(config: &config::TimeSeries) -> anyhow::Result<()> {
+    use config::TimeSeries::{Influx1, Influx2, Timestream};
+    let (secret, file, authority) = match config {
+        Influx1(influx) => ("password_file", influx.password_file.as_ref(), influx.authority_file.as_ref()),
+        Influx2(influx) => ("token_file", Some(&influx.token_file), influx.authority_file.as_ref()),
+        Timestream(timestream) => ("credentials_file", timestream.credentials_file.as_ref(), None),
+    };
+    if let Some(file) = file {
+        certs::key_file::read_private(file).named_by(&format!("timeseries.{secret}"))?;
+    }
+    if let Some(file) = authority {
+        certs::read_certificates(file).named_by("timeseries.authority_file")?;
+    }
+    Ok(())
+}
+
 /// Prepares to write to the time-series store that the settings choose. It need not be there yet.
 pub(crate) fn sink_of(config: &config::TimeSeries) -> anyhow::Result<Box<dyn Sink>> {
+    read_files_of(config)?;
     use config::TimeSeries::{Influx1, Influx2, Timestream};
     let sink: Result<Box<dyn Sink>, SinkError> = match config {
         Influx1(influx) => Influx::new(&influx.settings()).map(|sink| Box::new(sink) as _),

@@ -53,8 +53,9 @@ impl Parts {
     /// Opens all that `config` names, and starts it.
     pub(crate) async fn start(config: Config, stop: &CancellationToken) -> anyhow::Result<(Self, Addresses)> {
         let claims = Claims::with_grace(config.expired_grace());
-        let seen = renewal::stamps(&config.listener);
-        let (tls, _) = renewal::read(&config.listener, &claims)?;
+        let files = renewal::Files::of(&config);
+        let seen = renewal::stamps(&files);
+        let (tls, _) = renewal::read(&files, &claims)?;
         let http_tls = renewal::read_http(&config.http)?.map(api::Tls::new);
         let Store { ledger, others, reader, feed, roller, trail } = open_store(&config).await?;
         let (auditor, trail) = opening::trail(&config, trail)?;
@@ -178,7 +179,7 @@ fn watch(
     let (auditor, stop) = (|| told.auditor.clone(), || stop.clone());
     let (claims, control) = (told.claims.clone(), told.control.clone());
     vec![
-        tokio::spawn(renewal::watch(config.listener.clone(), seen, claims, control, auditor(), stop())),
+        tokio::spawn(renewal::watch(renewal::Files::of(config), seen, claims, control, auditor(), stop())),
         tokio::spawn(lists::keep(config.clone(), lists, auditor(), now, stop())),
         tokio::spawn(renewal::watch_http(config.http.clone(), http_tls, auditor(), stop())),
         tokio::spawn(enrol::watch::keep(registry, told, now, stop())),

@@ -3,21 +3,23 @@
 //! What cannot be read or used is reported, and what was in use stays.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::api;
 use crate::audit::Auditor;
 use crate::audit::entry::{Actor, Detail, Event};
-use crate::config::{Http, Listener};
+use crate::config::{Config, Http, Listener, Lists};
 use crate::enrol::Claims;
 use crate::ingest::listener::{Control, tls};
+use crate::named::Named;
 use crate::trouble::Trouble;
 
 /// How often the files are looked at. A revocation is in force within this and the time of a handshake.
@@ -25,29 +27,57 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// What could not be read is read again after so long, changed or not.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
+/// The files that devices' door goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    listener: Listener,
+    lists: Option<Lists>,
+}
+
+impl Files {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { listener: config.listener.clone(), lists: config.lists() }
+    }
+}
+
 /// TLS as the files say now, and the serials that they revoke.
 ///
 /// # Errors
 /// When a file is missing, unreadable, readable by others, or not what it should be; when a revocation list is for a part
-/// of what its authority has issued.
-pub(crate) fn read(files: &Listener, claims: &Claims) -> anyhow::Result<(Arc<ServerConfig>, BTreeSet<String>)> {
-    let crls = match &files.crl_file {
-        Some(file) => certs::read_crls(file)?,
-        None => Vec::new(),
+/// of what its authority has issued. Each names the setting.
+pub(crate) fn read(files: &Files, claims: &Claims) -> anyhow::Result<(Arc<ServerConfig>, BTreeSet<String>)> {
+    let Files { listener, lists } = files;
+    let (crls, revoked) = match lists {
+        Some(lists) => read_lists(lists.file()).named_by(lists.setting())?,
+        None => (Vec::new(), BTreeSet::new()),
     };
-    let mut revoked = BTreeSet::new();
+    let unlisted = if matches!(lists, Some(Lists::Own(_))) { tls::Unlisted::LetIn } else { tls::Unlisted::Refused };
+    let chain = read_own(&listener.certificate_file).named_by("listener.certificate_file")?;
+    let key = certs::read_private_key(&listener.key_file).named_by("listener.key_file")?;
+    let authorities = certs::read_certificates(&listener.authority_file).named_by("listener.authority_file")?;
+    let lists = tls::Lists { crls, unlisted };
+    let config = tls::server_config(chain, key, authorities, lists, claims.clone(), listener.tls_min);
+    let config = config.context("`listener.certificate_file`, `key_file`, `authority_file` and `crl_file` together")?;
+    Ok((config, revoked))
+}
+
+/// Revocation lists, and the serials that they revoke.
+fn read_lists(file: &Path) -> anyhow::Result<(Vec<CertificateRevocationListDer<'static>>, BTreeSet<String>)> {
+    let (crls, mut revoked) = (certs::read_crls(file)?, BTreeSet::new());
     for (place, crl) in crls.iter().enumerate() {
-        let which = || {
-            let file = files.crl_file.as_deref().unwrap_or_else(|| std::path::Path::new("")).display();
-            format!("revocation list {} of {file}", place + 1)
-        };
+        let which = || format!("revocation list {} of {}", place + 1, file.display());
         certs::identity::check_whole(crl).with_context(which)?;
         revoked.extend(certs::identity::revoked_serials(crl).with_context(which)?);
     }
-    let chain = certs::read_certificates(&files.certificate_file)?;
-    let key = certs::read_private_key(&files.key_file)?;
-    let authorities = certs::read_certificates(&files.authority_file)?;
-    Ok((tls::server_config(chain, key, authorities, crls, claims.clone(), files.tls_min)?, revoked))
+    Ok((crls, revoked))
+}
+
+/// A certificate of this gateway's, and what leads to its anchor.
+fn read_own(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let chain = certs::read_certificates(file)?;
+    let leaf = chain.first().map(|leaf| certs::identity::check_server(leaf)).transpose();
+    leaf.with_context(|| format!("{} cannot be shown to those who connect", file.display()))?;
+    Ok(chain)
 }
 
 /// TLS for people as the files say now, if they are to have it.
@@ -56,15 +86,16 @@ pub(crate) fn read(files: &Listener, claims: &Claims) -> anyhow::Result<(Arc<Ser
 /// When a file is missing, unreadable, readable by others, or not what it should be.
 pub(crate) fn read_http(files: &Http) -> anyhow::Result<Option<Arc<ServerConfig>>> {
     let (Some(chain), Some(key)) = (&files.certificate_file, &files.key_file) else { return Ok(None) };
-    let (chain, key) = (certs::read_certificates(chain)?, certs::read_private_key(key)?);
+    let chain = read_own(chain).named_by("http.certificate_file")?;
+    let key = certs::read_private_key(key).named_by("http.key_file")?;
     let config = api::server_config(chain, key, files.tls_min);
-    Ok(Some(config.context("the certificate and key of [http] cannot be used; do they belong together?")?))
+    Ok(Some(config.context("`http.certificate_file` and `http.key_file` cannot be used; do they belong together?")?))
 }
 
 /// Watches the files until `stop`; changes reach new handshakes, and revoked devices are cut off. `seen` is how they were
 /// before they were read last.
 pub(crate) async fn watch(
-    files: Listener,
+    files: Files,
     seen: Stamps,
     claims: Claims,
     control: Control,
@@ -181,17 +212,17 @@ impl Watched {
 }
 
 /// How the listener's files are now.
-pub(crate) fn stamps(files: &Listener) -> Stamps {
-    let all: [Option<&PathBuf>; 4] =
-        [Some(&files.certificate_file), Some(&files.key_file), Some(&files.authority_file), files.crl_file.as_ref()];
-    all.into_iter().flatten().map(stamp).collect()
+pub(crate) fn stamps(files: &Files) -> Stamps {
+    let Listener { certificate_file, key_file, authority_file, .. } = &files.listener;
+    let own = [certificate_file, key_file, authority_file].map(PathBuf::as_path);
+    own.into_iter().chain(files.lists.as_ref().map(Lists::file)).map(stamp).collect()
 }
 
 fn stamps_http(files: &Http) -> Stamps {
-    [files.certificate_file.as_ref(), files.key_file.as_ref()].into_iter().flatten().map(stamp).collect()
+    [files.certificate_file.as_ref(), files.key_file.as_ref()].into_iter().flatten().map(|file| stamp(file)).collect()
 }
 
-fn stamp(file: &PathBuf) -> Option<SystemTime> {
+fn stamp(file: &Path) -> Option<SystemTime> {
     std::fs::metadata(file).and_then(|file| file.modified()).ok()
 }
 

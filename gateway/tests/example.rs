@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use tributary_gateway::config::authority::{Authority, Issuer};
-use tributary_gateway::config::{Config, TimeSeries};
+use tributary_gateway::config::{Config, Lists, TimeSeries};
 
 #[test]
 fn the_example_states_the_defaults() {
@@ -17,7 +17,7 @@ fn the_example_states_the_defaults() {
         certificate_file = "/etc/tributary/gateway.crt"
         key_file = "/etc/tributary/gateway.key"
         authority_file = "/etc/tributary/ca.crt"
-        crl_file = "/etc/tributary/ca.crl"
+        crl_file = "/var/lib/tributary/authority/ca.crl"
         [store.postgres]
         password_file = "/etc/tributary/ingest.password"
         migrate_password_file = "/etc/tributary/migrate.password"
@@ -83,6 +83,17 @@ fn what_the_example_offers_states_the_defaults_too() {
     .unwrap();
     assert_eq!((&whole.broker, &whole.authority, &whole.http), (&bare.broker, &bare.authority, &bare.http));
     assert!(whole.broker().unwrap().is_some());
+}
+
+#[test]
+fn with_the_authority_that_the_example_offers_its_list_is_the_listeners_named_or_not() {
+    let mut whole: Config = toml::from_str(&whole_example()).unwrap();
+    let own = whole.own_list().unwrap();
+    assert_eq!(whole.lists(), Some(Lists::Named(own.clone())));
+    whole.listener.crl_file = None;
+    assert_eq!(whole.lists(), Some(Lists::Own(own)));
+    whole.authority = None;
+    assert_eq!(whole.lists(), None);
 }
 
 #[test]

@@ -90,6 +90,24 @@ fn a_device_of_an_older_authority_that_is_trusted_still_is_cut_off_too_and_comes
 }
 
 #[test]
+fn the_list_of_the_gateways_own_authority_counts_where_none_is_named_and_says_nothing_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = Issuing::prepare(folder.path());
+    let old = Pki::create_for_years(&folder.path().join("old"));
+    stage.gateway.files.authority = together(&folder.path().join("both.crt"), [stage.pki.anchor(), old.anchor()]);
+    stage.gateway.crl = None;
+    stage.gateway.restart();
+    let of_old = Files { authority: stage.pki.anchor(), ..old.device("old-1") };
+    let [stolen, good] = ["stolen-1", "good-1"].map(|name| stage.pki.device(name));
+    let is_in = |files, device| is_let_in(&stage.gateway, files, device);
+    assert!(is_in(&of_old, "old-1") && is_in(&stolen, "stolen-1") && is_in(&good, "good-1"));
+    // By `tributary-certs revoke`, as it were: the gateway is told by the list alone.
+    stage.pki.revoke("stolen-1");
+    wait_for("it to be refused", Duration::from_secs(20), || (!is_in(&stolen, "stolen-1")).then_some(()));
+    assert!(is_in(&of_old, "old-1") && is_in(&good, "good-1"));
+}
+
+#[test]
 fn a_revocation_list_is_renewed_by_the_gateway_before_it_runs_out_and_nobody_is_ever_turned_away() {
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name);

@@ -132,6 +132,11 @@ pub(super) fn examine_pair(certificate: &[u8], root: &[u8]) -> Result<(), &'stat
     Ok(())
 }
 
+/// Why `authority` did not sign `leaf`, unless it did.
+pub(super) fn examine_issued(leaf: &[u8], authority: &[u8]) -> Result<(), &'static str> {
+    is_signed(&parse(leaf)?, &parse(authority)?).map_err(|()| "holds a certificate that this authority did not issue")
+}
+
 /// The identifier of a certificate's public key, worked out anew: two that agree in it have the same key.
 pub(super) fn key_print(certificate: &[u8]) -> Option<String> {
     let key = SubjectPublicKeyInfo::from_der(parse(certificate).ok()?.public_key().raw).ok()?;

@@ -25,6 +25,8 @@ pub(super) enum Command {
     Install(Install),
     /// Make a private key and a certificate for a device or a server
     Issue(Issue),
+    /// Put the next certificate in the place of one that ends, for the same key and names: once a year for a server
+    Renew(Renew),
     /// Sign a device's signing request; only its public key is used
     Sign(Sign),
     /// Show what was issued
@@ -111,6 +113,19 @@ pub(super) struct Issue {
     #[arg(long)]
     pub(super) out: PathBuf,
     /// How long it lives; a device at most 90 (the default), a server at most 397 (the default)
+    #[arg(long)]
+    pub(super) days: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Renew {
+    /// The authority's folder
+    #[arg(long)]
+    pub(super) dir: PathBuf,
+    /// The certificate that ends, which this authority issued: its file is replaced whole, and keeps its owner
+    #[arg(long)]
+    pub(super) certificate: PathBuf,
+    /// How long the next one lives; a device at most 90 (the default), a server at most 397 (the default)
     #[arg(long)]
     pub(super) days: Option<u32>,
 }

@@ -20,6 +20,7 @@ use crate::config::authority::AuthorityKind;
 use crate::enrol::authority::{Authority, Held};
 use crate::enrol::registry::fingerprint;
 use crate::enrol::{self, Registry};
+use crate::named::Named;
 use crate::now;
 
 /// Minutes that a code is good for, unless told otherwise: time to walk to the device.
@@ -155,7 +156,8 @@ impl Claim {
                  devices there enrol with a shared claim (see gateway/brokers/README.md)"
             );
         }
-        let anchors = std::fs::read_to_string(&config.listener.authority_file).context("read whom devices trust")?;
+        let anchors = std::fs::read_to_string(&config.listener.authority_file);
+        let anchors = anchors.context("read whom devices trust").named_by("listener.authority_file")?;
         let code = Code::draw().context("draw a code")?;
         let now = now();
         let detail = Detail::none().text("claim", &fingerprint(&code.public_key()?)).number("minutes", self.minutes);

@@ -1,10 +1,13 @@
 //! `[listener]` and `[http]`: where devices and people come in.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
+use super::Config;
+use super::authority::{Authority, Issuer};
 use crate::tls::TlsMin;
 use crate::{api, ingest::listener};
 
@@ -16,7 +19,7 @@ const BYTES_PER_S_MIN: u32 = 256 * 1024;
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// Address and port for MQTT over TLS.
-    #[serde(default = "default_address")]
+    #[serde(default = "default_address", deserialize_with = "address")]
     pub address: SocketAddr,
     /// The gateway's certificate chain, PEM.
     pub certificate_file: PathBuf,
@@ -24,7 +27,7 @@ pub struct Listener {
     pub key_file: PathBuf,
     /// The authorities that sign devices, PEM.
     pub authority_file: PathBuf,
-    /// Their revocation lists, PEM. Without it, no certificate is ever refused as revoked.
+    /// Their revocation lists, PEM; see [`Config::lists`].
     pub crl_file: Option<PathBuf>,
     /// The oldest version of TLS that is spoken.
     #[serde(default)]
@@ -38,6 +41,15 @@ pub struct Listener {
     /// Bytes a second of one device.
     #[serde(default = "default_bytes")]
     pub device_bytes_per_s_max: u32,
+}
+
+/// Where to listen: names could mean several addresses, or others tomorrow.
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(|_| {
+        let form = "an address and a port, such as 127.0.0.1:8883 or [::1]:8883; names are not taken here";
+        D::Error::custom(format!("{text:?} is not {form}"))
+    })
 }
 
 fn default_address() -> SocketAddr {
@@ -78,11 +90,59 @@ impl Listener {
     }
 }
 
+/// The revocation lists that the listener goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lists {
+    /// What `listener.crl_file` names. It says all there is to say: whoever is of an authority without a list is refused.
+    Named(PathBuf),
+    /// The list of our own authority, where nobody names any. Of others' devices it says nothing, and they are let in.
+    Own(PathBuf),
+}
+
+impl Lists {
+    /// PEM.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        match self {
+            Self::Named(file) | Self::Own(file) => file,
+        }
+    }
+
+    /// What says so.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::Named(_) => "listener.crl_file",
+            Self::Own(_) => "authority.path",
+        }
+    }
+}
+
+impl Config {
+    /// The revocation lists that the listener goes by: those that are named; else our own authority's, which is renewed here;
+    /// else none, and no certificate is refused for being on a list.
+    #[must_use]
+    pub fn lists(&self) -> Option<Lists> {
+        let named = self.listener.crl_file.clone().map(Lists::Named);
+        named.or_else(|| self.own_list().map(Lists::Own))
+    }
+
+    /// The list of our own authority, if there is one.
+    #[must_use]
+    pub fn own_list(&self) -> Option<PathBuf> {
+        match self.authority.as_ref().map(Authority::issuer) {
+            Some(Ok(Issuer::Own(folder, _))) => Some(folder.join("ca.crl")),
+            _ => None,
+        }
+    }
+}
+
 /// `[http]`
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     /// Address and port of dashboard and API. Loopback only, until there are accounts.
+    #[serde(deserialize_with = "address")]
     pub address: SocketAddr,
     /// A certificate chain, PEM: with it, people come in by HTTPS and not without.
     pub certificate_file: Option<PathBuf>,

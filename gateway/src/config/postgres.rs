@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Deserialize;
 
+use crate::named::Named;
 use crate::store::postgres::{Password, Settings, Timescale, Tls};
 
 /// Connections that neither write readings nor answer questions: the feed's, that of what runs beside, the audit trail's,
@@ -98,7 +99,7 @@ impl Postgres {
     /// As `run` connects.
     ///
     /// # Errors
-    /// A password file cannot be read, or others can.
+    /// A password file cannot be read, or others can; the file of the server's authority cannot be used.
     pub fn ingest(&self) -> anyhow::Result<Settings> {
         self.settings(&self.user, self.password_file.as_deref().map(|file| ("password_file", file)))
     }
@@ -114,7 +115,10 @@ impl Postgres {
 
     fn settings(&self, user: &str, password_file: Option<(&str, &Path)>) -> anyhow::Result<Settings> {
         let tls = match &self.ca_file {
-            Some(ca_file) if self.verifies() => Tls::VerifyFull { ca_file: ca_file.clone() },
+            Some(ca_file) if self.verifies() => {
+                certs::read_certificates(ca_file).named_by("store.postgres.ca_file")?;
+                Tls::VerifyFull { ca_file: ca_file.clone() }
+            }
             _ => Tls::Disable,
         };
         Ok(Settings {
@@ -144,10 +148,12 @@ impl Postgres {
 
 /// The first line of a file that only its owner may read, which `setting` names.
 fn read_password(setting: &str, path: &Path) -> anyhow::Result<Password> {
-    let attempted = || format!("read the database's password (`store.postgres.{setting}`)");
-    let bytes = certs::key_file::read_private(path).with_context(attempted)?;
-    let text = std::str::from_utf8(&bytes).ok().with_context(|| format!("{} is not UTF-8", path.display()));
-    let first = text.with_context(attempted)?.lines().next().unwrap_or_default();
-    anyhow::ensure!(!first.is_empty(), "{}: the first line of {} is empty", attempted(), path.display());
-    Ok(Password::new(first))
+    let first = || {
+        let bytes = certs::key_file::read_private(path)?;
+        let text = std::str::from_utf8(&bytes).with_context(|| format!("{} is not UTF-8", path.display()))?;
+        let first = text.lines().next().unwrap_or_default();
+        anyhow::ensure!(!first.is_empty(), "the first line of {} is empty", path.display());
+        Ok(Password::new(first))
+    };
+    first().named_by(&format!("store.postgres.{setting}"))
 }

@@ -1,6 +1,7 @@
 //! Certificates that end soon, keys and signatures that are too weak, and keys that several share.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use certs::inspect::Facts;
 
@@ -42,10 +43,11 @@ pub(super) struct Seen {
 /// Findings of one kind that are worth a line each; of the others it is said how many there are.
 const LINES_MAX: usize = 20;
 
-/// How long they live on, how good their keys are, and who has whose.
-pub(super) fn examine(seen: &[Seen], now_s: i64) -> Vec<Finding> {
+/// How long they live on, how good their keys are, and who has whose. `authority` is the folder of our own, if there is one.
+pub(super) fn examine(seen: &[Seen], authority: Option<&Path>, now_s: i64) -> Vec<Finding> {
     let count = seen.len();
-    let ends = worst_first(seen.iter().filter_map(|seen| end(seen, now_s)).collect());
+    let own = authority.and_then(|folder| Some((folder, name_of(seen, &folder.join("ca.crt"))?)));
+    let ends = worst_first(seen.iter().filter_map(|seen| end(seen, own, now_s)).collect());
     let weak = worst_first(seen.iter().flat_map(weak).collect());
     let lasting = seen.iter().filter(|seen| seen.whose != Whose::Former);
     let days = lasting.map(|seen| days_left(seen, now_s)).min().unwrap_or(0);
@@ -73,7 +75,28 @@ fn days_left(seen: &Seen, now_s: i64) -> i64 {
     seen.facts.life.1.saturating_sub(now_s).div_euclid(DAY_S)
 }
 
-fn end(seen: &Seen, now_s: i64) -> Option<Finding> {
+/// The DER name of the first certificate in `file`.
+fn name_of<'a>(seen: &'a [Seen], file: &Path) -> Option<&'a [u8]> {
+    let there = seen.iter().find(|seen| Path::new(&seen.place) == file);
+    there.map(|seen| seen.facts.name.as_slice())
+}
+
+/// How a certificate of this gateway's is followed by the next: by a command as it is to be typed, where our own authority has
+/// issued it.
+fn next(Seen { place, facts, .. }: &Seen, own: Option<(&Path, &[u8])>) -> String {
+    let again = "it is read again at once";
+    match own.filter(|(_, name)| facts.issuer == *name) {
+        Some((folder, _)) => {
+            format!("tributary-certs renew --dir {} --certificate {place}   # {again}", folder.display())
+        }
+        None => format!(
+            "have whoever issued it issue the next one, such as by `tributary-certs renew` where the authority is, and put it \
+             in the place of {place}: {again}"
+        ),
+    }
+}
+
+fn end(seen: &Seen, own: Option<(&Path, &[u8])>, now_s: i64) -> Option<Finding> {
     let Seen { whose, place, facts } = seen;
     let days = days_left(seen, now_s);
     let (warning, fault) = match whose {
@@ -95,12 +118,14 @@ fn end(seen: &Seen, now_s: i64) -> Option<Finding> {
         format!("{place}: {} ends in {days} days", facts.subject)
     };
     let remedy = match whose {
-        Whose::Own => "issue the next one (`tributary-certs issue`) and put it in its place: it is read again at once",
-        Whose::Authority if days >= AUTHORITY_DAYS[1] => "plan the next authority: both are trusted while devices move",
-        Whose::Authority => "put the next authority beside it now, and have devices renew under that one",
-        Whose::Foreign => "ask whoever runs that server for its next authority, and add it to the file",
+        Whose::Own => next(seen, own),
+        Whose::Authority if days >= AUTHORITY_DAYS[1] => {
+            "plan the next authority: both are trusted while devices move".to_owned()
+        }
+        Whose::Authority => "put the next authority beside it now, and have devices renew under that one".to_owned(),
+        Whose::Foreign => "ask whoever runs that server for its next authority, and add it to the file".to_owned(),
         Whose::Issued | Whose::Former => {
-            "it renews by itself when it connects: find out why it does not, or revoke it if it is gone"
+            "it renews by itself when it connects: find out why it does not, or revoke it if it is gone".to_owned()
         }
     };
     Some(if days < fault { Finding::fault(ENDS, what, remedy) } else { Finding::warning(ENDS, what, remedy) })

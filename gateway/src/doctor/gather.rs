@@ -73,8 +73,17 @@ fn certificate_files(config: &Config) -> Vec<(Whose, PathBuf)> {
     files
 }
 
+/// User and group that the gateway runs as: those of the folder of its state.
+pub(super) fn runs_as(config: &Config) -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    let state = config.audit_checkpoints();
+    let folder = state.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = std::fs::metadata(folder).ok()?;
+    Some((folder.uid(), folder.gid()))
+}
+
 /// The folder of our own authority.
-fn authority(config: &Config) -> Option<&Path> {
+pub(super) fn authority(config: &Config) -> Option<&Path> {
     config.authority.as_ref()?.path.as_deref()
 }
 
@@ -96,10 +105,21 @@ pub(super) fn lists(config: &Config, unread: &mut Vec<Finding>) -> Lists {
             Vec::new()
         })
     };
-    let of_listener = config.listener.crl_file.as_deref().map(&mut read);
+    let chosen = config.lists();
+    let of_listener = chosen.as_ref().map(|lists| read(lists.file()));
     let beside = authority(config).into_iter().flat_map(|folder| ["ca.crl", "root.crl"].map(|name| folder.join(name)));
-    let is_new = |path: &PathBuf| path.exists() && config.listener.crl_file.as_ref() != Some(path);
-    Lists { of_listener, beside: beside.filter(is_new).flat_map(|path| read(&path)).collect() }
+    let is_new = |path: &PathBuf| path.exists() && chosen.as_ref().is_none_or(|lists| lists.file() != path);
+    let beside = beside.filter(is_new).flat_map(|path| read(&path)).collect();
+    Lists { of_listener, beside, copy: copy_of_own(config) }
+}
+
+/// The file that the listener goes by and our own authority's list, where these are two.
+fn copy_of_own(config: &Config) -> Option<(PathBuf, PathBuf)> {
+    let (named, own) = (config.listener.crl_file.clone()?, config.own_list()?);
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    // One that cannot be found is said to be unreadable.
+    let are_two = real(&named)? != real(&own)?;
+    are_two.then_some((named, own))
 }
 
 /// All passwords and the like that the settings name: the setting, the user, the file.
@@ -170,7 +190,7 @@ pub(super) fn secrets(config: &Config, unread: &mut Vec<Finding>) -> Secrets {
 pub(super) fn files(config_file: &Path, config: &Config) -> Vec<(PathBuf, Kind)> {
     let mut files = vec![(config_file.to_owned(), Kind::Public)];
     files.extend(certificate_files(config).into_iter().map(|(_, path)| (path, Kind::Public)));
-    files.extend(config.listener.crl_file.iter().map(|path| (path.clone(), Kind::Public)));
+    files.extend(config.lists().iter().map(|lists| (lists.file().to_owned(), Kind::Public)));
     let mut secret = vec![config.listener.key_file.clone(), config.audit_checkpoints()];
     secret.extend(config.receipts.iter().map(|receipts| receipts.key_file.clone()));
     secret

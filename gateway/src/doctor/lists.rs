@@ -1,5 +1,7 @@
 //! Revocation lists: whether they are there, how old they are, and whether they revoke an authority that still counts.
 
+use std::path::PathBuf;
+
 use certs::inspect::ListFacts;
 
 use super::certificates::{Seen, Whose};
@@ -14,6 +16,8 @@ pub(super) struct Lists {
     pub(super) of_listener: Option<Vec<(String, ListFacts)>>,
     /// Those that lie elsewhere, such as the root's beside an authority.
     pub(super) beside: Vec<(String, ListFacts)>,
+    /// The file that the listener goes by and our own authority's list, where these are two.
+    pub(super) copy: Option<(PathBuf, PathBuf)>,
 }
 
 /// How the lists are, and whom of `seen` they revoke.
@@ -26,6 +30,15 @@ pub(super) fn examine(lists: &Lists, seen: &[Seen], now_s: i64) -> Vec<Finding> 
             "the listener has no revocation list: only `devices revoke` counts",
             remedy,
         ));
+    }
+    if let Some((named, own)) = &lists.copy {
+        let (named, own) = (named.display(), own.display());
+        let what = format!(
+            "`listener.crl_file` is {named}, and this gateway renews {own}: revocations do not reach the former, and when that \
+             ends nobody is let in"
+        );
+        let remedy = format!("set `listener.crl_file` to {own}, unless something copies it every day");
+        found.push(Finding::warning(CHECK, what, remedy));
     }
     let all: Vec<_> = lists.of_listener.iter().flatten().chain(&lists.beside).collect();
     found.extend(all.iter().filter_map(|(place, facts)| age(place, facts, now_s)));

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::config;
 use crate::config::authority::Issuer;
+use crate::named::Named;
 
 #[cfg(feature = "aws")]
 pub mod aws_iot;
@@ -88,9 +89,12 @@ pub enum AuthorityError {
 /// Its folder or a file of credentials cannot be used, or the system has no runtime to give.
 pub fn open(config: &config::Authority) -> anyhow::Result<Box<dyn Authority>> {
     match config.issuer().map_err(|(setting, wrong)| anyhow::anyhow!("`{setting}` {wrong}"))? {
-        Issuer::Own(path, days) => Ok(Box::new(own::Own::open(path, days)?)),
+        Issuer::Own(path, days) => Ok(Box::new(own::Own::open(path, days).named_by("authority.path")?)),
         #[cfg(feature = "aws")]
-        Issuer::AwsIot(settings) => Ok(Box::new(aws_iot::AwsIot::new(settings)?)),
+        Issuer::AwsIot(settings) => {
+            let made = aws_iot::AwsIot::new(settings).named_by("authority.aws_iot.credentials_file");
+            Ok(Box::new(made?))
+        }
         #[cfg(not(feature = "aws"))]
         Issuer::AwsIot(_) => anyhow::bail!("this gateway was built without AWS: build it with `--features aws`"),
     }
@@ -105,7 +109,8 @@ pub fn anchors(config: &config::Authority, authority_file: &Path) -> anyhow::Res
     match config.kind {
         config::authority::AuthorityKind::AwsIot => Ok(Vec::new()),
         config::authority::AuthorityKind::Own => {
-            Ok(certs::read_certificates(authority_file)?.iter().map(|anchor| anchor.to_vec()).collect())
+            let anchors = certs::read_certificates(authority_file).named_by("listener.authority_file")?;
+            Ok(anchors.iter().map(|anchor| anchor.to_vec()).collect())
         }
     }
 }

@@ -8,6 +8,8 @@ use proto::message::{Receipt, Signature};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use rustls::pki_types::PrivateKeyDer;
 
+use crate::named::Named;
+
 /// An Ed25519 key (RFC 8032), whose public half devices learn when they enrol.
 #[derive(Debug)]
 pub struct ReceiptKey(Ed25519KeyPair);
@@ -18,6 +20,10 @@ impl ReceiptKey {
     /// # Errors
     /// When it cannot be read, others can read it, or it is no such key.
     pub fn read(file: &Path) -> anyhow::Result<Self> {
+        Self::of(file).named_by("receipts.key_file")
+    }
+
+    fn of(file: &Path) -> anyhow::Result<Self> {
         let key = certs::read_private_key(file)?;
         let wrong = || {
             let file = file.display();

@@ -30,6 +30,21 @@ fn the_gateways_own_certificate_is_a_warning_from_thirty_days_on_and_a_fault_fro
 }
 
 #[test]
+fn a_certificate_of_our_own_authority_is_followed_by_the_next_by_a_command_as_it_is_printed() {
+    let mut bed = Bed::new();
+    bed.write_own(&bed.authority.issue_server(&["localhost"], 10, days(0)).unwrap());
+    bed.assert_finds("warning", "certificates", "have whoever issued it issue the next one");
+    bed.tables = format!("[authority]\npath = {:?}\n", bed.path("ca"));
+    let said = bed.doctor(&[]).text;
+    let command = said.lines().find_map(|line| line.split_once("; tributary-certs renew ")).unwrap().1;
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let ["--dir", folder, "--certificate", file, "#", ..] = words.as_slice() else { panic!("{command}") };
+    let next = Authority::open(folder.as_ref()).unwrap().issue_next(file.as_ref(), None, days(0)).unwrap();
+    certs::files::replace(file.as_ref(), next.pem.as_bytes(), 0o644).unwrap();
+    bed.assert_well();
+}
+
+#[test]
 fn an_authority_is_a_warning_half_a_year_ahead_and_more_urgent_later() {
     let mut bed = Bed::new();
     let own = std::fs::read_to_string(bed.path("ca/ca.crt")).unwrap();

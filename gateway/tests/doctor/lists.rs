@@ -24,9 +24,29 @@ fn a_list_that_is_missing_past_half_its_life_or_over_is_found() {
         }
     }
     bed.listener.clear();
+    bed.tables = format!("[authority]\npath = {:?}\n", bed.authority.crl_path().parent().unwrap());
+    bed.assert_finds("fault", "revocation", "has run out: nobody is let in by it");
+    bed.tables.clear();
     bed.assert_finds("warning", "revocation", "the listener has no revocation list");
     bed.listener = format!("crl_file = {:?}\n", bed.path("nothing.crl"));
     bed.assert_finds("unknown", "revocation", "nothing.crl");
+}
+
+#[test]
+fn a_copy_of_the_authoritys_list_is_a_warning_for_no_renewed_one_gets_there() {
+    let mut bed = Bed::new();
+    bed.tables = format!("[authority]\npath = {:?}\n", bed.path("ca"));
+    bed.assert_well();
+    let list = std::fs::read_to_string(bed.path("ca/ca.crl")).unwrap();
+    let copy = bed.write("copy.crl", &list, 0o644);
+    bed.listener = format!("crl_file = {copy:?}\n");
+    bed.assert_finds("warning", "revocation", "and when that ends nobody is let in; set `listener.crl_file` to /");
+    // The same file by another name is none.
+    std::os::unix::fs::symlink(bed.path("ca/ca.crl"), bed.path("link.crl")).unwrap();
+    bed.listener = format!("crl_file = {:?}\n", bed.path("link.crl"));
+    bed.assert_well();
+    bed.listener.clear();
+    bed.assert_well();
 }
 
 #[test]

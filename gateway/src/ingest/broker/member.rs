@@ -21,10 +21,11 @@ use super::backoff::Backoff;
 use super::client::{self, Arrival, Dialling, Inlet, Outlet};
 use super::counters::Counters;
 use super::session::{Door, End, Session};
-use super::settings::Settings;
+use super::settings::{Files, Settings};
 use super::tls;
 use crate::enrol::Cuts;
 use crate::ingest::{Event, Intake, Messages, Trunk};
+use crate::named::Named;
 
 /// Receipts and commands that wait for the broker, of all devices together.
 const OUTGOING_MAX: usize = 4_096;
@@ -259,7 +260,18 @@ async fn identity(settings: &Settings) -> anyhow::Result<(Option<Arc<ClientConfi
 
 /// The same; blocks.
 pub(super) fn read_identity(settings: &Settings) -> anyhow::Result<(Option<Arc<ClientConfig>>, Option<String>)> {
-    let tls = settings.tls.as_ref().map(tls::client_config).transpose()?;
-    let password = settings.login.as_ref().map(super::settings::Login::password).transpose()?;
+    let tls = settings.tls.as_ref().map(read_tls).transpose()?;
+    let password =
+        settings.login.as_ref().map(|login| login.password().named_by("broker.password_file")).transpose()?;
     Ok((tls, password))
+}
+
+/// Each file alone before all together, so that it is said of its setting what is wrong with it.
+fn read_tls(files: &Files) -> anyhow::Result<Arc<ClientConfig>> {
+    certs::read_certificates(&files.authority).named_by("broker.authority_file")?;
+    if let Some((certificate, key)) = &files.own {
+        certs::read_certificates(certificate).named_by("broker.certificate_file")?;
+        certs::read_private_key(key).named_by("broker.key_file")?;
+    }
+    Ok(tls::client_config(files)?)
 }

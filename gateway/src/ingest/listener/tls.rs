@@ -34,11 +34,35 @@ pub enum TlsError {
     Own(#[source] rustls::Error),
 }
 
+/// Revocation lists, and what becomes of those of whom they say nothing.
+#[derive(Clone, Debug)]
+pub struct Lists {
+    /// The lists; where there is none, nobody is on one.
+    pub crls: Vec<CertificateRevocationListDer<'static>>,
+    /// What becomes of a certificate whose authority has none of them.
+    pub unlisted: Unlisted,
+}
+
+/// What becomes of a certificate whose authority has no list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlisted {
+    /// Nobody knows whether it is revoked: it is not let in.
+    Refused,
+    /// The lists are not meant for it.
+    LetIn,
+}
+
+impl From<Vec<CertificateRevocationListDer<'static>>> for Lists {
+    fn from(crls: Vec<CertificateRevocationListDer<'static>>) -> Self {
+        Self { crls, unlisted: Unlisted::Refused }
+    }
+}
+
 /// TLS of `min` and newer with the gateway's `certificates` (leaf first) and `key`, for clients whose certificate leads to one
 /// of `client_roots`.
 ///
-/// With `crls`, every certificate of the chain below the root must be covered by one that is in date and does not name
-/// it: unknown status is denied. All that follows from the certificate alone is judged here: whom it names, what it is for,
+/// With `lists`, every certificate of the chain below the root must be covered by one that is in date and does not name
+/// it: unknown status is denied, unless they say otherwise. All that follows from the certificate alone is judged here: whom it names, what it is for,
 /// its key, so that a peer whose certificate is no device's ends with the handshake and is never read from. Sessions are never resumed and there is no early data, so that each connection shows
 /// its certificate and a revoked one cannot come back by a ticket.
 ///
@@ -49,7 +73,7 @@ pub fn server_config(
     certificates: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     client_roots: Vec<CertificateDer<'static>>,
-    crls: Vec<CertificateRevocationListDer<'static>>,
+    lists: impl Into<Lists>,
     claims: Claims,
     min: TlsMin,
 ) -> Result<Arc<ServerConfig>, TlsError> {
@@ -61,11 +85,15 @@ pub fn server_config(
         roots.add(root).map_err(TlsError::Root)?;
     }
     let provider = Arc::new(ring::default_provider());
+    let Lists { crls, unlisted } = lists.into();
     let lists_end = lists_end(&crls)?;
     let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
     if !crls.is_empty() {
         // Whole chain and unknown-is-denied are the defaults; only the list's own end of life is not.
         verifier = verifier.with_crls(crls).enforce_revocation_expiration();
+        if unlisted == Unlisted::LetIn {
+            verifier = verifier.allow_unknown_revocation_status();
+        }
     }
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(min.versions())
@@ -113,7 +141,9 @@ fn unfit(error: IdentityError) -> CertificateError {
         Why::NoName | Why::ManyNames { .. } | Why::NotDns | Why::NotADeviceId => {
             CertificateError::ApplicationVerificationFailure
         }
-        Why::NotAnIssuer | Why::MalformedCrl | Why::PartialCrl => CertificateError::Other(OtherError(Arc::new(error))),
+        Why::NotAnIssuer | Why::NotForServers | Why::MalformedCrl | Why::PartialCrl => {
+            CertificateError::Other(OtherError(Arc::new(error)))
+        }
     }
 }
 

@@ -42,6 +42,9 @@ pub enum CopyError {
         /// Why not.
         source: std::io::Error,
     },
+    /// It would be closed to whom it is for.
+    #[error(transparent)]
+    Owner(#[from] certs::files::FileError),
     /// A copy replaces no other.
     #[error("{} is there already, and no copy replaces another; name a file that is not", _0.display())]
     Exists(PathBuf),

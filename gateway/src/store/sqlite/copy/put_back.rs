@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use certs::owner;
 use rusqlite::Connection;
 
 use super::{Copied, CopyError, Part, beside, copy, failed};
@@ -42,18 +42,11 @@ pub fn put_back(from: &Path, to: &Path, until: Instant) -> Result<PutBack, CopyE
     Ok(PutBack { copied, aside })
 }
 
-/// The gateway's own user is to have it, whoever does this.
+/// The gateway's own user is to have it, and the lock, whoever does this.
 fn give_to_owner(of: &Path, part: &Path) -> Result<(), CopyError> {
     let folder = of.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let owner = fs::metadata(of).or_else(|_| fs::metadata(folder)).map_err(|source| failed("look at", of, source))?;
-    for path in [part.to_owned(), beside(of, ".lock")] {
-        let is = fs::metadata(&path).map_err(|source| failed("look at", &path, source))?;
-        if (is.uid(), is.gid()) != (owner.uid(), owner.gid()) {
-            let given = chown(&path, Some(owner.uid()), Some(owner.gid()));
-            given.map_err(|source| failed("give its owner", &path, source))?;
-        }
-    }
-    Ok(())
+    owner::give_at(part, &[of, folder])?;
+    Ok(owner::give_at(&beside(of, ".lock"), &[of, folder])?)
 }
 
 /// Gives what is at `of` another name as well, and its WAL only that one. There is a database at `of` all the while.
