@@ -21,6 +21,7 @@ mod aws;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+mod ends;
 pub mod enrol;
 mod half_open;
 pub mod ingest;

@@ -28,4 +28,5 @@ mod terminal;
 mod timeseries;
 mod token;
 mod watchdog;
+mod watching;
 mod wire;

@@ -5,7 +5,7 @@ use proto::{Basis, BodyHash, Channel, Clock, Column, Instant, Lane, Number, Qual
 
 use super::claims::Claimed;
 use super::value::Cells;
-use super::{Memory, StoreError, TENANT, Work, to_sql};
+use super::{AlarmKind, Memory, StoreError, TENANT, Work, to_sql};
 use crate::seeded::Bug;
 use crate::store::sql::{Cell, Many, ReadingRow, Run};
 use crate::store::{Batch, Outcome, Quarantine};
@@ -66,7 +66,7 @@ impl Work<'_> {
             },
         }
         if !self.has_room_for(device, batch.columns.iter().map(|column| &column.series)) {
-            self.alarm(device, "too_many_series")?;
+            self.alarm(device, AlarmKind::TooManySeries)?;
             return self.quarantine(&as_quarantine(batch, "the device would have more series than it may (4096)"));
         }
         let clock = self.clock_for(device, &batch.clock)?;
