@@ -115,7 +115,7 @@ mod tests {
         let end = End::of(Whose::Own, "", &file);
         let days_left = |now_s: i64| end.seconds_left(now_s).unwrap().div_euclid(DAY_S);
         assert_eq!(days_left(START_S + DAY_S / 2), 19);
-        assert_eq!(days_left(START_S + 21 * DAY_S), -1, "it has ended");
+        assert_eq!(days_left(START_S + 20 * DAY_S + DAY_S / 2), -1, "it has ended");
         std::fs::write(&file, "nothing of use").unwrap();
         end.look();
         assert_eq!(days_left(START_S + DAY_S / 2), 19, "what was in use stays");

@@ -50,13 +50,8 @@ impl World {
         let seed = SubjectSeed { id: "ada".into(), display_name: "Ada".into(), zone: "Europe/Berlin".into(), devices };
         store.ensure_subject(&seed).unwrap();
         let Store { writer, reader } = store;
-        let metric = Metric {
-            name: "answer",
-            labels: "",
-            help: "Known.",
-            kind: MetricKind::Counter,
-            read: Box::new(|| 42.0),
-        };
+        let metric =
+            Metric { name: "answer", labels: "", help: "Known.", kind: MetricKind::Counter, read: Box::new(|| 42.0) };
         let state = api::State::new(reader, writer.subscribe(), vec![metric], Box::new(|| true), now);
         let listener = api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();

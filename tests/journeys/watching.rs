@@ -47,7 +47,11 @@ fn a_batch_that_nobody_has_any_more_moves_what_the_alarm_on_losses_looks_at_and_
 
     gateway.restart();
     let losses = series_of_losses();
-    assert_eq!(value(&gateway, &losses), Some(0.0), "{losses} is there before anything is lost: else it has no increase");
+    assert_eq!(
+        value(&gateway, &losses),
+        Some(0.0),
+        "{losses} is there before anything is lost: else it has no increase"
+    );
     agent.start();
     wait_for("the alarm to be raised", Duration::from_secs(30), || (value(&gateway, &losses)? == 1.0).then_some(()));
     assert_eq!(value(&gateway, "tributary_gaps"), Some(1.0));

@@ -85,7 +85,8 @@ pub(super) fn examine(secrets: &Secrets) -> Vec<Finding> {
     }
     let mut found = or_well(found, CHECK, || "no password, key or address is one of the examples'".to_owned());
     let of_another = |setting| {
-        let what = format!("`{setting}` was not looked at: this user may not read it, nor need; its own can ask the doctor");
+        let what =
+            format!("`{setting}` was not looked at: this user may not read it, nor need; its own can ask the doctor");
         Finding::ok(CHECK, what)
     };
     found.extend(secrets.others.iter().map(of_another));

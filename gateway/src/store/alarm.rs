@@ -66,15 +66,21 @@ impl AlarmKind {
     /// What it means, for the log.
     const fn meaning(self) -> &'static str {
         match self {
-            Self::UnexplainedGap => "batches are lost: neither the device nor this gateway has them, and nothing explains it",
-            Self::BufferCopied => "the device speaks of another buffer than before: a copy was put back, or is used twice",
+            Self::UnexplainedGap => {
+                "batches are lost: neither the device nor this gateway has them, and nothing explains it"
+            }
+            Self::BufferCopied => {
+                "the device speaks of another buffer than before: a copy was put back, or is used twice"
+            }
             Self::DeviceTwice => "two connections with one certificate take over from each other: its key was copied",
             Self::Conflict => "two different batches came under one number; the second is in quarantine",
             Self::ConflictNotKept => "of two batches under one number the second found no room in quarantine",
             Self::QuarantineFull => "the device's quarantine is full: what cannot be read is refused",
             Self::TooManySeries => "the device names more series than it may",
             Self::IdentityMismatch => "what the device sends bears another device's name; it is in quarantine",
-            Self::SinkRefused => "the time-series store refuses readings of the device; this gateway's database has them",
+            Self::SinkRefused => {
+                "the time-series store refuses readings of the device; this gateway's database has them"
+            }
         }
     }
 }

@@ -76,7 +76,17 @@ impl<'a> Work<'a> {
     pub(super) fn new(db: Db<'a>, memory: &'a mut Memory, now: Instant) -> Self {
         let (batch_rows, marks) = (BTreeMap::new(), BTreeSet::new());
         let batch_rows_to_go = tidy::BATCH_ROWS_AT_ONCE;
-        Self { db, memory, now, first_reading: None, batch_rows, marks, batch_rows_to_go, claims: None, raised: Vec::new() }
+        Self {
+            db,
+            memory,
+            now,
+            first_reading: None,
+            batch_rows,
+            marks,
+            batch_rows_to_go,
+            claims: None,
+            raised: Vec::new(),
+        }
     }
 
     /// Records `items`, in their order.

@@ -80,11 +80,12 @@ impl View<'_> {
     /// # Errors
     /// Too late, or the disk.
     pub fn fleet(&self, now: Instant) -> Result<Fleet, ReadError> {
-        let mut fleet = self.db.prepare(FLEET).one(params![TENANT, now.0.saturating_sub(SILENT_US), SILENT_US], |row| {
-            let (readings, quarantined, gaps) = (from_sum(row.get(3)?), row.get(4)?, row.get(5)?);
-            let (devices, connected, silent) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(Fleet { devices, connected, silent, readings, quarantined, gaps, alarms: BTreeMap::new() })
-        })?;
+        let mut fleet =
+            self.db.prepare(FLEET).one(params![TENANT, now.0.saturating_sub(SILENT_US), SILENT_US], |row| {
+                let (readings, quarantined, gaps) = (from_sum(row.get(3)?), row.get(4)?, row.get(5)?);
+                let (devices, connected, silent) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(Fleet { devices, connected, silent, readings, quarantined, gaps, alarms: BTreeMap::new() })
+            })?;
         let sql = "select kind, sum(cast(count as double precision)) from alarm where tenant = ?1 group by kind";
         self.db.prepare(sql).each([TENANT], |row| {
             fleet.alarms.insert(row.get(0)?, from_sum(row.get(1)?));
