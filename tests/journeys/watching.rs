@@ -59,4 +59,10 @@ fn a_batch_that_nobody_has_any_more_moves_what_the_alarm_on_losses_looks_at_and_
     let told: Vec<&str> = log.lines().filter(|line| line.contains("alarm=\"unexplained_gap\"")).collect();
     assert!(matches!(told[..], [line] if line.contains("WARN") && line.contains("meter-7")), "{log}");
     assert!(value(&gateway, "tributary_certificate_seconds_left{of=\"listener\"}").unwrap() > 0.0);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/watching.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let text = gateway.text("/metrics").unwrap();
+    for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        assert!(page.contains(&format!("\n| `{name}")), "docs/watching.md does not say what {name} is");
+    }
 }

@@ -13,7 +13,6 @@ from judging import ROOT, Fault, Skipped, holds, run, until
 from life import OF_THE_MACHINE, _of_now
 from machine import TAR, Debian, debian
 from manager import systemd
-from timed import by_timer
 
 PAGE = ROOT / "docs/raspberry-pi.md"
 # The machine that the page calls hub has this address.
@@ -50,13 +49,12 @@ def page() -> str:
             last = _walk(hub if kind == "hub" else pi, commands, again=kind == "hub" and "api/v1" in commands)
         missing = OF_THE_MACHINE - _readings(last)
         holds(not missing, f"of the Pi there is no {', '.join(sorted(missing))} in {last[:2000]}")
-        timed = by_timer(hub)
         for service in (*on_pi.values(), *on_hub.values()):
             service.waits("WATCHDOG=1")
             service.end()
         holds(len(on_pi) == len(on_hub) == 1, "the page starts other services than it should")
     left_out = sum(kind == "device" for kind, _ in blocks())
-    return f"{walked} steps walked; {timed}; {left_out} want a device at a cable, and were not"
+    return f"{walked} steps walked; {left_out} want a device at a cable, and were not"
 
 
 def _walk(machine: Debian, commands: str, again: bool) -> str:

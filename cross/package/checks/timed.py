@@ -8,15 +8,42 @@ import stat
 import subprocess
 
 from judging import attempt, holds, until
-from machine import Debian
+from life import _of_now
+from machine import Debian, debian
+from manager import Service
 from sandbox import within
 
 SHARED = "/usr/share/tributary-gateway"
 OWN = "/etc/systemd/system"
 BACKUPS = "/var/lib/tributary/backups"
+SETTINGS = """[listener]
+certificate_file = "/etc/tributary/gateway.crt"
+key_file = "/etc/tributary/gateway.key"
+authority_file = "/etc/tributary/ca.crt"
+[store]
+path = "/var/lib/tributary/gateway.db"
+"""
+IDENTITY = """tributary-certs init --dir /root/ca
+tributary-certs issue --dir /root/ca --server localhost --out gateway
+cp /root/ca/ca.crt .
+chown tributary:tributary gateway.crt gateway.key"""
 
 
-def by_timer(machine: Debian) -> str:
+def timed() -> str:
+    """Beside a gateway that runs."""
+    with debian() as machine:
+        machine.install(_of_now("tributary-gateway"))
+        machine.path("/etc/tributary/gateway.toml").write_text(SETTINGS)
+        machine.run("sh", "-euc", f"cd /etc/tributary\n{IDENTITY}")
+        gateway = Service(machine, "tributary-gateway")
+        if not gateway.count("READY=1"):
+            gateway.waits("READY=1")
+        _by_timer(machine)
+        gateway.end()
+    return "doctor and backup by their units"
+
+
+def _by_timer(machine: Debian) -> None:
     """The doctor can look at everything; a backup is whole and nobody else's, and an old one goes once there is a new one."""
     machine.run("sh", "-euc", f"cp {SHARED}/tributary-gateway-*.service {SHARED}/tributary-gateway-*.timer {OWN}/")
     for name in (f"tributary-gateway-{job}.{kind}" for job in ("doctor", "backup") for kind in ("service", "timer")):
@@ -34,7 +61,6 @@ def by_timer(machine: Debian) -> str:
     until(lambda: machine.run("date", "--utc", "+gateway-%Y%m%dT%H%M%SZ.db").strip() not in first, "the next second")
     second = _backed_up(machine)
     holds(len(first) == 1 and len(second) == 2 and first < second, f"beside {first} and an old one there are {second}")
-    return "doctor and backup by their units"
 
 
 def _backed_up(machine: Debian) -> set[str]:
