@@ -85,7 +85,11 @@ GATEWAY = Package(
     example=ROOT / "gateway/gateway.example.toml",
     depends=["adduser", "debconf (>= 0.5) | debconf-2.0"],
     more="Recommends: ca-certificates\nSuggests: postgresql",
-    shared=[ROOT / "gateway/src/store/postgres/roles.sql"],
+    shared=[
+        ROOT / "gateway/src/store/postgres/roles.sql",
+        ROOT / "gateway/containers/compose/alarms.yaml",
+        *(ROOT / f"gateway/packaging/tributary-gateway-{job}.{kind}" for job in ("backup", "doctor") for kind in ("service", "timer")),
+    ],
     features=["tributary-gateway/aws"],
     dashboard=True,
     words={
@@ -98,7 +102,7 @@ GATEWAY = Package(
         "AFTER": "",
         "QUESTION": "Delete all readings and the authority?\n"
         " When the package is purged, /var/lib/tributary/gateway.db with all readings,\n"
-        " the authority that signs devices' certificates, and the key that signs\n receipts, are kept, unless you say so here.",
+        " its backups, the authority that signs devices' certificates, and the key\n that signs receipts, are kept, unless you say so here.",
         "LEAVING": "gateway.leaving",
         "DATA_GOES": "gateway.data",
     },

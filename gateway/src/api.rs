@@ -28,7 +28,7 @@ mod guard;
 mod health;
 mod json;
 mod live;
-mod metrics;
+pub(crate) mod metrics;
 mod patience;
 mod problem;
 mod query;

@@ -40,7 +40,7 @@ enum Command {
     /// Ask the gateway that runs here whether it is well, and say so in a line; exit code 1 where it is not
     Health(health::Health),
     /// Look at certificates, keys, files, roles, clocks and the broker, and say in a line each what is to be seen to;
-    /// exit code 1 where something is, 2 where something could not be looked at
+    /// exit code 1 for a fault, and with --warnings for a warning too; else 2 where something could not be looked at
     Doctor(Doctor),
     /// Copy the SQLite database to a file while the gateway runs; PostgreSQL has tools of its own
     Backup(copies::Backup),

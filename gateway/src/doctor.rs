@@ -30,9 +30,9 @@ mod trail;
 
 pub use finding::{Finding, Level};
 
-/// The exit code where there is a fault.
-const FAULT: u8 = 1;
-/// The exit code where there is none, but not all could be looked at.
+/// The exit code where there is a fault; or a warning, and these count.
+const TO_BE_SEEN_TO: u8 = 1;
+/// The exit code where there is no such thing, but not all could be looked at.
 const NOT_EXAMINED: u8 = 2;
 
 /// How it is asked for.
@@ -44,11 +44,14 @@ pub(crate) struct Doctor {
     /// One JSON object a line
     #[arg(long)]
     json: bool,
+    /// Exit code 1 for warnings too: what ends in weeks, before it ends in days. Meant for timers
+    #[arg(long)]
+    warnings: bool,
 }
 
 impl Doctor {
-    /// Looks, and says what it found. The exit code is 0 where nothing is to be seen to now, 1 where something is, and 2
-    /// where something could not be looked at.
+    /// Looks, and says what it found. The exit code is 1 where there is a fault, or a warning and those count; else 2 where
+    /// something could not be looked at; else 0.
     ///
     /// # Errors
     /// The findings cannot be written.
@@ -62,11 +65,19 @@ impl Doctor {
             let line = if self.json { serde_json::to_string(finding)? } else { finding.to_string() };
             writeln!(out, "{line}").context("write to standard output")?;
         }
-        Ok(match findings.iter().map(|finding| finding.level).max() {
-            Some(Level::Fault) => ExitCode::from(FAULT),
-            Some(Level::Unknown) => ExitCode::from(NOT_EXAMINED),
-            _ => ExitCode::SUCCESS,
-        })
+        Ok(ExitCode::from(code(&findings, self.warnings)))
+    }
+}
+
+/// The exit code for `findings`, where warnings count and where they do not.
+fn code(findings: &[Finding], warnings_count: bool) -> u8 {
+    let has = |level| findings.iter().any(|finding| finding.level == level);
+    if has(Level::Fault) || warnings_count && has(Level::Warning) {
+        TO_BE_SEEN_TO
+    } else if has(Level::Unknown) {
+        NOT_EXAMINED
+    } else {
+        0
     }
 }
 
@@ -116,4 +127,25 @@ pub fn examine(config_file: &Path, config: &Config) -> Vec<Finding> {
 fn owners(config: &Config) -> Vec<u32> {
     let runs_as = gather::runs_as(config).map(|(user, _)| user);
     std::iter::once(rustix::process::geteuid().as_raw()).chain(runs_as).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_counts_for_the_exit_code_where_it_is_asked_to_and_a_fault_always() {
+        let (ok, warning) = (Finding::ok("files", ""), Finding::warning("certificates", "", ""));
+        let unknown = Finding::unknown("database", &anyhow::anyhow!("away"));
+        let fault = Finding::fault("keys", "", "");
+        let codes = |findings: &[&Finding]| {
+            let findings: Vec<Finding> = findings.iter().copied().cloned().collect();
+            (code(&findings, false), code(&findings, true))
+        };
+        assert_eq!(codes(&[&ok]), (0, 0));
+        assert_eq!(codes(&[&ok, &warning]), (0, TO_BE_SEEN_TO));
+        assert_eq!(codes(&[&warning, &unknown]), (NOT_EXAMINED, TO_BE_SEEN_TO));
+        assert_eq!(codes(&[&ok, &unknown]), (NOT_EXAMINED, NOT_EXAMINED));
+        assert_eq!(codes(&[&unknown, &fault, &warning]), (TO_BE_SEEN_TO, TO_BE_SEEN_TO));
+    }
 }

@@ -22,6 +22,7 @@ mod check;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+mod ends;
 pub mod enrol;
 mod half_open;
 pub mod ingest;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::api::{self, Metric, MetricKind};
 use crate::audit;
+use crate::ends::{End, Whose};
 use crate::ingest::broker;
 use crate::ingest::listener::Counters;
 use crate::ingest::totals::{Total, Totals};
@@ -35,6 +36,7 @@ pub(crate) fn of(
 fn rollups(totals: &'static rollup::Totals) -> [Metric; 5] {
     let total = |name, help, total: &'static Total| Metric {
         name,
+        labels: "",
         help,
         kind: MetricKind::Counter,
         read: Box::new(move || float(total.get())),
@@ -61,7 +63,7 @@ fn trail(totals: &Arc<audit::Totals>) -> [Metric; 3] {
     ];
     all.map(|(name, help, read)| {
         let totals = Arc::clone(totals);
-        Metric { name, help, kind: MetricKind::Counter, read: Box::new(move || float(read(&totals))) }
+        Metric { name, labels: "", help, kind: MetricKind::Counter, read: Box::new(move || float(read(&totals))) }
     })
 }
 
@@ -69,6 +71,7 @@ fn timeseries() -> [Metric; 5] {
     use MetricKind::{Counter, Gauge};
     let metric = |name, help, kind, count: &'static Count| Metric {
         name,
+        labels: "",
         help,
         kind,
         read: Box::new(move || float(count.get())),
@@ -86,6 +89,7 @@ fn timeseries() -> [Metric; 5] {
 fn pipeline(totals: &'static Totals) -> [Metric; 10] {
     let total = |name, help, total: &'static Total| Metric {
         name,
+        labels: "",
         help,
         kind: MetricKind::Counter,
         read: Box::new(move || float(total.get())),
@@ -107,6 +111,7 @@ fn pipeline(totals: &'static Totals) -> [Metric; 10] {
 fn failing(totals: &'static Totals) -> Metric {
     Metric {
         name: "tributary_store_failing",
+        labels: "",
         help: "1 while the store takes nothing and devices keep what they have.",
         kind: MetricKind::Gauge,
         read: Box::new(move || f64::from(u8::from(totals.store.is_failing()))),
@@ -128,7 +133,7 @@ pub(crate) fn people(counters: &Arc<api::Counters>) -> [Metric; 2] {
     ];
     all.map(|(name, help, read)| {
         let counters = Arc::clone(counters);
-        Metric { name, help, kind: MetricKind::Counter, read: Box::new(move || float(read(&counters))) }
+        Metric { name, labels: "", help, kind: MetricKind::Counter, read: Box::new(move || float(read(&counters))) }
     })
 }
 
@@ -136,7 +141,7 @@ pub(crate) fn people(counters: &Arc<api::Counters>) -> [Metric; 2] {
 pub(crate) fn lists(counts: &Arc<lists::Counts>, now: Now) -> [Metric; 3] {
     let metric = |name, help, kind, read: fn(&lists::Counts, Now) -> f64| {
         let counts = Arc::clone(counts);
-        Metric { name, help, kind, read: Box::new(move || read(&counts, now)) }
+        Metric { name, labels: "", help, kind, read: Box::new(move || read(&counts, now)) }
     };
     [
         metric(
@@ -161,6 +166,20 @@ pub(crate) fn lists(counts: &Arc<lists::Counts>, now: Now) -> [Metric; 3] {
             |counts, _| float(counts.failures.get()),
         ),
     ]
+}
+
+/// The metrics of certificates and authorities: what of this gateway's own ends by itself.
+pub(crate) fn ends(ends: &[End], now: Now) -> Vec<Metric> {
+    let metric = |end: &End| {
+        let (name, help) = match end.whose {
+            Whose::Own => ("tributary_certificate_seconds_left", "Until a certificate of this gateway ends."),
+            Whose::Authority => ("tributary_authority_seconds_left", "Until an authority of devices ends."),
+        };
+        let (labels, end) = (end.labels, end.clone());
+        let read = move || end.seconds_left(now().0.div_euclid(1_000_000)).map_or(f64::NAN, |left| left as f64);
+        Metric { name, labels, help, kind: MetricKind::Gauge, read: Box::new(read) }
+    };
+    ends.iter().map(metric).collect()
 }
 
 /// Reads one of the listener's counts.
@@ -195,7 +214,7 @@ fn listener(counters: &Arc<Counters>) -> Vec<Metric> {
     let totals = totals.map(|(name, help, read)| (name, help, MetricKind::Counter, read));
     let metric = |(name, help, kind, read): (_, _, _, Read)| {
         let counters = Arc::clone(counters);
-        Metric { name, help, kind, read: Box::new(move || float(read(&counters))) }
+        Metric { name, labels: "", help, kind, read: Box::new(move || float(read(&counters))) }
     };
     std::iter::once(gauge).chain(totals).map(metric).collect()
 }
@@ -229,7 +248,7 @@ fn behind(counters: &Arc<broker::Counters>) -> Vec<Metric> {
     ];
     let metric = |(name, help, kind, read): (_, _, _, ReadBehind)| {
         let counters = Arc::clone(counters);
-        Metric { name, help, kind, read: Box::new(move || float(read(&counters))) }
+        Metric { name, labels: "", help, kind, read: Box::new(move || float(read(&counters))) }
     };
     all.into_iter().map(metric).collect()
 }
@@ -237,4 +256,42 @@ fn behind(counters: &Arc<broker::Counters>) -> Vec<Metric> {
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows doubles only; exact to 2^53")]
 fn float(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::api::metrics::{counted, stored};
+    use crate::store::view::Fleet;
+
+    /// Every metric that a gateway can have, under its name with its kind, whatever its settings are.
+    fn exported() -> BTreeMap<String, String> {
+        static TOTALS: Totals = Totals::zero();
+        static ROLLUPS: rollup::Totals = rollup::Totals::zero();
+        let now: Now = || proto::Instant(0);
+        let mut all = of(&TOTALS, &ROLLUPS, Arc::default(), Arc::default(), Some(Arc::default()));
+        all.extend(people(&Arc::default()));
+        all.extend(lists(&Arc::default(), now));
+        all.extend(ends(&[Whose::Own, Whose::Authority].map(|whose| End::of(whose, "", Path::new("/nowhere"))), now));
+        let text = counted(&all) + &stored(&Fleet::default());
+        let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        kinds.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
+    }
+
+    #[test]
+    fn the_document_on_what_to_watch_names_each_metric_with_its_kind_and_no_other() {
+        let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/watching.md")).unwrap();
+        let rows = document.lines().filter_map(|line| line.strip_prefix("| `tributary_"));
+        let described: BTreeMap<_, _> = rows
+            .map(|row| {
+                let mut cells = row.split(" | ");
+                let name = cells.next().unwrap().split(['`', '{']).next().unwrap();
+                (format!("tributary_{name}"), cells.next().unwrap().split(',').next().unwrap().to_owned())
+            })
+            .collect();
+        assert_eq!(described, exported());
+    }
 }

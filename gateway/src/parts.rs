@@ -19,7 +19,7 @@ use crate::ingest::listener::Listener;
 use crate::ingest::pipeline::{Barrier, Recorder, judge_all};
 use crate::ingest::signing::ReceiptKey;
 use crate::store::{Ledger, Store};
-use crate::{Addresses, ROLLUPS, TOTALS, api, lists, metrics, now, opening, renewal, rollup};
+use crate::{Addresses, ROLLUPS, TOTALS, api, ends, lists, metrics, now, opening, renewal, rollup};
 
 /// Events that wait to be judged. Each is at most one publish; connections that find no room are not read meanwhile.
 const EVENTS_MAX: usize = 256;
@@ -85,8 +85,11 @@ impl Parts {
         metrics.extend(metrics::people(&http.counters()));
         let lists = Arc::new(lists::Counts::default());
         metrics.extend(metrics::lists(&lists, now));
+        let ends = ends::of(&config);
+        metrics.extend(metrics::ends(&ends, now));
         let told = Told { claims, control: listener.control(), intake, auditor: auditor.clone() };
-        let watchers = watch(&config, seen, http_tls, registry, told, lists, stop);
+        let mut watchers = watch(&config, seen, http_tls, registry, told, lists, stop);
+        watchers.push(tokio::spawn(ends::keep(ends, stop.clone())));
         let hopeless = CancellationToken::new();
         let ledgers = std::iter::once(ledger).chain(others);
         let barrier = Barrier::new(cuts, auditor);

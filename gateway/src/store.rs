@@ -7,6 +7,7 @@ use proto::message::{Gap, Held, Refusal, Settlement};
 use proto::{BodyHash, Channel, Clock, Column, DeviceId, Epoch, Instant, Lane, Number, Range};
 use tokio::sync::watch;
 
+mod alarm;
 pub mod audit;
 mod error;
 pub(crate) mod feed;
@@ -24,6 +25,7 @@ pub mod sqlite;
 pub mod timestream;
 pub mod view;
 
+pub use alarm::AlarmKind;
 pub use error::{ReadError, StoreError};
 pub use feed::Place;
 pub use ledger::SubjectSeed;

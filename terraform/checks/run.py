@@ -222,7 +222,21 @@ def metrics() -> str:
         raise Fault(f"CloudWatch never hears of {sorted(lost)}")
     if len(carried) != carried_by[1].count("|") + 1:
         raise Fault("the collector carries a name that no gateway counts")
+    if unlike := _kinds() ^ kinds_raised():
+        raise Fault(f"gateways raise, or alarms know, alone: {sorted(unlike)}")
     return f"{len(alarmed | on_one_host)} alarmed, {len(carried)} carried, {len(counted)} counted"
+
+
+def kinds_raised() -> set[str]:
+    """The kinds of alarms that gateways raise."""
+    source = (ROOT / "gateway/src/store/alarm.rs").read_text()
+    return set(re.findall(r'^ +Self::\w+ => "(\w+)",$', source, re.M))
+
+
+def _kinds() -> set[str]:
+    """The kinds that there is an alarm for."""
+    alarms = (TERRAFORM / "modules/alarms/alarms.tf").read_text()
+    return set(re.findall(r"^    (\w+) +=", re.search(r"^  kinds = \{$(.*?)^  \}", alarms, re.M | re.S)[1], re.M))
 
 
 def costs() -> str:
@@ -245,12 +259,13 @@ def costs() -> str:
     names = [name for group in ("always", "people") for name in
              re.findall(r"^    ([\w-]+) = \{$", re.search(rf"^  {group} = .*?\{{$(.*?)^  \}}", alarms, re.M | re.S)[1], re.M)]  # fmt: skip
     carried = re.search(r"tributary_\((.*)\)", (TERRAFORM / "modules/gateway/metrics.yaml.tftpl").read_text())[1].count("|") + 1
+    kinds = len(_kinds())
     levels = re.search(r"^  doctor = \{(.*)\}", alarms, re.M)[1].count(" = ")
     files = re.search(r"^  files = merge\(\n    \{\n(.*?)^    \}", (TERRAFORM / "modules/tributary/main.tf").read_text(), re.M | re.S)[1].count("\n")
-    for name, begins in (("alarms", f"{len(names)} × 0.10"), ("metrics", f"({carried} + {levels}) × 0.30"), ("secrets and key", f"{files + 1} × 0.40")):
+    for name, begins in (("alarms", f"({len(names)} + {kinds}) × 0.10"), ("metrics", f"({carried} + {kinds} + {levels}) × 0.30"), ("secrets and key", f"{files + 1} × 0.40")):
         if not told[name][0].startswith(begins):
             raise Fault(f"README.md: {name} should begin with {begins}, and not {told[name][0]}")
-    return f"{len(told)} rows, {len(names)} alarms, {carried + levels} metrics, {files} files"
+    return f"{len(told)} rows, {len(names) + kinds} alarms, {carried + kinds + levels} metrics, {files} files"
 
 
 def doctor() -> str:

@@ -30,4 +30,5 @@ mod terminal;
 mod timeseries;
 mod token;
 mod watchdog;
+mod watching;
 mod wire;

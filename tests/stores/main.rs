@@ -83,6 +83,7 @@ macro_rules! behaviours {
                 the_feed_gives_readings_in_the_order_of_commits_and_only_those_that_count,
                 a_subject_of_the_settings_has_what_its_devices_measure,
                 the_newest_live_reading_tells_how_far_a_device_lags,
+                a_device_that_left_more_than_a_day_ago_is_silent_unless_it_was_revoked_since,
             }
             bounds {
                 batch_rows_of_a_device_that_never_says_hello_go_with_the_hello_of_another,

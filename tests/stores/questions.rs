@@ -6,7 +6,7 @@ use gateway::store::{Batch, Item, Place, ReadError, StoreError, SubjectSeed};
 use proto::{Basis, Change, Lane, State, Value};
 
 use crate::backend::Backend;
-use crate::batches::{MINUTE, NOW, batch, batch_of, column};
+use crate::batches::{EPOCH, MINUTE, NOW, batch, batch_of, column, held, hello, now};
 use crate::values::{edited, revision};
 
 pub(crate) fn a_reading_from_the_far_future_is_kept_and_flagged_but_is_not_the_newest(backend: &dyn Backend) {
@@ -111,4 +111,27 @@ pub(crate) fn the_newest_live_reading_tells_how_far_a_device_lags(backend: &dyn 
     bed.record([Item::Batch(late), Item::Batch(batch(2, &[(NOW - 2 * MINUTE, 1.0)]))]);
     let device = bed.device();
     assert_eq!((device.lag_us, device.last_reading_us), (Some(2 * MINUTE), Some(NOW - 2 * MINUTE)));
+}
+
+pub(crate) fn a_device_that_left_more_than_a_day_ago_is_silent_unless_it_was_revoked_since(backend: &dyn Backend) {
+    const DAY: i64 = 24 * 60 * MINUTE;
+    let mut bed = backend.fresh();
+    let presence = |device: &str, connected| Item::Presence { device: device.parse().unwrap(), connected };
+    let left = ["gone", "revoked", "came-back", "just-left"].map(|device| presence(device, false));
+    bed.record([presence("there", true)].into_iter().chain(left));
+    bed.record([Item::Batch(batch(1, &[(NOW, 1.0)])), hello([held(EPOCH, &[], 9)])]);
+    let beside = bed.beside();
+    beside.run(&format!("update device set last_seen_us = {} where name <> 'just-left'", NOW - DAY - 1));
+    let cut = |device: &str, at_us: i64| {
+        format!("insert into cut_off (device, tenant, cut_us, times) values ('{device}', 1, {at_us}, 1)")
+    };
+    // It was cut off while it was connected: that it left was noted a moment later.
+    beside.run(&cut("revoked", NOW - DAY - MINUTE));
+    beside.run(&cut("came-back", NOW - 3 * DAY));
+    drop(beside);
+    let fleet = bed.ask(|view| view.fleet(now()));
+    // meter-7 has sent something, and nobody said that it is connected.
+    assert_eq!((fleet.devices, fleet.connected, fleet.silent), (6, 1, 3), "gone, came-back and meter-7");
+    assert_eq!((fleet.readings, fleet.quarantined, fleet.gaps), (1, 0, 1));
+    assert_eq!(fleet.alarms.into_iter().collect::<Vec<_>>(), [("unexplained_gap".to_owned(), 1)]);
 }

@@ -27,6 +27,10 @@ FOLDERS = ("usr/bin/", "usr/lib/systemd/system/", "usr/lib/udev/rules.d/", "usr/
 # How QEMU runs the oldest machine that a package is for: of Raspberry Pis, the first and the Zero.
 QEMU = {"arm64": ["qemu-aarch64"], "armhf": ["qemu-arm", "-cpu", "arm1176"]}
 ROLES_SQL = ROOT / "gateway/src/store/postgres/roles.sql"
+# What somebody who watches a gateway is given, and the page that says so.
+ALARMS = ROOT / "gateway/containers/compose/alarms.yaml"
+TIMED = sorted(path for path in (ROOT / "gateway/packaging").glob("tributary-gateway-*") if path.suffix in (".service", ".timer"))
+WATCHING = ROOT / "docs/watching.md"
 
 
 def made(name: str = "*", architecture: str = "*", version: str = "*") -> list[Path]:
@@ -93,8 +97,13 @@ def _inside(folder: Path, name: str, architecture: str, version: str, files: obj
         holds("@" not in path.read_text().replace("$@", ""), f"{name}: {script} has a word that is not filled in")
         run("sh", "-n", path)
     if name == "tributary-gateway":
-        roles = folder / "usr/share/tributary-gateway/roles.sql"
-        holds(roles.exists() and roles.read_bytes() == ROLES_SQL.read_bytes(), f"{name}: {roles.relative_to(folder)} is not there, or another")
+        shared = folder / "usr/share/tributary-gateway"
+        for own in (ROLES_SQL, ALARMS, *TIMED):
+            there = shared / own.name
+            holds(there.exists() and there.read_bytes() == own.read_bytes(), f"{name}: {there.relative_to(folder)} is not there, or another")
+        for own in (ALARMS, *TIMED):
+            named = own.name if own == ALARMS else "tributary-gateway-*" + own.suffix
+            holds(f"/usr/share/tributary-gateway/{named}" in WATCHING.read_text(), f"docs/watching.md does not say where a package has {own.name}")
         for text in (ROLES_SQL.with_name("rights.rs"), ROLES_SQL.with_name("README.md"), ROOT / "docs/restore.md"):
             holds("/usr/share/tributary-gateway" in text.read_text(), f"{text.relative_to(ROOT)} does not say where a package has roles.sql")
     for program in programs:

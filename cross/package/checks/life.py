@@ -217,14 +217,14 @@ def both() -> str:
         holds(_rights(machine, "/etc/tributary") == "root:root 751", "dpkg-statoverride is not heard")
         for name in ("gateway.toml", "gateway.key", "receipts.key", "agent.toml", "device.key", "ca.crt"):
             machine.path(f"/etc/tributary/{name}").write_text("x\n")
-        for name in ("gateway.db", "gateway.db-wal", "authority/ca.key"):
+        for name in ("gateway.db", "gateway.db-wal", "authority/ca.key", "backups/gateway-20200101T000000Z.db"):
             machine.path(f"/var/lib/tributary/{name}").parent.mkdir(exist_ok=True)
             machine.path(f"/var/lib/tributary/{name}").write_text("x\n")
         machine.run("dpkg", "--purge", "tributary-agent")
         left = sorted(path.name for path in machine.path("/etc/tributary").iterdir())
         holds(left == ["ca.crt", "gateway.key", "gateway.toml", "receipts.key"], f"of the gateway's files there are {left}")
         said = machine.run("dpkg", "--purge", "tributary-gateway")
-        kept = ("/var/lib/tributary/gateway.db", "/var/lib/tributary/authority", "/etc/tributary/receipts.key")
+        kept = ("/var/lib/tributary/gateway.db", "/var/lib/tributary/authority", "/var/lib/tributary/backups", "/etc/tributary/receipts.key")
         for path in kept:
             fault_unless(f"KEPT {path};", said)
             holds(machine.path(path).exists(), f"purged, it has deleted {path}")

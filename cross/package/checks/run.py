@@ -5,6 +5,7 @@ import sys
 import contents
 import life
 import page
+import timed
 import units
 from judging import judge
 
@@ -13,6 +14,7 @@ CHECKS = [
     ("page", page.page),
     ("life", life.life),
     ("both", life.both),
+    ("timed", timed.timed),
     ("again", contents.again),
     ("contents", contents.contents),
     ("ids", units.ids),

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
 from common import BUILT, HERE, UNPACKED, free_port, need, running
 from judging import Skipped, attempt, holds, run, until
 
@@ -95,6 +97,37 @@ def settings() -> str:
     done = attempt(gateway, "check-config", "--config", HERE / "compose/gateway.example.toml")
     holds("cannot open /etc/tributary/" in done.stdout, done.stdout)
     return "compose/gateway.example.toml"
+
+
+def alarms() -> str:
+    """Each alarm can be raised: what it looks at, a gateway tells from its start on, with the labels that are asked for."""
+    gateway = need(BUILT / "tributary-gateway", "cargo build -p tributary-gateway")
+    rules = [rule for group in yaml.safe_load((HERE / "compose/alarms.yaml").read_text())["groups"] for rule in group["rules"]]
+    looked_at = {found for rule in rules for found in re.findall(r"(tributary_\w+)(?:\{(.*?)\})?", rule["expr"])}
+    with tempfile.TemporaryDirectory() as name:
+        folder, port = Path(name), free_port()
+        _identities(folder)
+        (folder / "var/lib/tributary").mkdir(parents=True)
+        settings = _settings(name, port).replace(f"{name}/../..", name)
+        (folder / "gateway.toml").write_text(settings)
+
+        def told() -> str:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                    return answer.read().decode()
+            except urllib.error.URLError:
+                return ""
+
+        with running(gateway, "run", "--config", folder / "gateway.toml"):
+            until(lambda: "tributary_devices " in told(), "metrics")
+            text = told()
+    for metric, matchers in sorted(looked_at):
+        series = re.findall(rf"^{metric}(?:\{{(.*)\}})? \S+$", text, re.M)
+        for label, sign, value in re.findall(r'(\w+)(!?=)"(\w+)"', matchers):
+            series = [labels for labels in series if (f'{label}="{value}"' in labels) == (sign == "=")]
+            holds(f'{label}="{value}"' in text, f"alarms.yaml: there is no {metric} of the {label} {value}")
+        holds(series, f"alarms.yaml: nothing tells of {metric}{{{matchers}}}")
+    return f"{len(rules)} alarms, {len(looked_at)} things that they look at"
 
 
 def proxy() -> str:

@@ -16,6 +16,7 @@ CHECKS = [
     ("roles", tools.roles),
     ("database", tools.database),
     ("settings", gateway.settings),
+    ("alarms", gateway.alarms),
     ("image", gateway.image),
     ("proxy", gateway.proxy),
 ]

@@ -17,7 +17,8 @@ from common import HERE, TOOLS
 from judging import ROOT, Skipped, attempt, holds, run
 
 COMPOSE = HERE / "compose/compose.yaml"
-UNITS = (ROOT / "agent/packaging/tributary-agent.service", ROOT / "gateway/packaging/tributary-gateway.service")
+UNITS = (ROOT / "agent/packaging/tributary-agent.service", *sorted((ROOT / "gateway/packaging").glob("*.service")))
+TIMERS = sorted((ROOT / "gateway/packaging").glob("*.timer"))
 # Images are built with them on Alpine, by the commands that BusyBox has.
 SCRIPTS = ("cross/supply/ship", "cross/supply/tools", "cross/supply/flags", "gateway/containers/assemble")
 DOCKERFILES = (HERE / "Dockerfile", ROOT / "agent/containers/Dockerfile")
@@ -166,4 +167,8 @@ def units() -> str:
                    if not re.search("RestartSteps|RestartMaxDelaySec", line)]  # fmt: skip
         holds(not unknown, "\n".join(unknown))
         said.append(f"{unit.stem} {level[1]}")
+    for timer in TIMERS:
+        wrong = [line for line in attempt("systemd-analyze", "verify", "--man=no", timer).stdout.splitlines() if line.startswith(timer.name)]
+        holds(not wrong, "\n".join(wrong))
+        holds(timer.with_suffix(".service") in UNITS, f"{timer.name} starts nothing that is here")
     return ", ".join(said)

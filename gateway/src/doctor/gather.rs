@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use certs::files::FileError;
 use certs::inspect;
 use zeroize::Zeroizing;
 
@@ -16,6 +17,8 @@ use crate::config::authority::AwsIot;
 use crate::config::{Config, StoreKind, TimeSeries};
 use crate::ingest::signing::ReceiptKey;
 
+/// The setting that names a password of whoever changes the schema.
+const MIGRATE: &str = "store.postgres.migrate_password_file";
 /// No password is longer.
 const PASSWORD_BYTES_MAX: u64 = 64 * 1024;
 
@@ -136,7 +139,7 @@ fn password_files(config: &Config) -> Vec<(String, Option<String>, PathBuf)> {
         add("store.postgres.password_file", Some(&postgres.user), postgres.password_file.as_ref());
         // It need not be where the gateway runs.
         let migrate = postgres.migrate_password_file.as_ref().filter(|path| path.exists());
-        add("store.postgres.migrate_password_file", Some(&postgres.migrate_user), migrate);
+        add(MIGRATE, Some(&postgres.migrate_user), migrate);
     }
     match &config.timeseries {
         Some(TimeSeries::Influx1(influx)) => {
@@ -150,7 +153,7 @@ fn password_files(config: &Config) -> Vec<(String, Option<String>, PathBuf)> {
 
 /// Passwords, keys and addresses that could be samples.
 pub(super) fn secrets(config: &Config, unread: &mut Vec<Finding>) -> Secrets {
-    let mut passwords = Vec::new();
+    let (mut passwords, mut others) = (Vec::new(), Vec::new());
     for (setting, user, path) in password_files(config) {
         // Who else can read it is another check's.
         match certs::files::read(&path, PASSWORD_BYTES_MAX).map(|(bytes, _)| Zeroizing::new(bytes)) {
@@ -159,6 +162,8 @@ pub(super) fn secrets(config: &Config, unread: &mut Vec<Finding>) -> Secrets {
                 let first = text.lines().next().unwrap_or_default().trim().to_owned();
                 passwords.push((setting, user, Zeroizing::new(first)));
             }
+            // As it should be where another user runs `migrate`: it is that one's to look at.
+            Err(error) if setting == MIGRATE && is_anothers(&error) => others.push(setting),
             Err(error) => unread.push(Finding::unknown("samples", &anyhow::Error::from(error))),
         }
     }
@@ -183,7 +188,12 @@ pub(super) fn secrets(config: &Config, unread: &mut Vec<Finding>) -> Secrets {
     addresses.extend(url.map(|url| ("timeseries.url".to_owned(), url.clone())));
     let url = aws_iot(config).and_then(|aws_iot| aws_iot.endpoint_url.clone());
     addresses.extend(url.map(|url| ("authority.aws_iot.endpoint_url".to_owned(), url)));
-    Secrets { passwords, receipt_key, addresses }
+    Secrets { passwords, others, receipt_key, addresses }
+}
+
+/// Whether a file is there and this user may not read it.
+fn is_anothers(error: &FileError) -> bool {
+    matches!(error, FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// All files that the gateway goes by, and how far each is others' business.
@@ -210,4 +220,19 @@ pub(super) fn files(config_file: &Path, config: &Config) -> Vec<(PathBuf, Kind)>
     }
     files.extend(secret.into_iter().map(|path| (path, Kind::Secret)));
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_password_is_anothers_where_reading_it_is_denied_and_for_no_other_reason() {
+        let error = |kind| FileError::Io { action: "open", path: "migrate.password".into(), source: Error::from(kind) };
+        assert!(is_anothers(&error(ErrorKind::PermissionDenied)));
+        assert!(!is_anothers(&error(ErrorKind::Other)));
+        assert!(!is_anothers(&FileError::NotAFile { path: "migrate.password".into() }));
+    }
 }

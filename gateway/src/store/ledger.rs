@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proto::{DeviceId, Epoch, Instant, Range};
 
+use super::alarm::{AlarmKind, Raised, raise};
 use super::error::StoreError;
 use super::rollup::{Level, pass::MARK};
-use super::sql::{Cell, Db, params};
+use super::sql::{Cell, Db};
 use super::{Item, Outcome, SettledRanges};
 use held::Extent;
 
@@ -66,6 +67,8 @@ pub(super) struct Work<'a> {
     batch_rows_to_go: u64,
     /// What this transaction claims for a time-series store beside this one, if there is one.
     claims: Option<Vec<Claim>>,
+    /// Alarms that it noted and that are to be told of once it is committed.
+    raised: Vec<Raised>,
 }
 
 impl<'a> Work<'a> {
@@ -73,7 +76,17 @@ impl<'a> Work<'a> {
     pub(super) fn new(db: Db<'a>, memory: &'a mut Memory, now: Instant) -> Self {
         let (batch_rows, marks) = (BTreeMap::new(), BTreeSet::new());
         let batch_rows_to_go = tidy::BATCH_ROWS_AT_ONCE;
-        Self { db, memory, now, first_reading: None, batch_rows, marks, batch_rows_to_go, claims: None }
+        Self {
+            db,
+            memory,
+            now,
+            first_reading: None,
+            batch_rows,
+            marks,
+            batch_rows_to_go,
+            claims: None,
+            raised: Vec::new(),
+        }
     }
 
     /// Records `items`, in their order.
@@ -119,7 +132,7 @@ impl<'a> Work<'a> {
             }
             Item::Contested { device } => {
                 let device = self.device(device, Some(self.now))?;
-                self.alarm(device, "device_twice")?;
+                self.alarm(device, AlarmKind::DeviceTwice)?;
                 Ok(Outcome::Recorded)
             }
             Item::Presence { device, connected } => {
@@ -167,17 +180,15 @@ impl<'a> Work<'a> {
     }
 
     /// Notes something that a person should look at.
-    fn alarm(&self, device: i64, kind: &str) -> Result<(), StoreError> {
-        alarm(self.db, device, kind, 1, self.now)
+    fn alarm(&mut self, device: i64, kind: AlarmKind) -> Result<(), StoreError> {
+        self.raised.extend(raise(self.db, device, kind, 1, self.now)?);
+        Ok(())
     }
-}
 
-/// Notes something that a person should look at, so many times.
-pub(super) fn alarm(db: Db<'_>, device: i64, kind: &str, count: i64, now: Instant) -> Result<(), StoreError> {
-    let sql = "insert into alarm (tenant, device, kind, first_us, last_us, count) values (?1, ?2, ?3, ?4, ?4, ?5)
-               on conflict (device, kind) do update set last_us = excluded.last_us, count = alarm.count + excluded.count";
-    db.prepare(sql).execute(params![TENANT, device, kind, now.0, count])?;
-    Ok(())
+    /// What is to be told once this is committed.
+    pub(super) fn take_raised(&mut self) -> Vec<Raised> {
+        std::mem::take(&mut self.raised)
+    }
 }
 
 impl Memory {

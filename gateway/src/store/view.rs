@@ -1,5 +1,7 @@
 //! What readers of a store are shown. Named and shaped as the HTTP API names them, instants in `*_us` as everywhere.
 
+use std::collections::BTreeMap;
+
 use proto::Value;
 use serde::Serialize;
 
@@ -34,10 +36,27 @@ pub struct Device {
     pub quarantined: i64,
     /// Gaps.
     pub gaps: i64,
-    /// Numbers known to exist, neither stored nor explained.
-    pub missing: i64,
     /// Kinds of alarms that it has raised.
     pub alarms: Vec<String>,
+}
+
+/// All devices together, for those who watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// Devices known.
+    pub devices: i64,
+    /// Of these, those that are connected.
+    pub connected: i64,
+    /// Of these, those that left more than a day ago and were not revoked.
+    pub silent: i64,
+    /// Readings kept that count.
+    pub readings: i64,
+    /// Entries in quarantine.
+    pub quarantined: i64,
+    /// Gaps in the ledger.
+    pub gaps: i64,
+    /// How often each kind of alarm was raised: names of [`AlarmKind`](crate::store::AlarmKind)s.
+    pub alarms: BTreeMap<String, i64>,
 }
 
 /// A series with its newest reading.
@@ -165,18 +184,4 @@ pub struct Quarantined {
     pub epoch: Option<String>,
     /// Its number, if it could be read.
     pub number: Option<u64>,
-}
-
-/// What somebody should look at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Alarm {
-    /// Whose.
-    pub device: String,
-    /// `conflict`: two batches under one identity; `conflict_not_kept`: and no room for the second;
-    /// `quarantine_full`; `unexplained_gap`: numbers that nobody has; `buffer_copied`: the device speaks of another
-    /// buffer than before; `device_twice`: two connections take over from each other; `too_many_series`;
-    /// `identity_mismatch`: what it sends bears another device's name.
-    pub kind: String,
-    /// How often.
-    pub count: i64,
 }

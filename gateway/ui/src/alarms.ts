@@ -10,7 +10,7 @@ const ALARMS: Readonly<Record<string, readonly [string, string]>> = {
   quarantine_full: ["Quarantine full", "Batches that cannot be read are refused until there is room."],
   too_many_series: ["Too many series", "The device names more series than it may."],
   identity_mismatch: ["Another's name", "What it sends bears the name of another device; it is in quarantine."],
-  missing: ["Missing batches", "Batches were given away that had not come."],
+  sink_refused: ["Refused by the time-series store", "It never takes some readings; this gateway's database has them."],
 };
 
 /** An alarm's name for people; one that this page does not know keeps its own. */

@@ -50,7 +50,6 @@ export interface Device {
   readonly batches: number;
   readonly quarantined: number;
   readonly gaps: number;
-  readonly missing: number;
   readonly alarms: string[];
 }
 
@@ -92,7 +91,6 @@ export interface Counts {
   readonly stored: number;
   readonly quarantined: number;
   readonly waiting: number;
-  readonly missing: number;
   readonly repaired: number;
   readonly lost: number;
 }
@@ -105,7 +103,6 @@ export interface Epoch {
   readonly counts: Counts;
   readonly is_astray: boolean;
   readonly ranges: Range[];
-  readonly missing: { readonly first: number; readonly last: number }[];
 }
 
 export interface Gap {

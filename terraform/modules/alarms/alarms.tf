@@ -21,11 +21,11 @@ locals {
       statistic = "Maximum", comparison = "GreaterThanOrEqualToThreshold", threshold = 1
       period    = 60, periods = 3, missing = "notBreaching"
     }
-    batches-missing = {
-      about     = "Batches were given away by devices and are neither stored nor explained. Look at the page Ledger."
-      namespace = "Tributary", metric = "tributary_batches_missing", dimensions = local.gateway
-      statistic = "Minimum", comparison = "GreaterThanThreshold", threshold = 0
-      period    = 300, periods = 6, missing = "notBreaching"
+    devices-silent = {
+      about     = "Devices left more than a day ago. The page Fleet says which; revoke those that are gone for good."
+      namespace = "Tributary", metric = "tributary_devices_silent", dimensions = local.gateway
+      statistic = "Maximum", comparison = "GreaterThanThreshold", threshold = 0
+      period    = 300, periods = 3, missing = "notBreaching"
     }
     quarantined = {
       about     = "Something came that cannot be read, and is kept with its bytes. Look at the page Health."
@@ -62,6 +62,24 @@ locals {
       about     = "The revocation list ends within 3 days, and then every device is refused: tributary-certs crl, then put it in the secret ca.crl."
       namespace = "Tributary", metric = "tributary_revocation_list_seconds_left", dimensions = local.gateway
       statistic = "Minimum", comparison = "LessThanThreshold", threshold = 259200
+      period    = 300, periods = 2, missing = "notBreaching"
+    }
+    revocation-list-failing = {
+      about     = "The gateway could not write its revocation list anew; its log says why."
+      namespace = "Tributary", metric = "tributary_revocation_list_failures_total", dimensions = local.gateway
+      statistic = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+      period    = 300, periods = 1, missing = "notBreaching"
+    }
+    certificate = {
+      about     = "A certificate of the gateway ends within 21 days: issue the next one, and put it in its secret."
+      namespace = "Tributary", metric = "tributary_certificate_seconds_left", dimensions = local.gateway
+      statistic = "Minimum", comparison = "LessThanThreshold", threshold = 1814400
+      period    = 300, periods = 2, missing = "notBreaching"
+    }
+    authority = {
+      about     = "An authority of devices ends within 90 days, and all devices have to learn of the next one: docs/watching.md."
+      namespace = "Tributary", metric = "tributary_authority_seconds_left", dimensions = local.gateway
+      statistic = "Minimum", comparison = "LessThanThreshold", threshold = 7776000
       period    = 300, periods = 2, missing = "notBreaching"
     }
     doctor-fault = {
@@ -120,6 +138,28 @@ locals {
     }
   }
 
+  # Kinds of alarms that gateways raise themselves, each about a device; the page Ledger has which, and when.
+  kinds = {
+    unexplained_gap   = "Batches are lost: neither their device nor the gateway has them."
+    buffer_copied     = "A device speaks of another buffer than before: a copy was put back, or two agents run from one disk image."
+    device_twice      = "Two connections with one certificate take over from each other: its key was copied. Revoke it, and enrol it again."
+    conflict          = "Two different batches came under one number; the second is in quarantine."
+    conflict_not_kept = "Of two batches under one number the second found no room in quarantine."
+    quarantine_full   = "A device's quarantine is full: what cannot be read is refused."
+    too_many_series   = "A device names more series than it may."
+    identity_mismatch = "What a device sends bears another device's name; it is in quarantine."
+    sink_refused      = "The time-series store never takes some readings; the database has them."
+  }
+  raised = {
+    for kind, about in local.kinds : "raised-${replace(kind, "_", "-")}" => {
+      about      = "${about} Look at the page Ledger."
+      namespace  = "Tributary", metric = "tributary_alarms_total"
+      dimensions = merge(local.gateway, { kind = kind })
+      statistic  = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+      period     = 300, periods = 1, missing = "notBreaching"
+    }
+  }
+
   people = !var.has_dashboard ? {} : {
     people-errors = {
       about      = "The dashboard answers with errors."
@@ -175,7 +215,7 @@ locals {
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
-  for_each = merge(local.always, local.people, local.iot, local.fleet)
+  for_each = merge(local.always, local.raised, local.people, local.iot, local.fleet)
 
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = each.value.about

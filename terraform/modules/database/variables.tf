@@ -24,13 +24,13 @@ variable "kms_key_arn" {
 }
 
 variable "engine_version" {
-  description = "PostgreSQL's version, 14 or newer. A major alone takes the newest minor of it."
+  description = "PostgreSQL's version, 15 or newer. A major alone takes the newest minor of it."
   type        = string
   default     = "17"
 
   validation {
-    condition     = can(regex("^(1[4-9])(\\.[0-9]+)?$", var.engine_version))
-    error_message = "14 to 19, with or without a minor."
+    condition     = can(regex("^(1[5-9])(\\.[0-9]+)?$", var.engine_version))
+    error_message = "15 to 19, with or without a minor."
   }
 }
 

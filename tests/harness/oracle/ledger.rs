@@ -54,8 +54,6 @@ pub struct Ledger {
     pub batches: HashMap<Place, u64>,
     /// What will never come.
     pub gaps: Vec<GapRow>,
-    /// Numbers that are neither settled nor held.
-    pub missing: u64,
     /// Alarms by kind, with how often each was raised.
     pub alarms: HashMap<String, u64>,
 }
@@ -112,8 +110,6 @@ impl Ledger {
             ledger.gaps.push(GapRow { numbers, readings, reason: row.get(4)? });
             Ok(())
         })?;
-        let sql = "select coalesce(sum(missing), 0) from epoch join device on device.id = epoch.device where name = ?";
-        each(db, sql, device, |row| count(row, 0).map(|missing| ledger.missing = missing))?;
         let sql = "select kind, count from alarm join device on device.id = alarm.device where device.name = ?";
         each(db, sql, device, |row| {
             ledger.alarms.insert(row.get(0)?, count(row, 1)?);

@@ -51,7 +51,6 @@ fn read(sql: &Sql, device: &str, with_readings: bool) -> anyhow::Result<Ledger> 
         let readings = row[3].as_ref().map(|_| number(&row, 3)).transpose()?.map(i64::unsigned_abs);
         ledger.gaps.push(GapRow { numbers, readings, reason: text(&row, 4)?.to_owned() });
     }
-    ledger.missing = sql.number(&format!("select coalesce(sum(missing), 0) from epoch {of}"))?.unsigned_abs();
     let alarms =
         format!("select kind, count from alarm join device on device.id = alarm.device where device.name = '{device}'");
     for row in sql.rows(&alarms)? {

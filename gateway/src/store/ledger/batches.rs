@@ -5,7 +5,7 @@ use proto::{Basis, BodyHash, Channel, Clock, Column, Instant, Lane, Number, Qual
 
 use super::claims::Claimed;
 use super::value::Cells;
-use super::{Memory, StoreError, TENANT, Work, to_sql};
+use super::{AlarmKind, Memory, StoreError, TENANT, Work, to_sql};
 use crate::seeded::Bug;
 use crate::store::sql::{Cell, Many, ReadingRow, Run};
 use crate::store::{Batch, Outcome, Quarantine};
@@ -64,7 +64,7 @@ impl Work<'_> {
             }
         }
         if !self.has_room_for(device, batch.columns.iter().map(|column| &column.series)) {
-            self.alarm(device, "too_many_series")?;
+            self.alarm(device, AlarmKind::TooManySeries)?;
             return self.quarantine(&as_quarantine(batch, TOO_MANY_SERIES));
         }
         // It will be stored: not before this is anything withdrawn that stood for it.

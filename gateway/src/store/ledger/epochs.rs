@@ -58,7 +58,6 @@ pub(in crate::store) struct EpochState {
     /// What the device said last.
     pub(in crate::store) next: Option<Number>,
     pub(super) held: Ranges,
-    pub(super) missing: u64,
     /// How many numbers came although a gap named them.
     pub(in crate::store) repaired: u64,
     arrivals: Option<(Instant, Instant)>,
@@ -138,11 +137,11 @@ impl Epochs {
 impl EpochState {
     /// An epoch as the database has it.
     pub(in crate::store) fn read(db: Db<'_>, device: i64, epoch: Epoch) -> Result<Option<Self>, SqlError> {
-        let sql = "select id, next, missing, repaired from epoch where device = ?1 and epoch = ?2";
+        let sql = "select id, next, repaired from epoch where device = ?1 and epoch = ?2";
         let found = db.prepare(sql).first(params![device, epoch.0], |row| {
             let next: Option<i64> = row.get(1)?;
-            let (missing, repaired) = (from_sql(row.get(2)?), from_sql(row.get(3)?));
-            Ok(Self { key: row.get(0)?, next: next.map(from_sql), missing, repaired, ..Self::default() })
+            let repaired = from_sql(row.get(2)?);
+            Ok(Self { key: row.get(0)?, next: next.map(from_sql), repaired, ..Self::default() })
         })?;
         let Some(mut state) = found else { return Ok(None) };
         for (place, set) in state.settled.iter_mut().enumerate() {
@@ -226,7 +225,7 @@ impl EpochState {
     }
 
     /// Numbers that the device has given away, has no more, and that are not settled.
-    pub(in crate::store) fn missing(&self) -> Ranges {
+    pub(super) fn missing(&self) -> Ranges {
         self.missing_below(self.next)
     }
 
@@ -269,13 +268,10 @@ impl EpochState {
                 was.clear();
             }
         }
-        if self.missing > 0 {
-            self.missing = self.missing().count();
-        }
         let (first, last) = self.arrivals.take().map(|(first, last)| (first.0, last.0)).unzip();
         let whole = |number: Option<i64>| number.map_or(Cell::Null, Cell::Int);
-        let (missing, repaired) = (Cell::Int(to_sql(self.missing)), Cell::Int(to_sql(self.repaired)));
-        vec![Cell::Int(self.key), whole(first), whole(last), whole(self.next.map(to_sql)), missing, repaired]
+        let repaired = Cell::Int(to_sql(self.repaired));
+        vec![Cell::Int(self.key), whole(first), whole(last), whole(self.next.map(to_sql)), repaired]
     }
 }
 
@@ -283,15 +279,15 @@ const WRITE: Many = Many {
     one: "update epoch set
             first_arrival_us = coalesce(first_arrival_us, ?2),
             last_arrival_us = max(coalesce(last_arrival_us, ?3), coalesce(?3, last_arrival_us)),
-            next = ?4, missing = ?5, repaired = ?6
+            next = ?4, repaired = ?5
           where id = ?1",
     // `greatest` leaves out nulls.
     all: "update epoch e set
             first_arrival_us = coalesce(e.first_arrival_us, new.first_us),
             last_arrival_us = greatest(e.last_arrival_us, new.last_us),
-            next = new.next, missing = new.missing, repaired = new.repaired
-          from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-            as new (id, first_us, last_us, next, missing, repaired)
+            next = new.next, repaired = new.repaired
+          from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+            as new (id, first_us, last_us, next, repaired)
           where e.id = new.id",
 };
 

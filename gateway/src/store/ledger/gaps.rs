@@ -3,7 +3,7 @@
 use proto::message::{Gap, GapReason, Settlement};
 use proto::{DeviceId, Epoch, Number, Range, Ranges};
 
-use super::{StoreError, TENANT, Work, from_sql, to_sql};
+use super::{AlarmKind, StoreError, TENANT, Work, from_sql, to_sql};
 use crate::store::Outcome;
 use crate::store::sql::{Row, SqlError, params};
 
@@ -47,7 +47,7 @@ impl Work<'_> {
             if changed {
                 outcome = Outcome::Recorded;
                 if gap.reason == GapReason::Unexplained {
-                    self.alarm(device, "unexplained_gap")?;
+                    self.alarm(device, AlarmKind::UnexplainedGap)?;
                 }
             }
         }

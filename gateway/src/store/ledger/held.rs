@@ -9,7 +9,7 @@
 use proto::message::{Gap, GapReason, HELLO_RANGES_MAX, Held};
 use proto::{DeviceId, Epoch, Number, Range, Ranges};
 
-use super::{StoreError, TENANT, Work, to_sql};
+use super::{AlarmKind, StoreError, TENANT, Work, to_sql};
 use crate::store::Outcome;
 use crate::store::sql::{Row, params};
 
@@ -97,14 +97,14 @@ impl Work<'_> {
     }
 
     /// Notes that an epoch was named, and alarms when its next number went back.
-    fn note_named(&self, device: i64, key: i64, hello: i64, is_behind: bool) -> Result<i64, StoreError> {
+    fn note_named(&mut self, device: i64, key: i64, hello: i64, is_behind: bool) -> Result<i64, StoreError> {
         let sql = "select coalesce(first_named, ?2), astray from epoch where id = ?1";
         let (first_named, was_astray): (i64, bool) =
             self.db.prepare(sql).one([key, hello], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let sql = "update epoch set first_named = ?2, named_us = ?3, astray = ?4 where id = ?1";
         self.db.prepare(sql).execute(params![key, first_named, self.now.0, is_behind])?;
         if is_behind && !was_astray {
-            self.alarm(device, "buffer_copied")?;
+            self.alarm(device, AlarmKind::BufferCopied)?;
         }
         Ok(first_named)
     }
@@ -144,7 +144,7 @@ impl Work<'_> {
             self.enter_gap(device, epoch, range, &gap)?;
         }
         if !missing.is_empty() {
-            self.alarm(device, "unexplained_gap")?;
+            self.alarm(device, AlarmKind::UnexplainedGap)?;
             self.bound_gaps(device)?;
         }
         Ok(())
@@ -209,7 +209,7 @@ impl Work<'_> {
         if is_sign && is_recent {
             if !unnamed.is_astray {
                 self.db.prepare("update epoch set astray = 1 where id = ?").execute([unnamed.key])?;
-                self.alarm(device, "buffer_copied")?;
+                self.alarm(device, AlarmKind::BufferCopied)?;
             }
             return Ok(());
         }

@@ -5,7 +5,7 @@ use proto::{Channel, Clock, Column, DeviceId, Instant};
 
 use super::batches::{Arrived, TOO_MANY_SERIES};
 use super::claims::Claimed;
-use super::{StoreError, TENANT, Work};
+use super::{AlarmKind, StoreError, TENANT, Work};
 use crate::store::sql::params;
 use crate::store::{Outcome, Pack, Quarantine};
 
@@ -28,7 +28,7 @@ impl Work<'_> {
             return self.misnamed(device, pack, &other);
         }
         if !self.has_room_for(device, pack.columns.iter().map(|column: &Column| &column.series)) {
-            self.alarm(device, "too_many_series")?;
+            self.alarm(device, AlarmKind::TooManySeries)?;
             return self.pack_aside(pack, TOO_MANY_SERIES.to_owned());
         }
         let columns = &pack.columns;
@@ -43,7 +43,7 @@ impl Work<'_> {
 
     /// Keeps a pack with its bytes that says it is `other`'s, and alarms. Nothing of it is stored, for either.
     fn misnamed(&mut self, device: i64, pack: &Pack, other: &DeviceId) -> Result<Outcome, StoreError> {
-        self.alarm(device, "identity_mismatch")?;
+        self.alarm(device, AlarmKind::IdentityMismatch)?;
         let reason = format!("identity: its names are those of {other}, and its certificate is {}'s", pack.device);
         Ok(match self.pack_aside(pack, reason)? {
             Outcome::Recorded | Outcome::Known => Outcome::Misnamed,

@@ -5,7 +5,7 @@ use proto::{BodyHash, Number, Range};
 use tracing::error;
 
 use super::batches::{BatchRow, CONFLICT};
-use super::{StoreError, TENANT, Work, to_sql};
+use super::{AlarmKind, StoreError, TENANT, Work, to_sql};
 use crate::store::sql::params;
 use crate::store::{Outcome, Quarantine};
 
@@ -50,13 +50,13 @@ impl Work<'_> {
     /// Keeps the second body of an identity, as far as there is room, and alarms. It is never covered.
     pub(super) fn conflict(&mut self, quarantine: &Quarantine) -> Result<Outcome, StoreError> {
         let device = self.device(&quarantine.device, Some(quarantine.arrived))?;
-        self.alarm(device, "conflict")?;
+        self.alarm(device, AlarmKind::Conflict)?;
         if let Some((epoch, number, hash)) = quarantine.identity {
             let key = self.epoch(device, epoch)?.key;
             // A conflict either way: the device keeps its copy. But that ours is not kept must not go unsaid.
             if let Outcome::Refused(_) = self.keep(device, quarantine, Some((key, number)), hash)? {
                 error!(device.id = %quarantine.device, %epoch, number, "no room in quarantine for the second body");
-                self.alarm(device, "conflict_not_kept")?;
+                self.alarm(device, AlarmKind::ConflictNotKept)?;
             }
         }
         Ok(CONFLICT)
@@ -70,7 +70,7 @@ impl Work<'_> {
     }
 
     fn keep(
-        &self,
+        &mut self,
         device: i64,
         quarantine: &Quarantine,
         place: Option<(i64, Number)>,
@@ -89,7 +89,7 @@ impl Work<'_> {
         let sql = "select count(*), cast(coalesce(sum(size_bytes), 0) as bigint) from quarantine where device = ?";
         let (entries, bytes): (i64, i64) = self.db.prepare(sql).one([device], |row| Ok((row.get(0)?, row.get(1)?)))?;
         if entries >= QUARANTINE_ENTRIES_MAX || bytes.saturating_add(size) > QUARANTINE_BYTES_MAX {
-            self.alarm(device, "quarantine_full")?;
+            self.alarm(device, AlarmKind::QuarantineFull)?;
             return Ok(Outcome::Refused(Refusal::QuarantineFull));
         }
         let reason = cut(&quarantine.reason);

@@ -64,7 +64,7 @@ impl Work<'_> {
         if epochs <= EPOCHS_MAX {
             return Ok(());
         }
-        let sql = "select id, epoch from epoch where device = ?1 and holds = 0 and missing = 0
+        let sql = "select id, epoch from epoch where device = ?1 and holds = 0
                      and coalesce(last_arrival_us, 0) < ?2 and coalesce(named_us, 0) < ?2 order by id limit ?3";
         let limit = EPOCHS_AT_ONCE.min(epochs - EPOCHS_MAX);
         let closed: Vec<(i64, [u8; 8])> =

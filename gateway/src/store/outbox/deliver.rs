@@ -7,7 +7,8 @@ use proto::Instant;
 use super::records::{self, Names};
 use super::totals::TOTALS;
 use super::{Shared, StoreError, claims, lock};
-use crate::store::ledger::{Claim, TENANT, alarm};
+use crate::store::alarm::{AlarmKind, Raised, raise};
+use crate::store::ledger::{Claim, TENANT};
 use crate::store::sink::{Refused, Sink, SinkError, Why};
 use crate::store::sql::{Db, params};
 
@@ -112,10 +113,11 @@ impl Shared {
     /// Ends `claims`, with what was refused of them.
     fn end(&self, claims: &[Claim], never: &[Never]) -> Result<(), Undelivered> {
         let now = (self.now)();
-        self.transact(|db| {
+        let raised = self.transact(|db| {
             claims::end(db, claims)?;
             remember_refused(db, claims, never, now)
         })?;
+        raised.iter().for_each(Raised::tell);
         TOTALS.refused.add(never.len() as u64);
         let blocking: u64 = claims.iter().filter(|claim| claim.blocks).map(Claim::readings).sum();
         let mut state = lock(&self.state);
@@ -144,7 +146,9 @@ fn ago(now: Instant, time: Duration) -> Instant {
     Instant(now.0.saturating_sub(i64::try_from(time.as_micros()).unwrap_or(i64::MAX)))
 }
 
-fn remember_refused(db: Db<'_>, claims: &[Claim], never: &[Never], now: Instant) -> Result<(), StoreError> {
+/// Answers the alarms that are to be told of once this is committed.
+fn remember_refused(db: Db<'_>, claims: &[Claim], never: &[Never], now: Instant) -> Result<Vec<Raised>, StoreError> {
+    let mut raised = Vec::new();
     for claim in claims {
         let of_claim = never.iter().filter(|never| (claim.first..=claim.last).contains(&never.reading));
         let mut count = 0;
@@ -155,12 +159,12 @@ fn remember_refused(db: Db<'_>, claims: &[Claim], never: &[Never], now: Instant)
             count += 1;
         }
         if count > 0 {
-            alarm(db, claim.device, "sink_refused", count, now)?;
+            raised.extend(raise(db, claim.device, AlarmKind::SinkRefused, count, now)?);
         }
     }
     if !never.is_empty() {
         let sql = "delete from sink_refused where id <= (select max(id) from sink_refused) - ?1";
         db.prepare(sql).execute([REFUSED_MAX])?;
     }
-    Ok(())
+    Ok(raised)
 }

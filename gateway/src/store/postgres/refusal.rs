@@ -52,10 +52,10 @@ pub(super) fn check_durable(session: &Session, patience: Patience, settings: &Se
             "synchronous_commit = off, so the server says committed before it is; turn it on for this role or database",
         );
     }
-    if row.try_get::<_, i32>(2).map_err(SqlError::from)? < VERSION_MIN {
-        return unfit("the server is older than PostgreSQL 14; use a newer one");
+    match too_old(row.try_get(2).map_err(SqlError::from)?) {
+        Some(why) => unfit(&why),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Fails where nothing can be written, whoever asks.
@@ -72,5 +72,22 @@ pub(super) fn check_writable(session: &Session, patience: Patience, settings: &S
     Ok(())
 }
 
-/// 14 is the first with idle_session_timeout and the multirange types, and the oldest that is still maintained.
-const VERSION_MIN: i32 = 140_000;
+/// The oldest that the tests run against, and the oldest that is still maintained.
+const MAJOR_MIN: i32 = 15;
+
+/// What is wrong with a server of this version, as in `server_version_num`, if it is too old.
+fn too_old(version: i32) -> Option<String> {
+    let major = version / 10_000;
+    (major < MAJOR_MIN).then(|| format!("the server is PostgreSQL {major}; use {MAJOR_MIN} or newer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::too_old;
+
+    #[test]
+    fn a_server_older_than_those_that_are_tested_is_refused_by_its_version() {
+        assert_eq!(too_old(140_020).unwrap(), "the server is PostgreSQL 14; use 15 or newer");
+        assert_eq!([150_000, 150_014, 170_002].map(too_old), [None, None, None]);
+    }
+}

@@ -14,6 +14,7 @@ use super::driver::Driver;
 use super::session::{Patience, Session};
 use super::settings::Settings;
 use super::{refusal, rights, schema};
+use crate::store::alarm::Raised;
 use crate::store::error::StoreError;
 use crate::store::ledger::{Claim, Memory, SubjectSeed, Work};
 use crate::store::outbox::Relational;
@@ -53,10 +54,11 @@ impl Ledger for Writer {
     fn record(&mut self, items: &[Item]) -> Result<Vec<Outcome>, StoreError> {
         self.claims.clear();
         let is_claiming = self.is_claiming;
-        let (outcomes, claims) = self.work(|work| {
+        let (outcomes, claims, raised) = self.work(|work| {
             work.claim_from_now_on(is_claiming);
-            Ok((work.record(items)?, work.take_claims()))
+            Ok((work.record(items)?, work.take_claims(), work.take_raised()))
         })?;
+        raised.iter().for_each(Raised::tell);
         self.claims = claims;
         self.memory.forget_much();
         self.locked = items.iter().map(|item| item.device().clone()).collect();

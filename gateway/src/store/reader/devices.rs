@@ -1,22 +1,35 @@
 //! Devices, and what there is to know of the whole store.
 
+use std::collections::BTreeMap;
+
+use proto::Instant;
+
 use super::View;
 use crate::store::error::ReadError;
 use crate::store::ledger::{TENANT, from_sum};
 use crate::store::sql::{Row, SqlError, params};
-use crate::store::view::{Alarm, Device};
+use crate::store::view::{Device, Fleet};
 
 /// Devices in one answer.
 const DEVICES_MAX: i64 = 10_000;
-/// Alarms in one answer.
-const ALARMS_MAX: i64 = 10_000;
+/// A device that left longer ago is missed: a day has each hour of people's and of sensors' habits in it.
+const SILENT_US: i64 = 24 * 3_600 * 1_000_000;
 
 const SELECT: &str = "select d.name, coalesce(d.display_name, d.name), d.connected, d.first_seen_us, d.last_seen_us,
       d.last_reading_us, d.live_lag_us, d.readings, d.batches,
       (select count(*) from quarantine q where q.device = d.id),
       (select count(*) from gap g where g.device = d.id),
-      (select coalesce(sum(cast(e.missing as double precision)), 0.0) from epoch e where e.device = d.id),
       (select string_agg(a.kind, ' ' order by a.kind) from alarm a where a.device = d.id)
+    from device d where d.tenant = ?1";
+
+/// A device that was revoked after it was last heard, or within a day before, is not missed; one that came back by another
+/// certificate is.
+const FLEET: &str = "select count(*), count(case when d.connected = 1 then 1 end),
+      count(case when d.connected = 0 and d.last_seen_us < ?2 and not exists
+        (select 1 from cut_off c where c.device = d.name and c.cut_us > d.last_seen_us - ?3) then 1 end),
+      coalesce(sum(cast(d.readings as double precision)), 0.0),
+      (select count(*) from quarantine q where q.tenant = ?1),
+      (select count(*) from gap g where g.tenant = ?1)
     from device d where d.tenant = ?1";
 
 fn read(row: &Row<'_>) -> Result<Device, SqlError> {
@@ -32,8 +45,7 @@ fn read(row: &Row<'_>) -> Result<Device, SqlError> {
         batches: row.get(8)?,
         quarantined: row.get(9)?,
         gaps: row.get(10)?,
-        missing: from_sum(row.get(11)?),
-        alarms: row.get::<Option<String>>(12)?.iter().flat_map(|kinds| kinds.split(' ')).map(str::to_owned).collect(),
+        alarms: row.get::<Option<String>>(11)?.iter().flat_map(|kinds| kinds.split(' ')).map(str::to_owned).collect(),
     })
 }
 
@@ -63,14 +75,22 @@ impl View<'_> {
         Ok(self.db.prepare(sql).one([TENANT], |row| row.get(0))?)
     }
 
-    /// What somebody should look at.
+    /// What there is of all devices together, at the instant `now`.
     ///
     /// # Errors
     /// Too late, or the disk.
-    pub fn alarms(&self) -> Result<Vec<Alarm>, ReadError> {
-        let sql = "select d.name, a.kind, a.count from alarm a join device d on d.id = a.device
-                   where a.tenant = ?1 order by d.name, a.kind limit ?2";
-        let read = |row: &Row<'_>| Ok(Alarm { device: row.get(0)?, kind: row.get(1)?, count: row.get(2)? });
-        Ok(self.db.prepare(sql).rows([TENANT, ALARMS_MAX], read)?)
+    pub fn fleet(&self, now: Instant) -> Result<Fleet, ReadError> {
+        let mut fleet =
+            self.db.prepare(FLEET).one(params![TENANT, now.0.saturating_sub(SILENT_US), SILENT_US], |row| {
+                let (readings, quarantined, gaps) = (from_sum(row.get(3)?), row.get(4)?, row.get(5)?);
+                let (devices, connected, silent) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(Fleet { devices, connected, silent, readings, quarantined, gaps, alarms: BTreeMap::new() })
+            })?;
+        let sql = "select kind, sum(cast(count as double precision)) from alarm where tenant = ?1 group by kind";
+        self.db.prepare(sql).each([TENANT], |row| {
+            fleet.alarms.insert(row.get(0)?, from_sum(row.get(1)?));
+            Ok(())
+        })?;
+        Ok(fleet)
     }
 }

@@ -1,4 +1,4 @@
-//! The ledger as people see it: what is settled, what is missing, what will never come, what lies in quarantine.
+//! The ledger as people see it: what is settled, what will never come, what lies in quarantine.
 
 use proto::Epoch;
 use proto::message::Settlement;
@@ -47,10 +47,8 @@ impl View<'_> {
             Ok(())
         })?;
         let [stored, quarantined, mut lost] = settled;
-        let sql = "select coalesce(sum(cast(missing as double precision)), 0.0),
-                     coalesce(sum(cast(repaired as double precision)), 0.0) from epoch where device = ?";
-        let (missing, repaired) =
-            self.db.prepare(sql).one([device], |row| Ok((from_sum(row.get(0)?), from_sum(row.get(1)?))))?;
+        let sql = "select coalesce(sum(cast(repaired as double precision)), 0.0) from epoch where device = ?";
+        let repaired = from_sql(self.db.prepare(sql).one([device], |row| Ok(from_sum(row.get(0)?)))?);
         let mut waiting = 0_u64;
         let sql = "select epoch from epoch where device = ?1 and holds = 1 order by id desc limit ?2";
         for epoch in self.db.prepare(sql).rows([device, HELD_EPOCHS_MAX], |row| Ok(Epoch(row.get(0)?)))? {
@@ -58,8 +56,7 @@ impl View<'_> {
             waiting = waiting.saturating_add(state.waiting().count());
             lost = lost.saturating_sub(state.gaps_to_fill().count());
         }
-        let (missing, repaired) = (from_sql(missing), from_sql(repaired));
-        Ok(LedgerCounts { stored, quarantined, waiting, missing, repaired, lost })
+        Ok(LedgerCounts { stored, quarantined, waiting, repaired, lost })
     }
 
     fn lost(&self, device: i64) -> Result<Vec<Lost>, ReadError> {
@@ -103,7 +100,6 @@ impl View<'_> {
                 counts: counts_of(&state),
                 is_astray,
                 ranges,
-                missing: state.missing().iter().take(RANGES_MAX).collect(),
             });
         }
         Ok(epochs)
@@ -167,7 +163,6 @@ fn counts_of(state: &EpochState) -> LedgerCounts {
         stored,
         quarantined,
         waiting: state.waiting().count(),
-        missing: state.missing().count(),
         repaired: state.repaired,
         lost: gap.saturating_sub(state.gaps_to_fill().count()),
     }

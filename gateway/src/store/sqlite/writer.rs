@@ -9,6 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
 use super::{Driver, Now, Roller, Trail, settings};
+use crate::store::alarm::Raised;
 use crate::store::error::StoreError;
 use crate::store::ledger::{Claim, Memory, SubjectSeed, TENANT, Work};
 use crate::store::outbox::Relational;
@@ -48,10 +49,11 @@ impl Ledger for Writer {
         let mut pen = self.desk.turn();
         pen.claims.clear();
         let is_claiming = pen.is_claiming;
-        let (outcomes, claims) = pen.work(|work| {
+        let (outcomes, claims, raised) = pen.work(|work| {
             work.claim_from_now_on(is_claiming);
-            Ok((work.record(items)?, work.take_claims()))
+            Ok((work.record(items)?, work.take_claims(), work.take_raised()))
         })?;
+        raised.iter().for_each(Raised::tell);
         pen.claims = claims;
         pen.memory.forget_much();
         let reading = pen.memory.last_reading;

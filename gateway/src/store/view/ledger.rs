@@ -30,8 +30,6 @@ pub struct LedgerCounts {
     pub quarantined: u64,
     /// Batches that the device holds and that have not come yet.
     pub waiting: u64,
-    /// Numbers given away that are nowhere, and that no gap names yet.
-    pub missing: u64,
     /// Numbers that came although a gap named them.
     pub repaired: u64,
     /// Numbers that will never come.
@@ -56,7 +54,7 @@ pub struct Lost {
 /// An alarm of one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Raised {
-    /// As in [`Alarm::kind`](super::Alarm::kind).
+    /// The name of an [`AlarmKind`](crate::store::AlarmKind).
     pub kind: String,
     /// When for the first time.
     pub first_us: i64,
@@ -83,8 +81,6 @@ pub struct LedgerEpoch {
     pub is_astray: bool,
     /// What is settled, ascending.
     pub ranges: Vec<LedgerRange>,
-    /// What is neither settled nor held, ascending.
-    pub missing: Vec<proto::Range>,
 }
 
 /// Numbers that ended alike.

@@ -112,7 +112,7 @@ function facts(device: Device): HTMLElement {
     fact("Last seen", device.last_seen_us === null ? "never" : ageText(now, device.last_seen_us)),
     fact("Lag", device.lag_us === null ? "–" : device.lag_us < SECOND_US ? `${Math.max(0, Math.round(device.lag_us / 1000))} ms` : spanText(device.lag_us)),
     fact("Readings", countText(device.readings)), fact("Batches", countText(device.batches)), fact("Gaps", countText(device.gaps)),
-    fact("Missing", alarmCount(device.missing)), fact("Quarantined", alarmCount(device.quarantined)),
+    fact("Quarantined", alarmCount(device.quarantined)),
     fact("Alarms", device.alarms.length > 0 ? h("a", { href: hrefTo("ledger", device.id) }, alarmNames(device.alarms)) : "none"));
 }
 

@@ -97,7 +97,6 @@ function deviceRow(device: Device, now: number): (Node | string)[] {
     device.lag_us === null ? "–" : device.lag_us < 1_000_000 ? `${Math.max(0, Math.round(device.lag_us / 1000))} ms` : spanText(device.lag_us),
     countText(device.readings),
     countText(device.gaps),
-    alarmCount(device.missing),
     alarmCount(device.quarantined),
     alarmNames(device.alarms),
   ];
@@ -105,7 +104,7 @@ function deviceRow(device: Device, now: number): (Node | string)[] {
 
 const COLUMNS = [
   { header: "Device" }, { header: "Connection" }, { header: "Last seen" }, { header: "Lag", numeric: true }, { header: "Readings", numeric: true },
-  { header: "Gaps", numeric: true }, { header: "Missing", numeric: true }, { header: "Quarantined", numeric: true }, { header: "Alarms" },
+  { header: "Gaps", numeric: true }, { header: "Quarantined", numeric: true }, { header: "Alarms" },
 ];
 
 export const fleet: OpenView = (root, _id, _query, signal) => {

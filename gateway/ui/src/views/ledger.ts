@@ -21,7 +21,7 @@ const EPOCHS_SHOWN = 20;
 /** Rows of one table; what is beyond them is counted, not drawn. */
 const ROWS_MAX = 300;
 
-const STATE_NAMES: Readonly<Record<State, string>> = { stored: "stored", quarantined: "quarantined", gap: "gap", missing: "missing" };
+const STATE_NAMES: Readonly<Record<State, string>> = { stored: "stored", quarantined: "quarantined", gap: "gap" };
 
 /** A lamp and a word, for tables and the legend. */
 const stateMark = (state: State): HTMLElement => h("span", { class: "state", "data-state": state }, STATE_NAMES[state]);
@@ -50,7 +50,7 @@ function textures(): SVGElement {
     svg("pattern", { id: `ledger-${state}`, width: 8, height: 8, patternUnits: "userSpaceOnUse", patternTransform: `rotate(${angle})` },
       svg("rect", { width: 8, height: 8, class: `ground-${state}` }), svg("rect", { width: thickness, height: 8, class: `figure-${state}` }));
   return svg("svg", { class: "defs", width: 0, height: 0, "aria-hidden": "true" },
-    svg("defs", {}, texture("quarantined", 45, 4), texture("gap", 0, 2), texture("missing", -45, 4)));
+    svg("defs", {}, texture("quarantined", 45, 4), texture("gap", 0, 2)));
 }
 
 /** Says how many rows a table leaves out. */
@@ -62,7 +62,6 @@ function beyond(count: number): HTMLElement | null {
 const COUNTS: readonly (readonly [keyof Counts, string, string])[] = [
   ["stored", "Stored", "committed, readings and all"],
   ["waiting", "Waiting", "on the device, not here yet"],
-  ["missing", "Missing", "nowhere, and no gap names it yet"],
   ["repaired", "Repaired", "came although called lost"],
   ["lost", "Lost", "will never come, with a reason below"],
   ["quarantined", "Quarantined", "unreadable, bytes kept"],
@@ -132,7 +131,7 @@ function quarantinePanel(entries: readonly Quarantined[]): HTMLElement {
 
 function draw(body: HTMLElement, ledger: Ledger, entries: readonly Quarantined[], epochsMax: number): void {
   const newest = [...ledger.epochs].sort((a, b) => (b.last_arrival_us ?? 0) - (a.last_arrival_us ?? 0)).slice(0, epochsMax);
-  const legend = h("p", { class: "legend" }, ...(["stored", "missing", "quarantined", "gap"] as const).flatMap((state) => [stateMark(state), " "]));
+  const legend = h("p", { class: "legend" }, ...(["stored", "quarantined", "gap"] as const).flatMap((state) => [stateMark(state), " "]));
   const isOpen = body.querySelector("details")?.open ?? false;
   body.replaceChildren(textures(), totalsPanel(ledger), ...[alarmsPanel(ledger.alarms)].filter((panel) => panel !== null), lostPanel(ledger.lost, ledger.gaps), legend,
     ...(newest.length > 0 ? newest.map((epoch) => epochPanel(epoch, ledger.gaps)) : [h("p", { class: "empty" }, "No batch has arrived from this device.")]),

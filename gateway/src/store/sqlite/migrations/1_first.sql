@@ -96,7 +96,7 @@ create table sensor_session (
     stop_us  integer
 ) strict;
 
--- One start of an agent. `next`, `held` and `missing` are what its last hello said, null before the first.
+-- One start of an agent. `next` and `held` are what its last hello said, null before the first.
 create table epoch (
     id               integer primary key,
     tenant           integer not null references tenant,
@@ -105,7 +105,7 @@ create table epoch (
     first_arrival_us integer,
     last_arrival_us  integer,
     next             integer,
-    missing          integer not null default 0, -- how many numbers below next are neither settled nor held
+    missing          integer not null default 0, -- not used: a number that is neither settled nor held is a gap at once
     unique (device, epoch)
 ) strict;
 
@@ -182,7 +182,7 @@ create index quarantine_arrived on quarantine (arrived_us);
 create table alarm (
     tenant   integer not null references tenant,
     device   integer not null references device,
-    kind     text    not null,                   -- conflict, quarantine_full, missing, too_many_series
+    kind     text    not null,                   -- conflict, quarantine_full, unexplained_gap …: store/alarm.rs
     first_us integer not null,
     last_us  integer not null,
     count    integer not null,
