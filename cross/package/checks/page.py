@@ -17,8 +17,10 @@ from manager import systemd
 PAGE = ROOT / "docs/raspberry-pi.md"
 # The machine that the page calls hub has this address.
 HUB = "192.168.1.10"
-# What is said to whom: commands for the two machines, for the reader's own, and those that want a device at a cable.
-KINDS = {"hub", "pi", "copy", "device"}
+# What is said to whom: commands for the two machines, for the reader's own, those that want a device at a cable, and those for
+# another day.
+LEFT_OUT = {"device", "later"}
+KINDS = {"hub", "pi", "copy"} | LEFT_OUT
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -30,7 +32,7 @@ def blocks() -> list[tuple[str, str]]:
 
 
 def page() -> str:
-    """Every command of the page succeeds, in its order, and at the end there is a reading."""
+    """Every command of the page succeeds, in its order; there is a reading, and at the end somebody whose it is."""
     walked = 0
     with debian() as hub, debian(beside=hub) as pi, systemd(hub) as on_hub, systemd(pi) as on_pi:
         run("nsenter", f"--target={hub.pid}", "--net", "ip", "address", "add", f"{HUB}/32", "dev", "lo")
@@ -38,23 +40,26 @@ def page() -> str:
         for machine, name, architecture in ((hub, "tributary-gateway", "amd64"), (pi, "tributary-agent", "arm64")):
             package = _of_now(name)
             shutil.copy(package, machine.path("/root") / package.name.replace("_amd64", f"_{architecture}"))
-        last = ""
+        readings: set[str] = set()
         for kind, commands in blocks():
-            if kind == "device":
+            if kind in LEFT_OUT:
                 continue
             walked += 1
             if kind == "copy":
                 _copy(commands, hub, pi)
                 continue
-            last = _walk(hub if kind == "hub" else pi, commands, again=kind == "hub" and "api/v1" in commands)
-        missing = OF_THE_MACHINE - _readings(last)
-        holds(not missing, f"of the Pi there is no {', '.join(sorted(missing))} in {last[:2000]}")
+            asks = kind == "hub" and "api/v1" in commands
+            said = _walk(hub if kind == "hub" else pi, commands, again=asks)
+            readings |= _readings(said) if asks else set()
+        missing = OF_THE_MACHINE - readings
+        holds(not missing, f"of the Pi there is no {', '.join(sorted(missing))}, only {', '.join(sorted(readings))}")
+        _somebody(hub)
         for service in (*on_pi.values(), *on_hub.values()):
             service.waits("WATCHDOG=1")
             service.end()
         holds(len(on_pi) == len(on_hub) == 1, "the page starts other services than it should")
-    left_out = sum(kind == "device" for kind, _ in blocks())
-    return f"{walked} steps walked; {left_out} want a device at a cable, and were not"
+    left_out = sum(kind in LEFT_OUT for kind, _ in blocks())
+    return f"{walked} steps walked; {left_out} want a device at a cable or another day, and were not"
 
 
 def _walk(machine: Debian, commands: str, again: bool) -> str:
@@ -81,6 +86,13 @@ def _readings(said: str) -> set[str]:
         return {one["series"]["name"] for one in json.loads(said)["latest"] if one["point"]}
     except (ValueError, KeyError):
         return set()
+
+
+def _somebody(hub: Debian) -> None:
+    """The dashboard has a subject to draw, and what the Pi reads is about it: else it says that none is set up."""
+    said = hub.run("curl", "--silent", "--show-error", "http://127.0.0.1:8080/api/v1/subjects")
+    about = {one["name"] for subject in json.loads(said)["subjects"] for one in subject["series"]}
+    holds(OF_THE_MACHINE <= about, f"of no subject are {', '.join(sorted(OF_THE_MACHINE - about))} in {said[:2000]}")
 
 
 def _copy(commands: str, hub: Debian, pi: Debian) -> None:
