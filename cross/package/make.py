@@ -84,13 +84,13 @@ GATEWAY = Package(
     " to SQLite or PostgreSQL, tells them what is committed, and serves a dashboard\n"
     " and an API.\n .\n Not for treatment decisions.",
     programs=["tributary-gateway", "tributary-certs"],
+    pages=[ROOT / f"docs/{name}.md" for name in ("api", "aws-iot", "restore", "scale", "security")]
+    + [ROOT / f"{name}/README.md" for name in ("certs", "gateway/src/store/postgres", "gateway/src/store/sink")],
     unit=ROOT / "gateway/packaging/tributary-gateway.service",
     example=ROOT / "gateway/gateway.example.toml",
     depends=["adduser", "debconf (>= 0.5) | debconf-2.0"],
     more="Recommends: ca-certificates\nSuggests: postgresql",
     shared=[ROOT / "gateway/src/store/postgres/roles.sql"],
-    pages=[ROOT / f"docs/{name}.md" for name in ("api", "aws-iot", "restore", "scale", "security")]
-    + [ROOT / f"{name}/README.md" for name in ("certs", "gateway/src/store/postgres", "gateway/src/store/sink")],
     features=["tributary-gateway/aws"],
     dashboard=True,
     words={
