@@ -125,7 +125,8 @@ build-for-tests: ui
 ui: $(UI)/dist/index.html
 
 $(UI)/dist/index.html: $(shell find $(UI)/src $(UI)/public $(UI)/index.html $(UI)/package-lock.json $(UI)/vite.config.ts -type f 2>/dev/null)
-	@command -v npm >/dev/null || { echo "Node is missing: apt-get install nodejs npm (Node 20 or later)"; exit 1; }
+	@node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major > 20 || (major == 20 && minor >= 19) ? 0 : 1)' \
+		2>/dev/null && command -v npm >/dev/null || { echo "Node is missing or too old: 20.19 or later, from https://nodejs.org or Debian 13 (apt-get install nodejs npm); Debian 12 has 18"; exit 1; }
 	cd $(UI) && npm ci --silent --no-audit --no-fund && npm run --silent build
 	@touch $@
 

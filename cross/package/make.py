@@ -17,6 +17,7 @@ from string import Template
 
 import elf
 import licences
+from pages import pages
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -42,6 +43,7 @@ class Package:
     more: str = ""
     rules: Path | None = None
     shared: list[Path] = field(default_factory=list)
+    pages: list[Path] = field(default_factory=list)
     features: list[str] = field(default_factory=list)
     dashboard: bool = False
 
@@ -56,6 +58,7 @@ AGENT = Package(
     unit=ROOT / "agent/packaging/tributary-agent.service",
     example=ROOT / "agent/agent.example.toml",
     rules=HERE / "70-tributary-agent.rules",
+    pages=[ROOT / f"docs/{name}.md" for name in ("aws-iot", "devices", "raspberry-pi")],
     depends=["adduser", "debconf (>= 0.5) | debconf-2.0"],
     more="Recommends: ca-certificates, tzdata",
     words={
@@ -81,6 +84,8 @@ GATEWAY = Package(
     " to SQLite or PostgreSQL, tells them what is committed, and serves a dashboard\n"
     " and an API.\n .\n Not for treatment decisions.",
     programs=["tributary-gateway", "tributary-certs"],
+    pages=[ROOT / f"docs/{name}.md" for name in ("api", "aws-iot", "restore", "scale", "security")]
+    + [ROOT / f"{name}/README.md" for name in ("certs", "gateway/src/store/postgres", "gateway/src/store/sink")],
     unit=ROOT / "gateway/packaging/tributary-gateway.service",
     example=ROOT / "gateway/gateway.example.toml",
     depends=["adduser", "debconf (>= 0.5) | debconf-2.0"],
@@ -200,6 +205,8 @@ def lay_out(making: Making, folder: Path) -> None:
         put(package.rules, f"usr/lib/udev/rules.d/{package.rules.name}")
     for path in package.shared:
         put(path, f"usr/share/{package.name}/{path.name}")
+    for path in pages(package.pages):
+        put(path, f"{documents}/{path.relative_to(ROOT)}")
     put(package.example, f"{documents}/examples/{package.example.name.replace('.example', '')}")
     put((HERE / "debian/copyright").read_bytes(), f"{documents}/copyright")
     third = licences.third_parties(package.programs, package.features, rust_target(making), package.dashboard)

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test that fails says so")]
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -354,4 +355,16 @@ async fn an_address_that_others_can_reach_is_refused() {
         assert!(api::bind(open.parse().unwrap()).await.is_err());
     }
     assert!(api::check_address("[::1]:8080".parse().unwrap()).is_ok());
+}
+
+#[test]
+fn the_page_lists_each_path_and_no_other() {
+    let until = |text: &'static str, end: char| text.split(end).next().unwrap();
+    let rows = include_str!("../../docs/api.md").lines().filter_map(|line| line.strip_prefix("| `/"));
+    let listed: BTreeSet<String> = rows.map(|row| format!("/{}", until(row, '`'))).collect();
+    let (under, beside) = include_str!("../src/api.rs").split_once(".nest(\"/api/v1\"").unwrap();
+    let routes = |text: &'static str, prefix: &'static str| {
+        text.split(".route(\"").skip(1).map(move |route| format!("{prefix}{}", until(route, '"')))
+    };
+    assert_eq!(listed, routes(under, "/api/v1").chain(routes(beside, "")).collect());
 }

@@ -20,6 +20,7 @@ PACKAGE = ROOT / "cross/package"
 sys.path.insert(0, str(PACKAGE))
 import elf  # noqa: E402
 import linked  # noqa: E402
+import pages  # noqa: E402
 
 MADE = Path(os.environ.get("TRIBUTARY_PACKAGES") or ROOT / "target/package/quick")
 # Where something may lie.
@@ -91,6 +92,7 @@ def _inside(folder: Path, name: str, architecture: str, version: str, files: obj
     for needed in ("ring", "rustls", "tokio", "libsqlite3-sys"):
         holds(any(crate == needed for crate, *_ in crates), f"{name}: {needed} is not among the licences")
     holds("AS IS" in text, f"{name}: no text of a licence")
+    _pages(name, documents, programs)
     _licences(name, text, all(not elf.dependencies(program) for program in programs))
     for script in ("config", "postinst", "prerm", "postrm"):
         path = folder / "DEBIAN" / script
@@ -111,6 +113,20 @@ def _inside(folder: Path, name: str, architecture: str, version: str, files: obj
         if MADE.name != "quick":
             _as_listed(program, architecture, documents)
             holds(elf.lists_crates(program), f"{program.name} does not carry the list of its crates")
+
+
+def _pages(name: str, documents: Path, programs: list[Path]) -> None:
+    """What programs, the example and pages point to is there, where the example says that pages are."""
+    examples = list((documents / "examples").iterdir())
+    holds(all(f"/usr/share/doc/{name}" in example.read_text() for example in examples), f"{name}: no example says where its pages are")
+    for path in programs + examples:
+        named = {word.decode() for word in re.findall(rb"(?<![\w./])(?:agent|certs|docs|gateway)/[\w/-]+\.md", path.read_bytes())}
+        missing = [word for word in sorted(named) if not (documents / word).is_file()]
+        holds(not missing, f"{name}: {path.name} points to {', '.join(missing)}, which the package does not have")
+    for page in documents.rglob("*.md"):
+        there = [path.relative_to(pages.ROOT) for path in pages.led_to(pages.ROOT / page.relative_to(documents))]
+        missing = [str(path) for path in there if not (documents / path).is_file()]
+        holds(not missing, f"{name}: {page.relative_to(documents)} leads to {', '.join(missing)}, which the package does not have")
 
 
 def _as_listed(program: Path, architecture: str, documents: Path) -> None:

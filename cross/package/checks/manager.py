@@ -1,5 +1,6 @@
 """A stand-in of systemd, which is not PID 1 in a check's Debian: `systemctl enable --now` enables the unit with the real
-systemctl, and runs what the unit says to start as the unit says, in what of its sandbox name spaces can make."""
+systemctl, and runs what the unit says to start as the unit says, in what of its sandbox name spaces can make; `systemctl
+restart` ends it, as at shutdown, and runs it again."""
 
 from __future__ import annotations
 
@@ -18,15 +19,18 @@ from sandbox import within
 
 # Asks outside, and waits for the answer: 0 where the service is ready.
 SYSTEMCTL = """#!/bin/sh
+set -e
 case "$1 $2" in
-"enable --now") /usr/bin/systemctl enable "$3" && echo "$3" >/run/start.making && mv /run/start.making /run/start ;;
+"enable --now") /usr/bin/systemctl enable "$3" && service=$3 ;;
+"restart tributary-"*) service=$2 ;;
 *) exec /usr/bin/systemctl "$@" ;;
 esac
+echo "$service" >/run/start.making && mv /run/start.making /run/start
 for _ in $(seq 300); do
 	[ ! -e /run/started ] || { answer=$(cat /run/started); rm /run/started; echo "$answer"; [ "$answer" = ready ]; exit; }
 	sleep 0.1
 done
-echo "nobody started $3" >&2
+echo "nobody started $service" >&2
 exit 1
 """
 # Seconds after which systemd would take a service for dead: fewer than in the units, so that a check sees it fed.
@@ -103,6 +107,8 @@ def systemd(machine: Debian) -> Iterator[dict[str, Service]]:
             asked.unlink()
             answer = "ready"
             try:
+                if name in services:
+                    services[name].end()
                 services[name] = Service(machine, name)
                 if not services[name].count("READY=1"):
                     services[name].waits("READY=1")

@@ -13,6 +13,7 @@ from judging import ROOT, Fault, Skipped, holds, run, until
 from life import OF_THE_MACHINE, _of_now
 from machine import TAR, Debian, debian
 from manager import Service, systemd
+from timed import by_timer
 
 PAGE = ROOT / "docs/raspberry-pi.md"
 # The machine that the page calls hub has this address.
@@ -32,7 +33,7 @@ def blocks() -> list[tuple[str, str]]:
 
 
 def page() -> str:
-    """Every command of the page succeeds, in its order, and at the end there is a reading."""
+    """Every command of the page succeeds, in its order; there is a reading, and at the end somebody whose it is."""
     walked = 0
     with debian() as hub, debian(beside=hub) as pi, systemd(hub) as on_hub, systemd(pi) as on_pi:
         run("nsenter", f"--target={hub.pid}", "--net", "ip", "address", "add", f"{HUB}/32", "dev", "lo")
@@ -40,7 +41,7 @@ def page() -> str:
         for machine, name, architecture in ((hub, "tributary-gateway", "amd64"), (pi, "tributary-agent", "arm64")):
             package = _of_now(name)
             shutil.copy(package, machine.path("/root") / package.name.replace("_amd64", f"_{architecture}"))
-        last = ""
+        readings: set[str] = set()
         for kind, commands in blocks():
             if kind == "device" or kind in BY_CODE:
                 continue
@@ -48,14 +49,18 @@ def page() -> str:
             if kind == "copy":
                 _copy(commands, hub, pi)
                 continue
-            last = _walk(hub if kind == "hub" else pi, commands, again=kind == "hub" and "api/v1" in commands)
-        missing = OF_THE_MACHINE - _readings(last)
-        holds(not missing, f"of the Pi there is no {', '.join(sorted(missing))} in {last[:2000]}")
+            asks = kind == "hub" and "api/v1" in commands
+            said = _walk(hub if kind == "hub" else pi, commands, again=asks)
+            readings |= _readings(said) if asks else set()
+        missing = OF_THE_MACHINE - readings
+        holds(not missing, f"of the Pi there is no {', '.join(sorted(missing))}, only {', '.join(sorted(readings))}")
+        _somebody(hub)
+        timed = by_timer(hub)
         _end(on_pi)
         walked += _by_code(hub)
         _end(on_hub)
     left_out = sum(kind == "device" for kind, _ in blocks())
-    return f"{walked} steps walked; {left_out} want a device at a cable, and were not"
+    return f"{walked} steps walked; {timed}; {left_out} want a device at a cable, and were not"
 
 
 def _end(services: dict[str, Service]) -> None:
@@ -106,6 +111,13 @@ def _readings(said: str) -> set[str]:
         return {one["series"]["name"] for one in json.loads(said)["latest"] if one["point"]}
     except (ValueError, KeyError):
         return set()
+
+
+def _somebody(hub: Debian) -> None:
+    """The dashboard has a subject to draw, and what the Pi reads is about it: else it says that none is set up."""
+    said = hub.run("curl", "--silent", "--show-error", "http://127.0.0.1:8080/api/v1/subjects")
+    about = {one["name"] for subject in json.loads(said)["subjects"] for one in subject["series"]}
+    holds(OF_THE_MACHINE <= about, f"of no subject are {', '.join(sorted(OF_THE_MACHINE - about))} in {said[:2000]}")
 
 
 def _copy(commands: str, hub: Debian, pi: Debian) -> None:

@@ -92,11 +92,27 @@ def image() -> str:
 
 
 def settings() -> str:
-    """The settings that go with compose.yaml are settings; their files are not here."""
+    """The settings that go with compose.yaml are good with the secrets that the page's commands make, for whom the gateway runs as."""
     gateway = need(BUILT / "tributary-gateway", "cargo build -p tributary-gateway")
-    done = attempt(gateway, "check-config", "--config", HERE / "compose/gateway.example.toml")
-    holds("cannot open /etc/tributary/" in done.stdout, done.stdout)
-    return "compose/gateway.example.toml"
+    need(BUILT / "tributary-certs", "cargo build -p tributary-certs")
+    commands = re.search(r"^```sh\ncd gateway/containers/compose\n(.*?)^docker compose", (HERE / "README.md").read_text(), re.M | re.S)
+    holds(commands, "README.md has no commands that make the secrets")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copy(HERE / "compose/gateway.example.toml", folder)
+        root = os.geteuid() == 0
+        # Only root may give files away.
+        script = "\n".join(line for line in commands[1].splitlines() if root or not line.startswith("chown"))
+        run("sh", "-euc", script, cwd=folder, HOME=name, PATH=f"{BUILT.resolve()}:{os.environ['PATH']}")
+        text = (folder / "secrets/gateway/gateway.toml").read_text()
+        for within, here in (("/etc/tributary", "gateway"), ("/var/lib/authority", "ca"), ("/run/secrets", "migrate")):
+            holds(within in text, f"compose/gateway.example.toml names nothing in {within}")
+            text = text.replace(within, f"{name}/secrets/{here}")
+        (folder / "gateway.toml").write_text(text)
+        nobody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups") if root else ()
+        run(*nobody, gateway, "check-config", "--config", folder / "gateway.toml")
+    return "compose/gateway.example.toml, with secrets as README.md makes them"
 
 
 def alarms() -> str:

@@ -8,6 +8,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+import tomllib
 from pathlib import Path
 
 import jsonschema
@@ -24,6 +25,8 @@ SCRIPTS = ("cross/supply/ship", "cross/supply/tools", "cross/supply/flags", "gat
 DOCKERFILES = (HERE / "Dockerfile", ROOT / "agent/containers/Dockerfile")
 # What holds a secret by its name.
 SECRETS = ("*.key", "*.password", "*.claim", "*.token", "ca/")
+# What a service may change on the host: the gateway, its authority's index and list.
+CHANGED = {"gateway": {"./secrets/ca"}}
 # Folders that an image gives to the user whom it runs as. A new volume there belongs to him; anywhere else it is root's.
 OWNED = {"mosquitto": "/mosquitto/data"}
 
@@ -61,8 +64,10 @@ def secrets() -> str:
         holds(secret in ignored, f".gitignore: {secret} could be committed")
     for page in (HERE / "README.md", ROOT / "terraform/README.md"):
         text = page.read_text()
-        made = re.findall(r"tributary-certs init +--dir (\S+)", text)
-        holds(made and all(folder.startswith("$keys/") for folder in made), f"{page.relative_to(ROOT)}: an authority is made in the tree: {made}")
+        made = re.findall(r"tributary-certs init +--(?:dir|root) (\S+)(?: +--under (\S+))?", text)
+        # What is below an offline root may be where it issues, in a folder whose name is not committed.
+        well = [folder.startswith("$keys/") or (folder.endswith("/ca") and root.startswith("$keys/")) for folder, root in made]
+        holds(made and all(well), f"{page.relative_to(ROOT)}: an authority is made in the tree: {made}")
         holds("umask 077" in text, f"{page.relative_to(ROOT)}: others could read the keys")
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         raise Skipped("git or its folder is not here: whether something that is committed is hidden was not looked at")
@@ -100,12 +105,13 @@ def compose() -> str:
         for volume in service.get("volumes", []):
             source, target = volume.split(":")[:2]
             holds("docker.sock" not in source, f"{name}: could be the host's root")
-            holds(not source.startswith(".") or volume.endswith(":ro"), f"{name}: may change {source}")
+            holds(not source.startswith(".") or volume.endswith(":ro") or source in CHANGED.get(name, ()), f"{name}: may change {source}")
             within_here = source.startswith(".") and not source.startswith("./secrets")
             holds(not within_here or (COMPOSE.parent / source).exists(), f"{name}: {source} is not there")
     holds(opened == {"8883:8883", "8884:8883"}, f"open to the world: {sorted(opened)}")
     _networks(file["services"])
     _owners_password(file["services"])
+    _authority(file["services"])
     _broker(file["services"]["mosquitto"])
     return f"{len(file['services'])} services"
 
@@ -136,6 +142,16 @@ def _owners_password(services: dict) -> None:
     installed = re.findall(rf"^.*{re.escape(named[2])}.*$", (HERE / "README.md").read_text(), re.M)
     holds(installed and all(line.endswith(f"{source[2:]}/") for line in installed), f"README.md puts {named[2]} elsewhere than into {source}: {installed}")
     holds(re.fullmatch(r"on-failure:\d+", services["migrate"].get("restart", "")), "migrate: is tried once only, or for ever")
+
+
+def _authority(services: dict) -> None:
+    """The gateway can issue and revoke, and keeps its list in date; nobody else has its authority's key."""
+    settings = tomllib.loads((COMPOSE.parent / "gateway.example.toml").read_text())
+    place = settings["authority"]["path"]
+    holds(f"./secrets/ca:{place}" in services["gateway"]["volumes"], f"gateway: cannot write to its authority, which is to be in {place}")
+    holds(settings["listener"]["crl_file"] == f"{place}/ca.crl", "gateway: goes by another list than the one that it keeps in date")
+    others = [name for name, service in services.items() for volume in service.get("volumes", []) if "secrets/ca" in volume]
+    holds(others == ["gateway"], f"have the authority's key: {others}")
 
 
 def _broker(service: dict) -> None:

@@ -84,6 +84,13 @@ async function checkFleet(report: Report, page: Page, demo: Demo): Promise<void>
     await until("the version in the footer", async () => (await text(page, "footer")).includes(version));
     must((await text(page, "footer")).includes("Not for treatment decisions."), await text(page, "footer"));
   });
+  await report.check("where there is no subject, the fleet says how to set one up", async () => {
+    const asked = "**/api/v1/subjects";
+    await page.route(asked, (route) => route.fulfill({ json: { as_of_us: Date.now() * 1000, subjects: [] } }));
+    await open(page, demo, "/", ".cards .empty");
+    must((await text(page, ".cards .empty")).includes("[[subject]]"), await text(page, ".cards .empty"));
+    await page.unroute(asked);
+  });
 }
 
 async function checkSubject(report: Report, page: Page, demo: Demo): Promise<void> {

@@ -160,7 +160,7 @@ variable "cpu" {
 }
 
 variable "memory_mib" {
-  description = "Memory of a task, MiB; Fargate allows 2 to 8 times the processor. A connected device takes some 40 KiB."
+  description = "Memory of a task, MiB; Fargate allows 2 to 8 times the processor. Plan with 50 KiB for a connected device: 26 were measured (docs/scale.md)."
   type        = number
   default     = 2048
 

@@ -24,6 +24,9 @@ export function mainSeries(series: readonly Series[]): Series | null {
   return [...series].sort((a, b) => rank(a) - rank(b) || (b.last_us ?? 0) - (a.last_us ?? 0))[0] ?? null;
 }
 
+/** What is told where there is nobody to draw: the gateway knows subjects by its settings alone. */
+const NO_SUBJECT = "No subject is set up yet. Say in gateway.toml, in a table [[subject]], who or what readings are about, and from which devices; then restart the gateway.";
+
 /** How far back a sparkline looks: six hours of glucose, ten minutes of anything quicker. */
 const recentSpan = (series: Series): number => (isGlucoseUnit(series.unit) ? 6 * HOUR_US : 10 * MINUTE_US);
 const SPARK_POINTS_MAX = 1000;
@@ -132,7 +135,7 @@ export const fleet: OpenView = (root, _id, _query, signal) => {
     cardsEnd = new AbortController();
     subjects = found.subjects.map((subject) => new SubjectCard(subject, cardsEnd.signal));
     const focused = cards.contains(document.activeElement) ? document.activeElement?.getAttribute("href") : null;
-    cards.replaceChildren(...(subjects.length > 0 ? subjects.map((card) => card.element) : [h("li", { class: "empty" }, "No subject is set up yet.")]));
+    cards.replaceChildren(...(subjects.length > 0 ? subjects.map((card) => card.element) : [h("li", { class: "empty" }, NO_SUBJECT)]));
     if (focused) cards.querySelector<HTMLElement>(`a[href="${CSS.escape(focused)}"]`)?.focus();
     await Promise.all(subjects.map((card) => card.read(signal)));
   };
