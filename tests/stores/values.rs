@@ -2,10 +2,10 @@
 
 use gateway::store::Item;
 use proto::message::Settlement;
-use proto::{Basis, Change, Column, Instant, Origin, Reading, Series, State, Value};
+use proto::{Basis, Change, Column, Instant, Origin, Reading, State, Value};
 
 use crate::backend::Backend;
-use crate::batches::{MINUTE, NOW, batch, batch_of, column, glucose};
+use crate::batches::{MINUTE, NOW, all_series, batch, batch_of, batch_of_series, column, glucose};
 
 pub(crate) fn edited(time: i64, value: Value, revision: u64, change: Change) -> Reading {
     let origin = Some(Box::new(Origin { id: "treatment-1".into(), revision, change }));

@@ -181,7 +181,7 @@ impl Configured {
     /// # Errors
     /// What is wrong with the first that cannot be used; it names the source, the setting and the file.
     pub fn check_files(&self, clock: &SourceClock) -> Result<(), String> {
-        let checked = match &self.settings {
+        let checked: Result<(), String> = match &self.settings {
             #[cfg(feature = "mqtt")]
             Settings::Mqtt(settings) => {
                 settings.check_files(clock).map_err(|bad| format!("`{}` {}", bad.field, bad.problem))
