@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use crate::source::{Priority, Reject, SourceName};
 
 use self::error::{disk_bytes, explain};
+use self::marks::Marks;
 use self::reserve::Reserve;
 use self::rows::{BATCH_COLUMNS, Stored, clock_of, epochs, held, ranges, row_key, settled, span_of, write_clock};
 use self::upkeep::Upkeep;
@@ -165,7 +166,7 @@ pub struct Appended {
     pub began: Option<EpochSpan>,
     /// Rows that had to leave since the append before: to make room, for their age, or because they were damaged.
     pub evicted: Ranges,
-    /// Rows that became a gap: those of `evicted` that no receipt covered, and losses.
+    /// Rows that became a gap: those of `evicted` that no receipt covered, and losses. Also gaps that are to be told again.
     pub gaps: Ranges,
 }
 
@@ -174,6 +175,8 @@ pub struct Appended {
 struct Left {
     evicted: Ranges,
     gaps: Ranges,
+    /// Gaps that the gateway was told of before, and is to be told of again.
+    reopened: Ranges,
 }
 
 /// The buffer, for the thread that owns it.
@@ -186,7 +189,7 @@ pub struct Buffer {
     epoch: Option<EpochSpan>,
     next_row: u64,
     /// Marks that await the next append.
-    marks: Ranges,
+    marks: Marks,
     /// What the answer to the next append will tell.
     untold: Left,
     /// A salvage left something out that has no number: the next append notes it as a loss.

@@ -364,6 +364,33 @@ fn on_a_full_disk_the_oldest_leave_with_a_gap_and_capture_goes_on_even_after_a_r
 }
 
 #[test]
+fn what_the_gateway_lost_leaves_with_a_gap_though_the_full_disk_did_not_take_the_note_of_it() {
+    let Some(disk) = Tiny::new(8 << 20) else { return };
+    let folder = disk.0.path();
+    let mut buffer = open(folder);
+    for seed in 1..=200 {
+        put(&mut buffer, seed, 4_000).unwrap();
+    }
+    buffer.mark(&Ranges::from_iter([Range { first: 1, last: 200 }]));
+    buffer.flush_marks().unwrap();
+    drop(buffer);
+    let mut buffer = open(folder); // with an empty WAL, which cannot grow now
+    disk.fill();
+    let lost = Ranges::from_iter([Range { first: 1, last: 150 }]);
+    assert!(matches!(buffer.unmark(&lost), Err(BufferError::DiskFull { .. })));
+    // One of them is sent again, and settled.
+    buffer.mark(&Ranges::from_iter([Range::one(7)]));
+    for seed in 201..=1_000 {
+        put(&mut buffer, seed, 4_000).unwrap();
+    }
+    let (sent, gaps) = account(&mut buffer, 1_000, 4_000);
+    let settled = Ranges::from_iter([Range::one(7), Range { first: 151, last: 200 }]);
+    let silent: Ranges = [&sent, &gaps, &settled].into_iter().flat_map(Ranges::iter).collect();
+    assert_eq!(silent.count(), 1_000, "only what is settled leaves without a word: {silent:?}");
+    assert!(gaps.count() > 100 && !gaps.contains(7) && !gaps.contains(151), "{gaps:?}");
+}
+
+#[test]
 fn below_the_floor_of_free_bytes_the_file_stops_growing() {
     let Some(disk) = Tiny::new(64 << 20) else { return };
     let folder = disk.0.path();

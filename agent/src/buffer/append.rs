@@ -4,7 +4,6 @@ use proto::{Range, Ranges};
 
 use super::error::{is_damage, is_full};
 use super::gaps::{self, Noted};
-use super::marks::insert_marks;
 use super::rows::{begin_epoch, insert_batch, insert_rest};
 use super::{Append, Appended, Buffer, BufferError, Left, Loss};
 use crate::seeded::Bug;
@@ -20,8 +19,8 @@ impl Buffer {
     pub fn append(&mut self, append: &Append) -> Result<Appended, BufferError> {
         let appended = self.sound(|buffer| buffer.store(append))?;
         self.reserve.keep();
-        let Left { evicted, mut gaps } = std::mem::take(&mut self.untold);
-        gaps.extend(appended.gaps.iter());
+        let Left { evicted, mut gaps, reopened } = std::mem::take(&mut self.untold);
+        gaps.extend(appended.gaps.iter().chain(reopened.iter()));
         Ok(Appended { evicted, gaps, ..appended })
     }
 
@@ -74,7 +73,8 @@ impl Buffer {
     }
 
     fn try_append(&mut self, append: &Append) -> Result<Appended, rusqlite::Error> {
-        let marking = !self.marks.is_empty() && self.appends.is_multiple_of(APPENDS_PER_MARKING);
+        let is_turn = self.appends.is_multiple_of(APPENDS_PER_MARKING);
+        let marking = self.marks.are_urgent() || (is_turn && !self.marks.is_empty());
         let counting = self.upkeep.is_due();
         let first_row = self.next_row;
         if Bug::NumberOutside.is_on() {
@@ -109,9 +109,7 @@ impl Buffer {
             next_row += 1;
         }
         insert_rest(&transaction, append, self.settings.rejects_max())?;
-        if marking {
-            insert_marks(&transaction, &self.marks)?;
-        }
+        let reopened = marking.then(|| self.marks.write(&transaction)).transpose()?;
         if counting {
             self.upkeep.write(&transaction, first_row.saturating_sub(1))?;
         }
@@ -120,8 +118,8 @@ impl Buffer {
         (self.epoch, self.next_row) = (epoch, next_row);
         self.lacking = false;
         self.appends = self.appends.wrapping_add(1);
-        if marking {
-            self.marks = Ranges::new();
+        if let Some(reopened) = reopened {
+            self.wrote_marks(&reopened);
         }
         if counting {
             self.upkeep.wrote();

@@ -4,10 +4,11 @@ use std::fs::{self, File, TryLockError};
 use std::io::Read;
 use std::path::Path;
 
-use proto::{Clock, Ranges};
+use proto::Clock;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{self, beside, explain, is_full};
+use super::marks::Marks;
 use super::reserve::Reserve;
 use super::rows::{count_epochs, write_clock, write_epoch};
 use super::salvage::Living;
@@ -74,7 +75,7 @@ impl Buffer {
             clock,
             epoch: None,
             next_row,
-            marks: Ranges::new(),
+            marks: Marks::default(),
             untold: Left::default(),
             lacking: damaged || log == Log::Short,
             appends: 0,

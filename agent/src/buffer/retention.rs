@@ -78,7 +78,6 @@ impl Buffer {
 
     /// Lets go of some batches; false when there are none.
     fn evict_some(&mut self) -> Result<bool, rusqlite::Error> {
-        self.write_marks()?;
         if self.evict_settled(u64::MAX)? {
             return Ok(true);
         }
@@ -100,6 +99,7 @@ impl Buffer {
 
     /// Lets go of the oldest settled batches up to row `last`; no gap, the gateway has them.
     fn evict_settled(&mut self, last: u64) -> Result<bool, rusqlite::Error> {
+        self.write_marks()?; // what the gateway lost is not settled after all
         let settled = self.settled()?;
         let transaction = self.connection.transaction()?;
         let (mut gone, mut kept, mut bytes) = (Ranges::new(), settled.clone(), 0);

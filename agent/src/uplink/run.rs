@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proto::message::{Notice, Receipt};
-use proto::{Channel, Clock, DeviceId, Lane};
+use proto::{Channel, Clock, DeviceId, Lane, Ranges};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -148,7 +148,8 @@ impl Shell {
         let Appended { rows, mut began, evicted, gaps } = appended;
         let now = Instant::now();
         if !evicted.is_empty() {
-            warn!(batches = evicted.count(), lost = gaps.count(), "buffer full: let go of the oldest batches");
+            let lost: Ranges = evicted.iter().flat_map(|rows| gaps.within(rows).collect::<Vec<_>>()).collect();
+            warn!(batches = evicted.count(), lost = lost.count(), "buffer full: let go of the oldest batches");
             self.session.handle(Event::Evicted(evicted), now);
         }
         if let Some(rows) = rows {

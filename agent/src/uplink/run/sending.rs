@@ -106,8 +106,8 @@ impl Shell {
         match self.buffer.unmark(rows).await {
             Err(BufferError::Gone) => return Err(BufferError::Gone),
             Err(error) => {
-                // Nothing is lost: the next hello says again what the gateway lacks.
-                error!(%error, cause = ?std::error::Error::source(&error), "the buffer could not note what the gateway lacks");
+                // Nothing is lost: the buffer knows it, lets none of it go as settled, and writes it with the next append.
+                error!(%error, cause = ?std::error::Error::source(&error), "what the gateway lacks cannot be written down yet");
             }
             Ok(rows) => self.session.handle(Event::Gaps { rows, began: None }, Instant::now()),
         }
