@@ -1,7 +1,8 @@
 //! What this device knows of the time.
 //!
 //! Readings are stamped with the time since boot, which no step of the wall clock moves; the offset to the wall
-//! clock is kept beside, with how far it can be trusted.
+//! clock is kept beside, with how far it can be trusted. A disciplined clock of the system is believed first, then the
+//! gateway, and only then a clock that was merely kept running: it may have stood still in a drawer.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ const WALL_CLOCK_FLOOR_US: i64 = 1_767_225_600_000_000;
 const SYNCHRONIZED_FILE: &str = "/run/systemd/timesync/synchronized";
 /// How often to look whether the clock is disciplined by now.
 const LOOK_EVERY_US: i64 = 1_000_000;
+/// A clock that is wrong by no more than this is right.
+const ERROR_MAX_US: i64 = 1_000_000;
 
 /// The clock of this boot. Shared by all who stamp or send readings.
 #[derive(Debug)]
@@ -111,22 +114,34 @@ impl BootClock {
         (clock.quality != Quality::Unset).then(|| clock.absolute(self.now()))
     }
 
-    /// Takes up what an earlier start in this same boot knew: the gateway may have been told.
+    /// Takes up what an earlier start in this same boot knew: the gateway may have been told. Whether it was told of a
+    /// merely held clock is not known. It places a boot by the first offset it was told, so another does no harm.
     pub fn resume(&self, kept: Clock) {
         if kept.boot == self.boot && kept.quality != Quality::Unset {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            *known = Known { offset_us: kept.offset_us, quality: kept.quality, told: true, ..*known };
+            let Clock { offset_us, quality, .. } = kept;
+            *known = Known { offset_us, quality, told: quality == Quality::Synced, ..*known };
         }
     }
 
-    /// Takes the time from the gateway's receipt if this device has none of its own, and the gateway has one. The
-    /// receipt's way here is not known, so the clock may be late by as much: some tens of milliseconds, at worst the
-    /// hello's deadline.
-    pub fn learn(&self, gateway_time: Instant) {
+    /// Takes the time from the gateway's receipt, whose hello was said at `asked_at`, if the gateway has one, and this
+    /// device has none, or held another that nobody was told. The receipt's way here is not known, so what is learned may
+    /// be late by as much: some tens of milliseconds, at worst the hello's deadline. What that allows for is not moved.
+    pub fn learn(&self, asked_at: Instant, gateway_time: Instant) {
         let mut known = self.look();
-        if known.quality == Quality::Unset && gateway_time.0 >= WALL_CLOCK_FLOOR_US {
-            known.offset_us = gateway_time.0.saturating_sub(since_boot_us());
-            known.quality = Quality::Synced;
+        if gateway_time.0 < WALL_CLOCK_FLOOR_US {
+            return;
+        }
+        let offset_at = |since_boot_us: i64| gateway_time.0.saturating_sub(since_boot_us);
+        let heard_us = offset_at(since_boot_us());
+        let allowed = heard_us.saturating_sub(ERROR_MAX_US)..=offset_at(asked_at.0).saturating_add(ERROR_MAX_US);
+        let is_wrong = match known.quality {
+            Quality::Unset => true,
+            Quality::Held => !known.told && !allowed.contains(&known.offset_us),
+            Quality::Synced => false,
+        };
+        if is_wrong {
+            (known.offset_us, known.quality) = (heard_us, Quality::Synced);
         }
     }
 
@@ -147,7 +162,8 @@ impl BootClock {
 }
 
 impl WallClock {
-    /// A clock that was set or disciplined meanwhile is taken over. The offset moves only where nobody relies on it.
+    /// A clock that was set or disciplined meanwhile is taken over. The offset moves only where nobody relies on it, and
+    /// one that stays is only called as good as it is.
     fn improve(&self, known: &mut Known) {
         let wall_us = (self.now_us)();
         let quality = match wall_us {
@@ -158,10 +174,13 @@ impl WallClock {
         if quality <= known.quality {
             return;
         }
+        let offset_us = wall_us.saturating_sub(since_boot_us());
         if known.quality == Quality::Unset || !known.told {
-            known.offset_us = wall_us.saturating_sub(since_boot_us());
+            known.offset_us = offset_us;
         }
-        known.quality = quality;
+        if known.offset_us.abs_diff(offset_us) <= ERROR_MAX_US.unsigned_abs() {
+            known.quality = quality;
+        }
     }
 }
 

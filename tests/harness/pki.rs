@@ -118,13 +118,26 @@ impl Pki {
         self.server_named(&["localhost", "127.0.0.1"], seconds)
     }
 
+    /// The same, valid since `days` ago, and for a month to come.
+    ///
+    /// # Panics
+    /// When they cannot be made.
+    #[must_use]
+    pub fn server_since(&self, days: u32) -> Files {
+        self.server_for(&["localhost", "127.0.0.1"], -86_400 * i64::from(days), days + 30)
+    }
+
     /// The same for a gateway that has other names.
     ///
     /// # Panics
     /// When they cannot be made.
     #[must_use]
     pub fn server_named(&self, names: &[&str], seconds: i64) -> Files {
-        let made = self.authority.issue_server(names, 30, at(seconds)).expect("issue a certificate");
+        self.server_for(names, seconds, 30)
+    }
+
+    fn server_for(&self, names: &[&str], seconds: i64, days: u32) -> Files {
+        let made = self.authority.issue_server(names, days, at(seconds)).expect("issue a certificate");
         self.write(&named("gateway", seconds), &made.leaf.pem, made.key_pem.as_bytes())
     }
 

@@ -10,6 +10,8 @@ thread_local! {
 
 const YEAR_US: i64 = 365 * 86_400_000_000;
 const TODAY_US: i64 = WALL_CLOCK_FLOOR_US + YEAR_US;
+/// How long a device without a battery lay in a drawer.
+const DRAWER_US: i64 = 90 * 86_400_000_000;
 
 /// A clock on a device whose wall clock shows `wall_us`, with the file that says whether it is disciplined.
 fn device(wall_us: i64) -> (BootClock, tempfile::TempDir) {
@@ -40,12 +42,12 @@ fn a_boot_id_is_the_first_half_of_the_kernels() {
 fn a_device_without_time_learns_it_once_from_a_receipt() {
     let (clock, _folder) = device(0);
     assert_eq!(clock.wall_clock(), None);
-    clock.learn(Instant(5));
+    clock.learn(clock.now(), Instant(5));
     assert_eq!(clock.wall_clock(), None, "a gateway that has no time either teaches none");
-    clock.learn(Instant(TODAY_US));
+    clock.learn(clock.now(), Instant(TODAY_US));
     let learned = clock.clock();
     assert!(is_about(learned, TODAY_US));
-    clock.learn(Instant(TODAY_US + YEAR_US));
+    clock.learn(clock.now(), Instant(TODAY_US + YEAR_US));
     WALL_US.set(TODAY_US + YEAR_US);
     assert_eq!(later(&clock), learned, "a clock that is known is not moved");
 }
@@ -77,7 +79,54 @@ fn an_offset_that_was_told_stays_whatever_the_wall_clock_does_and_only_its_quali
     }
     WALL_US.set(TODAY_US + 300_000_000);
     std::fs::write(folder.path().join("synchronized"), "").unwrap();
+    assert_eq!(later(&clock), told, "it is off by minutes: no disciplined clock");
+    WALL_US.set(TODAY_US);
     assert_eq!(later(&clock), Clock { quality: Quality::Synced, ..told });
+}
+
+#[test]
+fn the_answer_to_the_first_hello_puts_a_held_clock_right_before_anything_is_told() {
+    // Also one that an earlier start of this boot held.
+    for resumed in [false, true] {
+        let (clock, _folder) = device(TODAY_US - DRAWER_US);
+        let held = clock.clock();
+        assert_eq!(held.quality, Quality::Held);
+        if resumed {
+            clock.resume(held);
+        }
+        clock.learn(clock.now(), Instant(TODAY_US));
+        let told = clock.for_sending();
+        assert!(is_about(told, TODAY_US) && told.quality == Quality::Synced, "{told:?}");
+        clock.learn(clock.now(), Instant(TODAY_US + YEAR_US));
+        assert_eq!(later(&clock), told, "what was told stays");
+    }
+}
+
+#[test]
+fn a_held_clock_that_was_told_or_is_disciplined_by_now_is_not_moved_by_an_answer() {
+    let (clock, _folder) = device(TODAY_US);
+    let told = clock.for_sending();
+    clock.learn(clock.now(), Instant(TODAY_US + YEAR_US));
+    assert_eq!(clock.clock(), told);
+    let (disciplined, folder) = device(TODAY_US);
+    std::fs::write(folder.path().join("synchronized"), "").unwrap();
+    let own = later(&disciplined);
+    assert_eq!(own.quality, Quality::Synced);
+    disciplined.learn(disciplined.now(), Instant(TODAY_US + YEAR_US));
+    assert_eq!(disciplined.clock(), own);
+}
+
+#[test]
+fn what_the_way_of_an_answer_allows_for_is_not_moved() {
+    let (clock, _folder) = device(TODAY_US);
+    let held = clock.clock();
+    let asked_a_minute_ago = Instant(clock.now().0 - 60_000_000);
+    for way_us in [500_000, -30_000_000, -59_000_000] {
+        clock.learn(asked_a_minute_ago, Instant(TODAY_US + way_us));
+        assert_eq!(clock.clock(), held, "{way_us}");
+    }
+    clock.learn(asked_a_minute_ago, Instant(TODAY_US - 70_000_000));
+    assert_ne!(clock.clock(), held);
 }
 
 #[test]
@@ -96,7 +145,7 @@ fn readings_that_went_out_without_a_time_are_owed_one() {
     let (clock, _folder) = device(0);
     assert_eq!(clock.for_sending().quality, Quality::Unset);
     assert_eq!(clock.owed(), None, "there is none yet");
-    clock.learn(Instant(TODAY_US));
+    clock.learn(clock.now(), Instant(TODAY_US));
     assert_eq!(clock.owed(), Some(clock.clock()));
     let (punctual, _folder) = device(TODAY_US);
     let _ = punctual.for_sending();

@@ -61,7 +61,7 @@ pub struct Uplink {
 pub async fn run(uplink: Uplink, stop: CancellationToken) -> Result<(), BufferError> {
     let Uplink { device, settings, tls, buffer, contents, receipt_key, clock, accepted } = uplink;
     let session = Session::new(settings.pace, &contents, seed(), Instant::now());
-    let kept = clock.clock();
+    let (kept, asked_at) = (clock.clock(), clock.now());
     let renewal = Renewal::new(&device, &settings.certificate_file, tls.key(), Trust::of(&settings));
     let (forged, connection) = (Forged::default(), None);
     let comeback = Comeback::new(&device, &settings, &tls, &clock);
@@ -74,6 +74,7 @@ pub async fn run(uplink: Uplink, stop: CancellationToken) -> Result<(), BufferEr
         session,
         connection,
         kept,
+        asked_at,
         renewal,
         comeback,
         receipt_key,
@@ -101,6 +102,8 @@ struct Shell {
     connection: Option<Connection>,
     /// The clock that the buffer knows.
     kept: Clock,
+    /// When the last hello was said, since boot.
+    asked_at: proto::Instant,
     renewal: Renewal,
     comeback: Comeback,
     receipt_key: Option<ReceiptKey>,
@@ -248,11 +251,11 @@ impl Shell {
         self.buffer.count_forged(count).await
     }
 
-    /// A receipt that answers the last hello has the gateway's time: a device without one takes it, before it sends
-    /// readings. An older answer, which somebody may have kept, says what the time was.
+    /// A receipt that answers the last hello has the gateway's time: a device without one, or with a wrong one, takes it
+    /// before it sends readings. An older answer, which somebody may have kept, says what the time was.
     async fn learn_the_time(&mut self, receipt: &Receipt) -> Result<(), BufferError> {
         if receipt.nonce.is_some_and(|nonce| self.session.is_last_hello(nonce)) {
-            self.clock.learn(receipt.gateway_time);
+            self.clock.learn(self.asked_at, receipt.gateway_time);
             self.keep_clock(self.clock.clock()).await?;
         }
         Ok(())
@@ -261,7 +264,8 @@ impl Shell {
     /// Has the buffer know the clock too: frames are made of what it knows, and a restart in this boot goes on with it.
     async fn keep_clock(&mut self, clock: Clock) -> Result<(), BufferError> {
         if clock != self.kept {
-            info!(quality = ?clock.quality, "the time of this boot is better known now");
+            let moved_s = clock.offset_us.saturating_sub(self.kept.offset_us) / 1_000_000;
+            info!(quality = ?clock.quality, moved_s, "the time of this boot is better known now");
             self.buffer.set_clock(clock).await?;
             self.kept = clock;
             self.say_owed_clock();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use harness::device::{Device, Shape, now_us};
 use harness::oracle::Allowed;
-use harness::pki::{Pki, YEAR_S};
+use harness::pki::{Files, Pki, YEAR_S};
 use harness::wrong_clock::WrongClock;
 use harness::{Cloud, World};
 
@@ -31,7 +31,8 @@ const CASES: &[Case] = &[
     ("steps while the agent runs", 4, true, steps_while_running),
     ("steps between starts", 3, false, steps_between_starts),
     ("three years ahead from the start", 2, false, ahead_from_the_start),
-    ("three years behind from the start", 1, false, behind_from_the_start),
+    ("three years behind from the start", 1, false, never_set),
+    ("ninety days behind from the start", 1, true, out_of_a_drawer),
     ("a gateway two years ahead", 1, false, gateway_is_ahead),
     ("a gateway two years behind", 1, false, gateway_is_behind),
 ];
@@ -123,10 +124,15 @@ impl Scene {
         self.wait("an empty backlog", World::is_drained)
     }
 
-    /// Another certificate for the gateway, which is started again with it.
+    /// A certificate from so many seconds from now for the gateway, which is started again with it.
     fn use_certificate_of(&mut self, seconds: i64) -> anyhow::Result<()> {
+        let files = self.world.pki.server_at(seconds);
+        self.use_certificate(files)
+    }
+
+    fn use_certificate(&mut self, files: Files) -> anyhow::Result<()> {
         self.world.cloud.stop()?;
-        self.world.cloud.gateway.files = self.world.pki.server_at(seconds);
+        self.world.cloud.gateway.files = files;
         self.world.cloud.gateway.restart();
         Ok(())
     }
@@ -225,13 +231,20 @@ fn steps_between_starts(name: &'static str, folder: &Path, seed: u64) -> anyhow:
     scene.judge()
 }
 
-/// An agent whose clock is ahead from the beginning, and a gateway with a certificate for that time: readings are kept
-/// as they are stamped, and flagged. The boot's offset stays as it came first, also when the clock is set right.
+/// Whether time servers discipline this machine's clock. Agents then believe it before any gateway, however wrong it
+/// seems to them here.
+fn is_disciplined() -> bool {
+    Path::new("/run/systemd/timesync/synchronized").exists()
+}
+
+/// An agent whose clock is ahead from the beginning, and a gateway with a certificate for that time. The answer to the
+/// first hello puts the clock right before anything is sent. One that is disciplined is believed: readings are kept as
+/// they are stamped, and flagged, and the boot's offset stays as it came first, also when the clock is set right.
 fn ahead_from_the_start(name: &'static str, folder: &Path, seed: u64) -> anyhow::Result<Found> {
     let mut scene = Scene::with_a_wrong_clock(name, folder, seed)?;
     scene.set_clock("+3y")?;
     scene.use_certificate_of(3 * YEAR_S)?;
-    scene.device().input.ahead_us = 3 * YEAR_S * SECOND_US;
+    scene.device().input.ahead_us = if is_disciplined() { 3 * YEAR_S * SECOND_US } else { 0 };
     scene.device().input.offer(50)?;
     scene.device().start();
     scene.lines(30)?;
@@ -247,9 +260,28 @@ fn ahead_from_the_start(name: &'static str, folder: &Path, seed: u64) -> anyhow:
 }
 
 /// A clock before the first release was never set: the time comes from the gateway.
-fn behind_from_the_start(name: &'static str, folder: &Path, seed: u64) -> anyhow::Result<Found> {
-    let mut scene = Scene::with_a_wrong_clock(name, folder, seed)?;
+fn never_set(name: &'static str, folder: &Path, seed: u64) -> anyhow::Result<Found> {
+    let scene = Scene::with_a_wrong_clock(name, folder, seed)?;
     scene.set_clock("-3y")?;
+    behind_from_the_start(scene)
+}
+
+/// A device without a battery lay in a drawer: its clock goes on from the day that it was put there, on which the
+/// gateway's certificate was valid already.
+fn out_of_a_drawer(name: &'static str, folder: &Path, seed: u64) -> anyhow::Result<Found> {
+    if is_disciplined() {
+        let mut found = Found::default();
+        found.skip(name, "time servers discipline this machine's clock, so agents believe it");
+        return Ok(found);
+    }
+    let mut scene = Scene::with_a_wrong_clock(name, folder, seed)?;
+    scene.set_clock("-90d")?;
+    let lasting = scene.world.pki.server_since(100);
+    scene.use_certificate(lasting)?;
+    behind_from_the_start(scene)
+}
+
+fn behind_from_the_start(mut scene: Scene) -> anyhow::Result<Found> {
     scene.device().input.offer(50)?;
     scene.device().start();
     scene.lines(30)?;
@@ -265,7 +297,8 @@ fn gateway_is_behind(name: &'static str, folder: &Path, seed: u64) -> anyhow::Re
     gateway_is_wrong(name, folder, seed, -2 * YEAR_S)
 }
 
-/// Only the gateway's clock is wrong, and the device's certificate is for that time.
+/// Only the gateway's clock is wrong, and the device's certificate is for that time. A clock that nobody disciplines
+/// follows a gateway that has a time at all.
 fn gateway_is_wrong(name: &'static str, folder: &Path, seed: u64, ahead_s: i64) -> anyhow::Result<Found> {
     let pki = Pki::create_for_years(&folder.join("pki"));
     let clock = WrongClock::new(folder).context("libfaketime is gone")?;
@@ -274,7 +307,10 @@ fn gateway_is_wrong(name: &'static str, folder: &Path, seed: u64, ahead_s: i64) 
     let files = pki.device_at("clock-1", ahead_s);
     let world = World::around(folder, seed, pki, cloud);
     let mut scene = Scene { name, world, clock: Some(clock), found: Found::default() };
-    scene.world.add_with("clock-1", &files, &Shape::default()).input.offer(50)?;
+    let follows = ahead_s > 0 && !is_disciplined();
+    let input = &mut scene.world.add_with("clock-1", &files, &Shape::default()).input;
+    input.ahead_us = if follows { ahead_s * SECOND_US } else { 0 };
+    input.offer(50)?;
     scene.device().start();
     scene.lines(30)?;
     scene.world.cloud.kill_and_restart();

@@ -8,6 +8,7 @@ use proto::message::{Hello, Notice, Receipt};
 use proto::{Channel, Nonce, Topic};
 
 use super::{Acks, Answer, FRAMES_MAX, Greeting, Script, Shared, lock};
+use crate::device::now_us;
 use crate::mqtt::{Packet, Stream};
 
 /// An id that no client of ours ever uses.
@@ -107,7 +108,7 @@ impl<'a> Session<'a> {
         for held in &hello.epochs {
             let receipt = Receipt {
                 nonce: Some(Nonce(nonce)),
-                gateway_time: proto::Instant(1_790_000_000_000_000),
+                gateway_time: proto::Instant(now_us()),
                 epoch: held.epoch,
                 ranges: Vec::new(),
                 continued: false,

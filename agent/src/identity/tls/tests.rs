@@ -96,7 +96,7 @@ fn a_device_in_1970_connects_once_by_the_certificates_own_time_and_then_by_what_
     let clock = Arc::new(BootClock::in_1970());
     let tls = Tls::open(&rig.settings, clock.clone()).unwrap();
     assert_eq!(shake(tls.current(), &rig.gateway).unwrap(), rustls::HandshakeKind::Full);
-    clock.learn(instant(now()));
+    clock.learn(clock.now(), instant(now()));
     assert_eq!(shake(tls.current(), &rig.gateway).unwrap(), rustls::HandshakeKind::Full, "shown again, not resumed");
     assert_eq!(shake(tls.current(), &rig.gateway).unwrap(), rustls::HandshakeKind::Resumed, "as always from then on");
 }
@@ -107,7 +107,7 @@ fn an_expired_certificate_is_refused_as_soon_as_the_time_is_known() {
     let clock = Arc::new(BootClock::in_1970());
     let tls = Tls::open(&rig.settings, clock.clone()).unwrap();
     shake(tls.current(), &rig.gateway).unwrap();
-    clock.learn(instant(now()));
+    clock.learn(clock.now(), instant(now()));
     let refused = shake(tls.current(), &rig.gateway).unwrap_err();
     assert!(refused.to_string().contains("expired"), "{refused}");
     let set = Tls::open(&rig.settings, Arc::new(BootClock::start([1; 8]))).unwrap();
@@ -128,7 +128,7 @@ fn a_wall_clock_that_was_wrong_at_start_and_is_right_by_now_costs_no_connection(
     let rig = rig("localhost", now() - Duration::from_secs(60), true);
     for wrong in [now() - 200 * DAY, now() + 4_000 * DAY] {
         let clock = Arc::new(BootClock::in_1970());
-        clock.learn(instant(wrong));
+        clock.learn(clock.now(), instant(wrong));
         let tls = Tls::open(&rig.settings, clock).unwrap();
         shake(tls.current(), &rig.gateway).unwrap();
     }

@@ -26,8 +26,8 @@ impl Shell {
                 self.tell_down(&Reason::of("hung up: the gateway was silent, or answered no hello, for too long"));
                 self.connection = None;
             }
-            Command::Hello(hello) => self.send(Channel::Hello, Notice::Hello(hello).encode()),
-            Command::HelloPart(hello) => self.send(Channel::Hello, Notice::HelloPart(hello).encode()),
+            Command::Hello(hello) => self.ask(&Notice::Hello(hello)),
+            Command::HelloPart(hello) => self.ask(&Notice::HelloPart(hello)),
             Command::Gaps(within) => self.tell_gaps(within).await?,
             Command::Unexplained { epoch, numbers } => {
                 error!(%epoch, batches = numbers.count(), "batches are neither here nor at the gateway");
@@ -52,6 +52,12 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    /// Says hello: the answer's time is of a moment after this one.
+    fn ask(&mut self, hello: &Notice) {
+        self.asked_at = self.clock.now();
+        self.send(Channel::Hello, hello.encode());
     }
 
     async fn publish(&mut self, within: Range, lane: Lane, bytes_max: usize) -> Result<(), BufferError> {
