@@ -167,6 +167,7 @@ fn without_its_token_a_device_captures_on_and_a_refused_pin_is_tried_once_for_ea
     let mut agent = agent(folder.path(), "meter-1", gateway.mqtt_port, &files, &token, "meter-1");
     let pin = agent.folder.join("pin");
     certs::files::replace(&pin, b"000000", 0o600).unwrap();
+    agent.environment.push(("TRIBUTARY_LOG".into(), "debug,rumqttc=error".into()));
     agent.start();
     let log = || std::fs::read_to_string(folder.path().join("meter-1/agent.log")).unwrap_or_default();
     let not_again = "still holds the PIN that the token refused";
