@@ -13,7 +13,6 @@ from judging import ROOT, Fault, Skipped, holds, run, until
 from life import OF_THE_MACHINE, _of_now
 from machine import TAR, Debian, debian
 from manager import Service, systemd
-from timed import by_timer
 
 PAGE = ROOT / "docs/raspberry-pi.md"
 # The machine that the page calls hub has this address.
@@ -55,12 +54,11 @@ def page() -> str:
         missing = OF_THE_MACHINE - readings
         holds(not missing, f"of the Pi there is no {', '.join(sorted(missing))}, only {', '.join(sorted(readings))}")
         _somebody(hub)
-        timed = by_timer(hub)
         _end(on_pi)
         walked += _by_code(hub)
         _end(on_hub)
     left_out = sum(kind == "device" for kind, _ in blocks())
-    return f"{walked} steps walked; {timed}; {left_out} want a device at a cable, and were not"
+    return f"{walked} steps walked; {left_out} want a device at a cable, and were not"
 
 
 def _end(services: dict[str, Service]) -> None:
