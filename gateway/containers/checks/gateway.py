@@ -106,10 +106,15 @@ def settings() -> str:
         script = "\n".join(line for line in commands[1].splitlines() if root or not line.startswith("chown"))
         run("sh", "-euc", script, cwd=folder, HOME=name, PATH=f"{BUILT.resolve()}:{os.environ['PATH']}")
         text = (folder / "secrets/gateway/gateway.toml").read_text()
-        for within, here in (("/etc/tributary", "gateway"), ("/var/lib/authority", "ca"), ("/run/secrets", "migrate")):
+        places = {"/etc/tributary": "secrets/gateway", "/var/lib/authority": "secrets/ca", "/run/secrets": "secrets/migrate"}
+        for within, here in places.items():
             holds(within in text, f"compose/gateway.example.toml names nothing in {within}")
-            text = text.replace(within, f"{name}/secrets/{here}")
-        (folder / "gateway.toml").write_text(text)
+            text = text.replace(within, f"{name}/{here}")
+        # Where the trail's checkpoint is by default, the gateway of compose.yaml has a volume.
+        (folder / "state").mkdir()
+        if root:
+            os.chown(folder / "state", NOBODY, NOBODY)
+        (folder / "gateway.toml").write_text(f'{text}\n[audit]\ncheckpoint_file = "{name}/state/gateway.audit"\n')
         nobody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups") if root else ()
         run(*nobody, gateway, "check-config", "--config", folder / "gateway.toml")
     return "compose/gateway.example.toml, with secrets as README.md makes them"
