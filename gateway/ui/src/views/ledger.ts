@@ -92,7 +92,9 @@ function epochPanel(epoch: Epoch, gaps: readonly Gap[]): HTMLElement {
   const pieces = piecesOf(epoch, gaps);
   const columns = [{ header: "State" }, { header: "First", numeric: true }, { header: "Last", numeric: true }, { header: "Batches", numeric: true }, { header: "Reason" }];
   const rows = pieces.slice(-ROWS_MAX).map((piece) => [stateMark(piece.state), countText(piece.first), countText(piece.last), countText(size(piece)), piece.reason.split(", ").map(reasonText).join(", ") || "–"]);
-  const facts = `${when(epoch.first_arrival_us)} to ${when(epoch.last_arrival_us)} · ${countsText(epoch)}${epoch.next === null ? "" : ` · next number ${countText(epoch.next)}`}`;
+  // It comes with a hello, so batches may have overtaken it.
+  const next = epoch.next !== null && epoch.next > (pieces.at(-1)?.last ?? 0) ? ` · next number ${countText(epoch.next)}` : "";
+  const facts = `${when(epoch.first_arrival_us)} to ${when(epoch.last_arrival_us)} · ${countsText(epoch)}${next}`;
   return h("section", { class: "panel epoch" },
     h("h2", {}, "Epoch ", h("code", {}, epoch.epoch), epoch.is_astray ? h("span", { class: "tag" }, "of another buffer") : null), h("p", { class: "muted" }, facts),
     pieces.length > 0 ? barOf(pieces) : null,
