@@ -195,8 +195,8 @@ impl Config {
             let wrong = "must be 1 to 30 seconds, so that sums are right within a minute";
             return Some(("rollup.interval_s".to_owned(), wrong.to_owned()));
         }
-        if self.retention.raw_days == Some(0) {
-            let wrong = "must be at least 1; leave it out to keep readings for ever";
+        if self.retention.raw_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
+            let wrong = "must be from 1 to 36500; leave it out to keep readings for ever";
             return Some(("retention.raw_days".to_owned(), wrong.to_owned()));
         }
         if let Some((setting, wrong)) = self.audit.first_fault() {

@@ -83,9 +83,10 @@ impl Event {
         }
     }
 
-    /// Whether a device alone makes it happen, as often as it likes: then repeats are one entry with a count.
+    /// Whether a device alone makes it happen, as often as it likes: then repeats are one entry with a count. An operator's
+    /// refusal is written by the command itself, and does not come this way.
     pub(super) fn is_denial(self) -> bool {
-        matches!(self, Self::DeniedPublish | Self::DeniedSubscribe | Self::DeniedConnect)
+        matches!(self, Self::Refused | Self::DeniedPublish | Self::DeniedSubscribe | Self::DeniedConnect)
     }
 }
 

@@ -93,6 +93,16 @@ fn each_kind_of_value_becomes_its_kind_of_series() {
 }
 
 #[test]
+fn a_number_is_the_nearest_there_is_to_its_digits() {
+    for text in
+        ["3e23", "9007199254740993e1", "1.7976931348623157e308", "2.2250738585072011e-308", "0.30000000000000004"]
+    {
+        let nearest = Value::Number(text.parse().unwrap());
+        assert_eq!(pack(&format!(r#"[{{"n":"a","v":{text}}}]"#)).columns[0].readings[0].value, nearest, "{text}");
+    }
+}
+
+#[test]
 fn the_same_pack_in_cbor_says_the_same_as_in_json() {
     let json =
         r#"[{"bn":"m:","bt":1700000000,"bu":"V","n":"u1","v":230.1},{"n":"on","vb":false},{"n":"id","vs":"A7"}]"#;

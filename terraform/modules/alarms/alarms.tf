@@ -71,7 +71,7 @@ locals {
       period    = 300, periods = 1, missing = "notBreaching"
     }
     certificate = {
-      about     = "A certificate of the gateway ends within 21 days: issue the next one, and put it in its secret."
+      about     = "A certificate of the gateway ends within 21 days: tributary-certs renew, and put it in its secret."
       namespace = "Tributary", metric = "tributary_certificate_seconds_left", dimensions = local.gateway
       statistic = "Minimum", comparison = "LessThanThreshold", threshold = 1814400
       period    = 300, periods = 2, missing = "notBreaching"

@@ -140,3 +140,16 @@ async fn a_code_for_one_device_gets_no_other_a_certificate() {
     let refused: Vec<_> = told.iter().filter(|(event, ..)| event == "refused").collect();
     assert!(matches!(refused[..], [(_, Some(subject), _)] if subject == "b"), "{told:?}");
 }
+
+#[tokio::test]
+async fn whoever_is_refused_again_and_again_does_not_fill_the_trail() {
+    let mut rig = Rig::open();
+    let until = proto::Instant(crate::now().0 + 3_600_000_000);
+    rig.registry.add_claim(&CODE, Some(&id("a")), crate::now(), until).unwrap();
+    for _ in 0..50 {
+        rig.ask(Some(Claimant::Code(CODE)), "claim-00112233", "b").await;
+    }
+    let told = rig.close();
+    let refused = told.iter().filter(|(event, ..)| event == "refused").count();
+    assert!((1..=10).contains(&refused), "{refused} entries of 50");
+}
